@@ -1,0 +1,68 @@
+# How areas register their tests. Each function takes, after its own
+# arguments, [LABELS label...] and [TIMEOUT seconds]. Labels that mean
+# something to scripts/test:
+#   threads  runs under TSan too
+#   fuzz     a corpus replayed (set by waft_fuzzer)
+#   release  runs on the release build too (installed tree, timing, hardening)
+
+set(WAFT_TESTS_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+
+function(_waft_test_properties test default_timeout)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT ${default_timeout})
+  endif()
+  set_tests_properties(${test} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  if(arg_LABELS)
+    set_tests_properties(${test} PROPERTIES LABELS "${arg_LABELS}")
+  endif()
+  if(arg_ENVIRONMENT)
+    set_property(TEST ${test} APPEND PROPERTY ENVIRONMENT ${arg_ENVIRONMENT})
+  endif()
+endfunction()
+
+# waft_unit_test(<name> <libraries...>): builds unit/test_<name>.c and runs it
+# as unit.<name>.
+function(waft_unit_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
+  add_executable(test_${name} ${WAFT_TESTS_DIR}/unit/test_${name}.c)
+  target_link_libraries(test_${name} PRIVATE ${arg_UNPARSED_ARGUMENTS} PkgConfig::CMOCKA)
+  target_include_directories(test_${name} PRIVATE ${WAFT_TESTS_DIR})
+  add_test(NAME unit.${name} COMMAND test_${name})
+  _waft_test_properties(unit.${name} 120 ${ARGN})
+endfunction()
+
+# waft_integration_test(<name> COMMAND <command...>): runs a command, often a
+# script, against the real programs as integration.<name>. It sees WAFT_BIN
+# (the directory of the executables), WAFT_SOURCE (the root of the tree) and
+# WAFT_BUILD (the root of the build).
+function(waft_integration_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND" ${ARGN})
+  add_test(NAME integration.${name} COMMAND ${arg_COMMAND})
+  _waft_test_properties(integration.${name} 300 ${ARGN})
+  set_property(TEST integration.${name} APPEND PROPERTY ENVIRONMENT
+    "WAFT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
+    "WAFT_SOURCE=${CMAKE_SOURCE_DIR}"
+    "WAFT_BUILD=${CMAKE_BINARY_DIR}")
+endfunction()
+
+# waft_fuzzer(<name> <libraries...>): builds fuzz/fuzz_<name>.c and replays
+# fuzz/corpus/<name>/ as fuzz.<name>. With the preset `fuzz` it is a libFuzzer
+# program that scripts/fuzz can run for longer; with the others a small main
+# feeds it the corpus, so that every compiler and sanitizer sees these inputs.
+function(waft_fuzzer name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
+  set(corpus ${WAFT_TESTS_DIR}/fuzz/corpus/${name})
+  add_executable(fuzz_${name} ${WAFT_TESTS_DIR}/fuzz/fuzz_${name}.c)
+  target_link_libraries(fuzz_${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
+  target_include_directories(fuzz_${name} PRIVATE ${WAFT_TESTS_DIR})
+  if(WAFT_FUZZ)
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME fuzz.${name}
+      COMMAND ${CMAKE_SOURCE_DIR}/scripts/fuzz --replay $<TARGET_FILE:fuzz_${name}> ${corpus})
+  else()
+    target_sources(fuzz_${name} PRIVATE ${WAFT_TESTS_DIR}/fuzz/replay_main.c)
+    add_test(NAME fuzz.${name} COMMAND fuzz_${name} ${corpus})
+  endif()
+  _waft_test_properties(fuzz.${name} 120 ${ARGN} LABELS fuzz)
+endfunction()
