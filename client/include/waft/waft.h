@@ -53,17 +53,17 @@ enum waft_capture {
  * sizeof(struct waft_options). Texts are borrowed for the call only. */
 struct waft_options {
 	size_t size;
-	const char *endpoint;		    /* unix:PATH | file:DIR; WAFT_ENDPOINT */
-	const char *service;		    /* OTEL_SERVICE_NAME; else the program's name */
-	const char *resource;		    /* key=value,…; OTEL_RESOURCE_ATTRIBUTES */
-	const char *sampler;		    /* OTEL_TRACES_SAMPLER */
-	const char *sampler_arg;	    /* OTEL_TRACES_SAMPLER_ARG */
-	const char *redact;		    /* more names to redact, comma-separated; WAFT_REDACT */
-	enum waft_capture capture;	    /* WAFT_CAPTURE=on|off */
-	uint32_t snapshot_limit_bytes;	    /* WAFT_SNAPSHOT_LIMIT; 1000 */
-	uint32_t batch_age_ms;		    /* WAFT_BATCH_AGE_MS; longest wait before sending; 100 */
-	uint32_t exit_timeout_ms;	    /* WAFT_EXIT_TIMEOUT_MS; bound of the send at exit; 1000 */
-	bool disabled;			    /* OTEL_SDK_DISABLED=true */
+	const char *endpoint;	       /* unix:PATH | file:DIR; WAFT_ENDPOINT */
+	const char *service;	       /* OTEL_SERVICE_NAME; else the program's name */
+	const char *resource;	       /* key=value,…; OTEL_RESOURCE_ATTRIBUTES */
+	const char *sampler;	       /* OTEL_TRACES_SAMPLER */
+	const char *sampler_arg;       /* OTEL_TRACES_SAMPLER_ARG */
+	const char *redact;	       /* more names to redact, comma-separated; WAFT_REDACT */
+	enum waft_capture capture;     /* WAFT_CAPTURE=on|off */
+	uint32_t snapshot_limit_bytes; /* WAFT_SNAPSHOT_LIMIT; 1000 */
+	uint32_t batch_age_ms;	       /* WAFT_BATCH_AGE_MS; longest wait before sending; 100 */
+	uint32_t exit_timeout_ms;      /* WAFT_EXIT_TIMEOUT_MS; bound of the send at exit; 1000 */
+	bool disabled;		       /* OTEL_SDK_DISABLED=true */
 };
 
 /* Why spans were dropped; the names are waft_drop_reason_name's. */
@@ -81,8 +81,8 @@ enum waft_drop_reason {
 /* emitted = durable + sum(dropped) + unknown + in_flight, always; in_flight is
  * 0 at rest. Counts are of this process since its start (or its fork). */
 struct waft_stats {
-	uint64_t emitted;     /* spans ended or abandoned, sampled ones only */
-	uint64_t durable;     /* acknowledged by the collector */
+	uint64_t emitted; /* spans ended or abandoned, sampled ones only */
+	uint64_t durable; /* acknowledged by the collector */
 	uint64_t dropped[WAFT_DROP_REASONS];
 	uint64_t unknown;     /* sent, not answered when a side gave up */
 	uint64_t in_flight;   /* in the buffer or sent and not yet answered */
@@ -123,8 +123,8 @@ WAFT_PUBLIC const char *waft_version(void);
 struct waft_context {
 	uint8_t trace_id[16];
 	uint8_t span_id[8];
-	uint8_t flags;	  /* W3C trace-flags: bit 0 sampled, bit 1 random */
-	bool remote;	  /* came from another process */
+	uint8_t flags; /* W3C trace-flags: bit 0 sampled, bit 1 random */
+	bool remote;   /* came from another process */
 	uint8_t reserved[6];
 	struct waft_carry *carry; /* tracestate and baggage; NULL when neither */
 };
@@ -308,8 +308,8 @@ WAFT_PUBLIC void waft_output_string(struct waft_span *span, const char *text);
 WAFT_PUBLIC void waft_context_current(struct waft_context *ret_context);
 /* The context of an open or ended span. */
 WAFT_PUBLIC void waft_context_of(const struct waft_span *span, struct waft_context *ret_context);
-WAFT_PUBLIC void waft_context_copy(const struct waft_context *context,
-	struct waft_context *ret_context);
+WAFT_PUBLIC void waft_context_copy(
+	const struct waft_context *context, struct waft_context *ret_context);
 WAFT_PUBLIC void waft_context_done(struct waft_context *context);
 
 /* Makes context the thread's current one until waft_detach(token), on the same
@@ -335,15 +335,15 @@ WAFT_PUBLIC void waft_inject(const struct waft_context *context, waft_header_set
 WAFT_PUBLIC int waft_extract(waft_header_get_fn get, void *arg, struct waft_context *ret_context);
 
 /* traceparent alone, as text (55 characters and NUL). */
-WAFT_PUBLIC void waft_traceparent_format(const struct waft_context *context,
-	char ret_text[WAFT_TRACEPARENT_SIZE]);
+WAFT_PUBLIC void waft_traceparent_format(
+	const struct waft_context *context, char ret_text[WAFT_TRACEPARENT_SIZE]);
 WAFT_PUBLIC int waft_traceparent_parse(const char *text, struct waft_context *ret_context);
 
 /* Ids as UUID text, as they stand in the store. */
-WAFT_PUBLIC void waft_trace_id_format(const struct waft_context *context,
-	char ret_text[WAFT_TRACE_ID_SIZE]);
-WAFT_PUBLIC void waft_span_id_format(const struct waft_context *context,
-	char ret_text[WAFT_SPAN_ID_SIZE]);
+WAFT_PUBLIC void waft_trace_id_format(
+	const struct waft_context *context, char ret_text[WAFT_TRACE_ID_SIZE]);
+WAFT_PUBLIC void waft_span_id_format(
+	const struct waft_context *context, char ret_text[WAFT_SPAN_ID_SIZE]);
 
 /* A child's environment: a copy of base (NULL: environ) with TRACEPARENT,
  * TRACESTATE and BAGGAGE set from context. Owned by the caller: waft_env_free.
