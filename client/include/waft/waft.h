@@ -174,6 +174,10 @@ struct waft_span;
  * parent NULL: as WAFT_BEGIN. */
 WAFT_PUBLIC void waft_span_begin_named(struct waft_span *span, const char *name, const char *layer,
 	const struct waft_context *parent);
+/* The same, but the thread's current span stays as it is (as WAFT_OPEN_CHILD):
+ * for a span that outlives the call, such as a server's request. */
+WAFT_PUBLIC void waft_span_open_named(struct waft_span *span, const char *name, const char *layer,
+	const struct waft_context *parent);
 
 /* Ends the span: success unless an error was set. Ending twice, a span never
  * begun, or one begun before a fork does nothing. May be called by another
