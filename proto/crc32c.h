@@ -1,0 +1,27 @@
+/*
+ * CRC-32C (Castagnoli; RFC 3720 appendix B.4), of frames, log and manifest.
+ * Uses SSE4.2 where the processor has it, tables elsewhere; same results.
+ * Pure and thread-safe.
+ */
+#ifndef WAFT_PROTO_CRC32C_H
+#define WAFT_PROTO_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The checksum of some bytes followed by these: crc is the checksum of those
+ * before, 0 at the start. crc32c(crc32c(0, a), b) = crc32c(0, ab). */
+uint32_t crc32c(uint32_t crc, const void *data, size_t length_bytes);
+
+/* The checksum of ab from those of a and of b, and b's length: O(log length).
+ * Method: multiplication by x^(8n) modulo the polynomial (Mark Adler's
+ * crc32_combine of zlib describes it). */
+uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes);
+
+/* The portable version, for tests and benchmarks. */
+uint32_t crc32c_portable(uint32_t crc, const void *data, size_t length_bytes);
+
+/* "sse4.2" or "portable": what crc32c uses on this machine. */
+const char *crc32c_implementation(void);
+
+#endif
