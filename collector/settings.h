@@ -1,0 +1,108 @@
+/*
+ * What the daemon can be told, in one table.
+ *
+ * Each entry is an option of the command line (--name VALUE), a key of the
+ * configuration file (name = VALUE), a line of --help and a paragraph of
+ * waft-collectord.conf(5). The command line wins over the file, the file over
+ * the default. A settings object is built by one thread and not changed after.
+ */
+#ifndef WAFT_COLLECTOR_SETTINGS_H
+#define WAFT_COLLECTOR_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Values; texts are owned. Zero-initialised is empty. */
+struct settings {
+	char *socket;	      /* path; NULL: searched by default, see paths.h */
+	char *store;	      /* directory; NULL: the default */
+	char *http;	      /* HOST:PORT; NULL: no /metrics */
+	char *listen;	      /* tcp://127.0.0.1:PORT; NULL: none */
+	char *query_group;    /* who may query besides root and our own uid */
+	uint64_t socket_mode; /* permission bits of the socket */
+	uint64_t store_mode;  /* permission bits of files; directories get x too */
+	uint64_t http_remote; /* bool: --http may name an address beyond loopback */
+	uint64_t memory_limit;
+	uint64_t log_limit;
+	uint64_t segment_size;
+	uint64_t part_size;
+	uint64_t retention_age_ms; /* 0: for ever */
+	uint64_t retention_size;   /* 0: no limit */
+	uint64_t quiet_ms;
+	uint64_t hold_ms;
+	uint64_t max_connections;
+	uint64_t max_queries; /* that run at once */
+	uint64_t max_tails;
+	uint64_t max_clients;
+	uint64_t client_age_ms; /* watermarks of silent clients are kept so long */
+	uint64_t idle_ms;	/* a peer that owes us bytes may be silent so long */
+	uint64_t drain_ms;
+	uint64_t log_level; /* enum log_level */
+};
+
+enum settings_result {
+	SETTINGS_RUN,	   /* go on */
+	SETTINGS_HELP,	   /* --help was given */
+	SETTINGS_VERSION,  /* --version was given */
+	SETTINGS_DEFAULTS, /* --print-defaults was given */
+};
+
+/* Text of what is wrong, for people; set when a call fails. */
+struct settings_error {
+	char text[512];
+};
+
+/* Sets the defaults. 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int settings_init(struct settings *settings);
+
+/* Frees the texts; a zeroed or half-built one too. */
+void settings_done(struct settings *settings);
+
+/*
+ * Sets one value by its name.
+ *
+ * 0, -ENOENT for an unknown name, -EINVAL for a value that doesn't fit (the
+ * old one stays), -ENOMEM. On failure `ret_error` says why.
+ */
+__attribute__((warn_unused_result)) int settings_set(struct settings *settings, const char *name,
+	const char *value, struct settings_error *ret_error);
+
+/*
+ * Reads a configuration file: `name = value` lines, comments after # or ; at
+ * the start of a line, no sections but [collector]. Stops at the first fault;
+ * `ret_error` names file, line and fault. 0 or a negative errno; values before
+ * the fault are set, so read into a fresh object.
+ */
+__attribute__((warn_unused_result)) int settings_read_file(
+	struct settings *settings, const char *path, struct settings_error *ret_error);
+
+/* The same from memory, for tests and the fuzzer; `name` is for messages. */
+__attribute__((warn_unused_result)) int settings_read_text(struct settings *settings,
+	const char *name, const char *text, struct settings_error *ret_error);
+
+/*
+ * Everything at once: defaults, file, `conf.d/` beside the file (*.conf in the order of
+ * their names), command line. The file is --config's, else `default_file` when
+ * that exists (NULL: none). Initialises `ret_settings`; on failure it is left
+ * done. 0 with `ret_result`, or a negative errno with `ret_error`. `argv` is not
+ * changed; uses getopt's globals, so one thread at a time.
+ */
+__attribute__((warn_unused_result)) int settings_load(int argc, char *const *argv,
+	const char *default_file, struct settings *ret_settings, enum settings_result *ret_result,
+	struct settings_error *ret_error);
+
+/* Prints --help. */
+void settings_print_help(FILE *to);
+
+/* Prints the table as a configuration file with every default, commented out. */
+void settings_print_defaults(FILE *to);
+
+/*
+ * Names of values that differ and need a restart, separated by ", ", into
+ * `ret_text`; the number of them.
+ */
+size_t settings_need_restart(const struct settings *old_settings,
+	const struct settings *new_settings, char *ret_text, size_t room);
+
+#endif
