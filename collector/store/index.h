@@ -1,0 +1,140 @@
+/*
+ * index.h: what is known of each run, so that queries needn't read the files.
+ *
+ * Derived from the parts (docs/STORE.md, "Index"): anything in it that is missing,
+ * stale or damaged is found out by checksums and read from the parts instead, so
+ * that answers never depend on it. It only leaves out: whatever it lets pass is
+ * checked against the lines themselves.
+ *
+ * Files, per part, in .waft/index: `<part>.runs` grows with each run; a closed part
+ * has `<part>.ids` besides, sorted by trace id. Nothing here is synced.
+ *
+ * This header is the writing side and the question that the writer asks (which
+ * day does this trace belong to?). The daemon's one struct index is used by the
+ * thread that writes parts; other threads and processes read the files by way of
+ * reader.h. Memory: about 1.3 bytes a run of closed parts, 32 a run of open ones.
+ */
+#ifndef WAFT_STORE_INDEX_H
+#define WAFT_STORE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "disk.h"
+#include "errors.h"
+#include "record.h"
+#include "slice.h"
+
+/* ---- A run in numbers ----------------------------------------------------- */
+
+#define INDEX_FILTER_WORDS 8
+
+enum index_run_flags {
+	INDEX_HAS_ROOT = 1 << 0,
+	INDEX_CONTINUES = 1 << 1, /* the trace has an earlier run, here or elsewhere */
+	INDEX_UNSURE = 1 << 2, /* pending spans or ties: status, start and duration are guesses */
+	INDEX_HEAD_ERROR = 1 << 3, /* status of the earliest root (else span) */
+	INDEX_HEAD_PENDING = 1 << 4,
+};
+
+/* Of one run of one trace. Made by index_run_begin and index_run_add… */
+struct index_run {
+	uint8_t trace_id[16];
+	uint64_t offset;       /* of the first line in its part */
+	uint32_t length_bytes; /* newlines included */
+	uint32_t spans;	       /* lines */
+	uint32_t errors;       /* lines with status error */
+	uint32_t flags;
+	int64_t start_ns;    /* of the earliest root, else span; when unsure, no less than that */
+	int64_t end_ns;	     /* the latest end of any span, or start */
+	int64_t duration_ns; /* of that root or span; -1 when it is pending */
+	/* Bloom filter, 512 bits, 4 per text, of the services, operations, layers
+	 * and attributes of its spans. */
+	uint64_t filter[INDEX_FILTER_WORDS];
+
+	int64_t first_ns;     /* private: earliest root, else span, in sight while it is made */
+	int64_t last_head_ns; /* private */
+};
+
+/* Begins an empty run of a trace. */
+void index_run_begin(struct index_run *ret_run, const uint8_t trace_id[16]);
+
+/* Adds a span in numbers. duration_ns is -1 for a pending one. Cheap: no
+ * memory, a few hashes. The texts are decoded ones. */
+void index_run_add_span(struct index_run *run, bool root, int64_t start_ns, int64_t duration_ns,
+	enum record_status status, struct slice service, struct slice operation,
+	struct slice layer);
+
+/* Adds an attribute of the span, of its resource, or a plain member of its
+ * metadata (pid, host, kind, …): each that record_for_each_attribute would give,
+ * with the same text for the value. */
+void index_run_add_attribute(struct index_run *run, struct slice key, struct slice value);
+
+/* Both of the above from a record. 0 or -ENOMEM. */
+int index_run_add_record(
+	struct index_run *run, const struct record *record, struct scratch *scratch) MUST_CHECK;
+
+/* A whole run from its lines (each ended by a newline), all of one trace; what the
+ * writer calls when it has nothing but the lines. offset is where they stand in the
+ * part. 0; ERR_MALFORMED when a line is no record or another trace's; -EFBIG
+ * beyond 4 GiB; -ENOMEM. */
+int index_run_of_lines(struct slice lines, uint64_t offset, struct scratch *scratch,
+	struct index_run *ret_run) MUST_CHECK;
+
+/* ---- The daemon's index ---------------------------------------------------- */
+
+struct index;
+
+/* What opening found to do. */
+struct index_report {
+	uint64_t parts;
+	uint64_t rebuilt_parts; /* missing, stale or damaged: read again */
+	uint64_t rebuilt_runs;
+};
+
+/* A part as the manifest has it. */
+struct index_part {
+	const char *name;      /* "2026-01-09.jsonl", "2026-01-09.0002.jsonl.zst" */
+	uint64_t length_bytes; /* committed */
+	bool closed;	       /* takes no more appends */
+};
+
+/* Opens the index of a store: for each part compares what is there with the
+ * committed length and reads again what is missing. parts_dir is the handle of the
+ * trace directory, index_dir that of .waft/index; both are borrowed for the index's
+ * life, as is disk. Files of parts that are not named are removed. *ret is owned
+ * (index_close). 0 also when index files can't be written (then it is kept in
+ * memory only); -ENOMEM; -EIO when a part can't be read. */
+int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t store_id[16],
+	const struct index_part *parts, size_t part_count, struct index **ret,
+	struct index_report *ret_report) MUST_CHECK;
+
+/* NULL is fine. */
+void index_close(struct index *index);
+
+/* Says that a run was committed. Runs of a part come in order of offset, without gaps.
+ * Sets INDEX_CONTINUES itself. A part not known yet is begun. Failures to write the
+ * file are kept to the index: the part is then rebuilt by the next index_open.
+ * 0 or -ENOMEM. */
+int index_add(struct index *index, const char *part, const struct index_run *run) MUST_CHECK;
+
+/* The part takes no more appends: sorts its ids. 0 or a negative errno: then readers
+ * use the unsorted entries. */
+int index_close_part(struct index *index, const char *part) MUST_CHECK;
+
+/* The part is gone (retention). */
+void index_remove_part(struct index *index, const char *part);
+
+#define INDEX_DAY_BYTES 11 /* "2026-01-09" and a NUL */
+
+/* The day of the parts in which the trace has its first run: 0 with the day,
+ * -ENOENT when it has none (the common case: about 0.1 us a closed part), or -EIO.
+ * Exact: filters only spare lookups. */
+int index_day_of_trace(
+	struct index *index, const uint8_t trace_id[16], char ret_day[INDEX_DAY_BYTES]) MUST_CHECK;
+
+/* Bytes of memory it holds. */
+size_t index_memory(const struct index *index);
+
+#endif
