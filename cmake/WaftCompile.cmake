@@ -17,6 +17,11 @@ endif()
 add_compile_options(-Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2
   -fno-strict-aliasing -fvisibility=hidden
   "$<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes;-Wmissing-prototypes>")
+# Messages are cut to their buffer on purpose; gcc warns of it by optimisation
+# level, clang not at all.
+if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+  add_compile_options(-Wno-format-truncation)
+endif()
 add_compile_definitions(_GNU_SOURCE)
 if(WAFT_WERROR)
   add_compile_options(-Werror)
