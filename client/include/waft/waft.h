@@ -105,8 +105,16 @@ WAFT_PUBLIC int waft_flush(uint32_t timeout_ms);
  * Spans ended later count as drops. Done at exit anyway, within exit_timeout_ms. */
 WAFT_PUBLIC int waft_shutdown(uint32_t timeout_ms, struct waft_stats *ret_stats);
 
-/* Fills *ret_stats with the counts of now. */
+/* Fills *ret_stats with the counts of now. (In C++ the function would hide the
+ * struct's constructor, which has no use.) */
+#ifdef __cplusplus
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 WAFT_PUBLIC void waft_stats(struct waft_stats *ret_stats);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 
 WAFT_PUBLIC const char *waft_drop_reason_name(enum waft_drop_reason reason);
 /* A constant text for a code of this library or errno's negative; never NULL. */
