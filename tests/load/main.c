@@ -1,0 +1,230 @@
+/*
+ * waft-load: sends trees of known shape through libwaft and keeps its own count;
+ * waft-load verify holds that count against a store.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "emit.h"
+#include "verify.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+	"usage: waft-load --ledger FILE [--endpoint E] [--processes N] [--threads M]\n"
+	"                 [--rate SPANS_PER_S] [--traces N | --duration MS] [--depth D]\n"
+	"                 [--fanout F] [--data BYTES] [--shutdown MS]\n"
+	"       waft-load verify LEDGER --store DIR\n"
+	"\n"
+	"Sends traces of D levels with F children each from N processes of M threads\n"
+	"(1, 1, 3 levels of 2: seven spans), at a rate for each thread (0: as fast as it\n"
+	"goes), a number of traces for each thread or for a time (1000 traces). Stops at\n"
+	"end of file or a byte on standard input when --until-eof is given.\n"
+	"\n"
+	"verify exits 0 when nothing acknowledged is missing, nothing is there twice and\n"
+	"every count adds up, else 1.\n";
+
+struct arguments {
+	struct emit_plan plan;
+	const char *ledger;
+	const char *store;
+	uint32_t processes, threads, depth, fanout;
+};
+
+static int parse_number(
+	const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *ret_value)
+{
+	char *end;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || value < least || value > most) {
+		fprintf(stderr,
+			"waft-load: --%s takes a whole number from %" PRIu64 " to %" PRIu64
+			", not '%s'\n",
+			option, least, most, text);
+		return -EINVAL;
+	}
+	*ret_value = value;
+	return 0;
+}
+
+static const struct option options[] = {
+	{"ledger", required_argument, NULL, 'l'},
+	{"endpoint", required_argument, NULL, 'e'},
+	{"store", required_argument, NULL, 's'},
+	{"processes", required_argument, NULL, 'p'},
+	{"threads", required_argument, NULL, 't'},
+	{"rate", required_argument, NULL, 'r'},
+	{"traces", required_argument, NULL, 'n'},
+	{"duration", required_argument, NULL, 'd'},
+	{"depth", required_argument, NULL, 'D'},
+	{"fanout", required_argument, NULL, 'F'},
+	{"data", required_argument, NULL, 'b'},
+	{"shutdown", required_argument, NULL, 'S'},
+	{"until-eof", no_argument, NULL, 'u'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse_one(struct arguments *arguments, int option, const char *name)
+{
+	uint64_t value = 0;
+	int error = 0;
+	switch (option) {
+	case 'l':
+		arguments->ledger = optarg;
+		return 0;
+	case 'e':
+		arguments->plan.endpoint = optarg;
+		return 0;
+	case 's':
+		arguments->store = optarg;
+		return 0;
+	case 'u':
+		arguments->plan.stop_fd = STDIN_FILENO;
+		return 0;
+	case 'p':
+		error = parse_number(name, optarg, 1, LEDGER_PROCESSES_MAX, &value);
+		arguments->processes = (uint32_t)value;
+		return error;
+	case 't':
+		error = parse_number(name, optarg, 1, LEDGER_THREADS_MAX, &value);
+		arguments->threads = (uint32_t)value;
+		return error;
+	case 'D':
+		error = parse_number(name, optarg, 1, 16, &value);
+		arguments->depth = (uint32_t)value;
+		return error;
+	case 'F':
+		error = parse_number(name, optarg, 1, 1000, &value);
+		arguments->fanout = (uint32_t)value;
+		return error;
+	case 'b':
+		error = parse_number(name, optarg, 0, 60000, &value);
+		arguments->plan.data_bytes = (uint32_t)value;
+		return error;
+	case 'S':
+		error = parse_number(name, optarg, 0, 600000, &value);
+		arguments->plan.shutdown_ms = (uint32_t)value;
+		return error;
+	case 'd':
+		error = parse_number(name, optarg, 1, 86400000, &value);
+		arguments->plan.duration_ms = (uint32_t)value;
+		arguments->plan.traces = 0;
+		return error;
+	case 'n':
+		return parse_number(name, optarg, 1, UINT32_MAX, &arguments->plan.traces);
+	case 'r':
+		return parse_number(name, optarg, 0, UINT32_MAX, &arguments->plan.rate);
+	default:
+		return -EINVAL;
+	}
+}
+
+static void parse_arguments(int argc, char **argv, struct arguments *ret_arguments)
+{
+	struct arguments arguments = {.processes = 1, .threads = 1, .depth = 3, .fanout = 2};
+	arguments.plan = (struct emit_plan){.traces = 1000, .shutdown_ms = 10000, .stop_fd = -1};
+	int option, index = 0;
+	while ((option = getopt_long(argc, argv, "h", options, &index)) != -1) {
+		if (option == 'h') {
+			fputs(usage, stdout);
+			exit(EXIT_SUCCESS);
+		}
+		if (parse_one(&arguments, option, options[index].name)) {
+			fputs("try 'waft-load --help'\n", stderr);
+			exit(EXIT_USAGE);
+		}
+	}
+	*ret_arguments = arguments;
+}
+
+/* One process of the load, in a child that dies with its parent. */
+static pid_t start_process(struct ledger *ledger, uint32_t process, const struct emit_plan *plan)
+{
+	pid_t parent = getpid(), child = fork();
+	if (child != 0)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EXIT_FAILURE);
+	ledger->rows[process].pid = (uint32_t)getpid();
+	int result = emit_process(ledger, process, plan);
+	if (result)
+		fprintf(stderr, "waft-load: process %" PRIu32 ": %s\n", process,
+			waft_strerror(result));
+	exit(result ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static int run_load(const struct arguments *arguments)
+{
+	struct ledger *ledger;
+	if (!arguments->ledger) {
+		fputs("waft-load: --ledger FILE is missing: where to keep the count\n", stderr);
+		return EXIT_USAGE;
+	}
+	int error = ledger_create(arguments->ledger, arguments->processes, arguments->threads,
+		arguments->depth, arguments->fanout, &ledger);
+	if (error) {
+		fprintf(stderr, "waft-load: creating the ledger %s: %s\n", arguments->ledger,
+			strerror(-error));
+		return EXIT_FAILURE;
+	}
+	uint32_t started = 0;
+	for (; started < arguments->processes; started++) {
+		if (start_process(ledger, started, &arguments->plan) < 0) {
+			perror("waft-load: starting a process of the load");
+			break;
+		}
+	}
+	int status = started == arguments->processes ? EXIT_SUCCESS : EXIT_FAILURE, one;
+	while (wait(&one) > 0) {
+		if (one != 0)
+			status = EXIT_FAILURE;
+	}
+	return status;
+}
+
+static int run_verify(const char *path, const char *store)
+{
+	const struct ledger *ledger;
+	struct verify_result result;
+	int error = ledger_open(path, &ledger);
+	if (error) {
+		fprintf(stderr, "waft-load: reading the ledger %s: %s\n", path, strerror(-error));
+		return EXIT_USAGE;
+	}
+	error = verify_store(ledger, store, &result);
+	if (error) {
+		fprintf(stderr, "waft-load: reading the store %s: %s\n", store, strerror(-error));
+		return EXIT_USAGE;
+	}
+	printf("emitted %" PRIu64 " stored %" PRIu64 " lost %" PRIu64 " doubled %" PRIu64
+	       " pending %" PRIu64 " misplaced %" PRIu64 " strange %" PRIu64 " mismatched %" PRIu64
+	       " malformed %" PRIu64 "\n",
+		result.emitted, result.stored, result.lost, result.doubled, result.pending,
+		result.misplaced, result.strange, result.mismatched, result.malformed);
+	bool good = !result.lost && !result.doubled && !result.misplaced && !result.strange &&
+		    !result.mismatched && !result.malformed;
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments;
+	parse_arguments(argc, argv, &arguments);
+	if (optind == argc)
+		return run_load(&arguments);
+	if (strcmp(argv[optind], "verify") == 0 && optind + 2 == argc && arguments.store)
+		return run_verify(argv[optind + 1], arguments.store);
+	fputs(usage, stderr);
+	return EXIT_USAGE;
+}
