@@ -1,0 +1,72 @@
+/*
+ * A set of ordinals: which spans of the log have been written to files.
+ *
+ * Kept for the segments that are still alive only. A hash of records by
+ * segment and offset, each with a bit per span. Single-threaded; whoever shares
+ * one locks it.
+ */
+#ifndef WAFT_STORE_CONSUMED_H
+#define WAFT_STORE_CONSUMED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "cursor.h"
+#include "log.h"
+
+struct consumed_record {
+	uint32_t offset; /* in the segment; 0: free slot */
+	uint32_t words;	 /* 64-bit words of bits; 0: small holds them */
+	union {
+		uint64_t small;
+		uint64_t *bits; /* owned */
+	};
+};
+
+struct consumed_segment {
+	uint32_t number;
+	uint64_t spans;			 /* members of the set in this segment */
+	struct consumed_record *records; /* open addressing, owned */
+	size_t capacity;		 /* a power of two, or 0 */
+	size_t count;
+};
+
+/* Zero-initialised is the empty set. */
+struct consumed {
+	struct consumed_segment *segments; /* ascending by number, owned */
+	size_t count;
+	size_t capacity;
+};
+
+void consumed_done(struct consumed *set);
+
+/* Adds. 1 when it was there already, 0 when not, -ENOMEM, -EINVAL for a position
+ * beyond what a batch can hold. */
+MUST_CHECK int consumed_add(struct consumed *set, const struct ordinal *ordinal);
+
+bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
+
+/* How many spans of a segment, or of all, are in the set. */
+uint64_t consumed_in_segment(const struct consumed *set, uint32_t segment);
+uint64_t consumed_total(const struct consumed *set);
+
+/* Adds all of other. On -ENOMEM some of it may have been added. */
+MUST_CHECK int consumed_merge(struct consumed *set, const struct consumed *other);
+
+/* Forgets segments below first_needed. */
+void consumed_drop_below(struct consumed *set, uint32_t first_needed);
+
+/* Empties the set. */
+void consumed_clear(struct consumed *set);
+
+/* Appends the set as varints: count of segments; for each its number and count
+ * of records; for each, ascending, (offset - the one before) / 8, count of ranges;
+ * for each range its start - the end before and length - 1. */
+MUST_CHECK int consumed_encode(const struct consumed *set, struct bytes *out);
+
+/* Adds what consumed_encode wrote. ERR_MALFORMED on bytes that it would not write. */
+MUST_CHECK int consumed_decode(struct consumed *set, struct cursor *in);
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * Stores: where runs of spans go. struct store_ops is what any store looks like
+ * to the daemon; the JSONL store (writer.c) is the first.
+ *
+ * The way of a put:
+ *   store_put     any thread, at once: queued
+ *   store_work    the store's thread: spans read from the log → lines in parts →
+ *                 sync → COMMIT in the manifest → sync → on_commit (index) →
+ *                 on_durable
+ * If the disk fails, store_work says when it wants to be called again; the put
+ * stays queued, nothing of it counts, and trying again writes nothing twice:
+ * spans whose ordinals are consumed are passed over, and bytes behind the last
+ * commit of a part are cut off, or the part is closed, before it goes on.
+ */
+#ifndef WAFT_STORE_WRITER_H
+#define WAFT_STORE_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "clients.h"
+#include "log.h"
+#include "manifest.h"
+#include "recover.h"
+
+/* A span in the log: 24 bytes. */
+struct store_span {
+	struct ordinal ordinal;
+	struct span_place place;
+};
+
+/* A run: spans of one trace, parents before children, siblings by start, then
+ * by span id. */
+struct store_run {
+	struct trace_id trace_id;
+	const struct store_span *spans;
+	size_t span_count;
+};
+
+/* Runs to store. Owned by the caller and left alone by it from store_put until
+ * on_durable. */
+struct store_put {
+	const struct store_run *runs;
+	size_t run_count;
+	/* On the thread of store_work, once per put, after all of it is durable:
+	 * status 0. Negative when the store was closed before (-ECANCELED): the spans
+	 * stay in the log. The put may be freed in it. */
+	void (*on_durable)(struct store_put *put, int status);
+	void *ctx;		/* of the caller */
+	struct store_put *next; /* private */
+};
+
+struct store;
+
+struct store_ops {
+	const char *name; /* "jsonl" */
+	/* Queues a put. Never blocks, any thread, fails never. */
+	void (*put)(struct store *store, struct store_put *put);
+	/* Does what is queued, blocking, on the store's thread. Returns 0 when nothing
+	 * is left, else the ns after which it wants to be called again because of a
+	 * failure; *ret_error (may be NULL) is then why, else 0. */
+	uint64_t (*work)(struct store *store, uint64_t now_ns, int *ret_error);
+	/* Bytes and spans that are queued. Any thread. */
+	uint64_t (*queued_spans)(struct store *store);
+	/* Fires on_durable(-ECANCELED) for what is queued and frees the store. The
+	 * store's thread; no other call may be running or follow. */
+	void (*close)(struct store *store);
+};
+
+/* The base of every store. */
+struct store {
+	const struct store_ops *ops;
+};
+
+static inline void store_put(struct store *store, struct store_put *put)
+{
+	store->ops->put(store, put);
+}
+
+static inline uint64_t store_work(struct store *store, uint64_t now_ns, int *ret_error)
+{
+	return store->ops->work(store, now_ns, ret_error);
+}
+
+static inline uint64_t store_queued_spans(struct store *store)
+{
+	return store->ops->queued_spans(store);
+}
+
+static inline void store_close(struct store *store)
+{
+	if (store != NULL)
+		store->ops->close(store);
+}
+
+/* ---- The JSONL store ---------------------------------------------------- */
+
+/* A run that is now committed, for the index. Borrowed for the call. */
+struct written_run {
+	struct trace_id trace_id;
+	struct part_name part;
+	uint64_t offset; /* of its first line in the part */
+	uint64_t length_bytes;
+	uint32_t crc;
+	uint32_t spans;
+	const uint8_t *lines; /* length_bytes, each with its newline */
+};
+
+/* What the JSONL store asks and tells; all on the store's thread. Any may be
+ * NULL. They must not call back into the store. */
+struct writer_hooks {
+	/* The day of an earlier run of the trace: 1 and *ret_day, or 0 when there is
+	 * none, or a negative errno (taken for none, counted). */
+	int (*day_of_trace)(void *ctx, const struct trace_id *trace_id, int32_t *ret_day);
+	/* Runs of one part, in order of their place, that the manifest now holds. */
+	void (*on_commit)(void *ctx, const struct written_run *runs, size_t count);
+	/* A part was made, closed or removed. */
+	void (*on_part)(void *ctx, const struct manifest_part *part);
+	void *ctx;
+};
+
+struct writer_config {
+	struct disk *disk;
+	const struct store_dirs *dirs; /* borrowed */
+	struct manifest *manifest;     /* borrowed; used on the store's thread only */
+	struct log *log;	       /* borrowed; for dropping segments */
+	struct clients *clients;       /* borrowed */
+	struct writer_hooks hooks;
+	uint64_t part_bytes;		 /* 0: PART_BYTES */
+	uint64_t reserve_bytes;		 /* leave as much free on the disk; 0: 16 MiB */
+	size_t buffer_bytes;		 /* lines gathered before they are committed; 0: 4 MiB */
+	size_t cache_bytes;		 /* of log records; 0: 8 MiB */
+	uint64_t (*clock_ns)(void *ctx); /* since 1970; NULL: CLOCK_REALTIME */
+	void *clock_ctx;
+};
+
+/* Counts since the start; spans also before it. */
+struct writer_stats {
+	uint64_t spans_written; /* all that ever were, expired ones included */
+	uint64_t spans_expired;
+	uint64_t bytes_written;
+	uint64_t commits;
+	uint64_t failures;	    /* times that a disk operation failed */
+	uint64_t spans_quarantined; /* in the log, but unreadable there */
+	uint64_t parts;
+	uint64_t part_bytes; /* committed, in all parts */
+	int last_error;	     /* of a failure that is not yet over; 0: none */
+};
+
+MUST_CHECK int writer_new(const struct writer_config *config, struct store **ret);
+
+/* Any thread. */
+void writer_get_stats(struct store *store, struct writer_stats *ret);
+
+/* Forgets of the log what is consumed: writes the changed clients and the first
+ * needed segment to the manifest, syncs, deletes segments. The store's thread;
+ * call it after store_work, now and then. */
+MUST_CHECK int writer_trim_log(struct store *store);
+
+/* Retention. Removes whole parts, oldest first, that are older than max_age_ns
+ * by their day, and then until all parts of ours take at most max_bytes. 0: no
+ * limit. A part that takes appends is closed first. The store's thread. Returns
+ * how many were removed or a negative errno. */
+struct retention {
+	uint64_t max_age_ns;
+	uint64_t max_bytes;
+};
+MUST_CHECK int writer_retain(struct store *store, const struct retention *retention);
+
+#endif
