@@ -1,0 +1,338 @@
+/* sealed.c: see sealed.h. */
+#include "sealed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "cursor.h"
+
+#define SEEK_FRAME_MAGIC 0x184D2A5Eu
+#define SEEK_FOOTER_MAGIC 0x8F92EAB1u
+
+enum {
+	SKIPPABLE_HEADER_BYTES = 8,
+	SEEK_ENTRY_BYTES = 8,
+	SEEK_FOOTER_BYTES = 9,
+	SEEK_FRAMES_LIMIT = 1 << 24,
+};
+
+/* A frame, in one of both: where it begins in the file and in the plain text. */
+struct seek_entry {
+	uint64_t file_offset;
+	uint64_t text_offset;
+};
+
+/* ---- Writing ------------------------------------------------------------ */
+
+struct sealed_writer {
+	ZSTD_CCtx *zstd;
+	sealed_append_fn append;
+	void *ctx;
+	uint8_t *text; /* of the frame under way */
+	size_t text_length, text_capacity;
+	uint8_t *frame; /* compressed */
+	size_t frame_capacity;
+	uint8_t *table; /* SEEK_ENTRY_BYTES each */
+	size_t frames, frames_capacity;
+	uint64_t file_bytes;
+};
+
+int sealed_writer_new(int level, sealed_append_fn append, void *ctx, struct sealed_writer **ret)
+{
+	struct sealed_writer *writer = calloc(1, sizeof(*writer));
+	if (!writer)
+		return -ENOMEM;
+	writer->append = append;
+	writer->ctx = ctx;
+	writer->zstd = ZSTD_createCCtx();
+	if (!writer->zstd ||
+		ZSTD_isError(
+			ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, level)) ||
+		ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_checksumFlag, 1))) {
+		sealed_writer_free(writer);
+		return -ENOMEM;
+	}
+	*ret = writer;
+	return 0;
+}
+
+void sealed_writer_free(struct sealed_writer *writer)
+{
+	if (!writer)
+		return;
+	ZSTD_freeCCtx(writer->zstd);
+	free(writer->text);
+	free(writer->frame);
+	free(writer->table);
+	free(writer);
+}
+
+/* Makes *data hold at least `need` bytes. */
+static int reserve(uint8_t **data, size_t *capacity, size_t need)
+{
+	if (need <= *capacity)
+		return 0;
+	uint8_t *grown = realloc(*data, need);
+	if (!grown)
+		return -ENOMEM;
+	*data = grown;
+	*capacity = need;
+	return 0;
+}
+
+static int note_frame(struct sealed_writer *writer, size_t compressed, size_t plain)
+{
+	if (writer->frames == writer->frames_capacity) {
+		size_t bytes = writer->frames_capacity * SEEK_ENTRY_BYTES;
+		int error = reserve(&writer->table, &bytes, bytes ? 2 * bytes : 4096);
+		if (error)
+			return error;
+		writer->frames_capacity = bytes / SEEK_ENTRY_BYTES;
+	}
+	uint8_t *entry = writer->table + writer->frames * SEEK_ENTRY_BYTES;
+	le32_write(entry, (uint32_t)compressed);
+	le32_write(entry + 4, (uint32_t)plain);
+	writer->frames++;
+	return 0;
+}
+
+static int flush_frame(struct sealed_writer *writer)
+{
+	if (writer->text_length == 0)
+		return 0;
+	int error = reserve(
+		&writer->frame, &writer->frame_capacity, ZSTD_compressBound(writer->text_length));
+	if (error)
+		return error;
+	size_t length = ZSTD_compress2(writer->zstd, writer->frame, writer->frame_capacity,
+		writer->text, writer->text_length);
+	if (ZSTD_isError(length))
+		return -EIO;
+	error = writer->append(writer->ctx, writer->frame, length);
+	if (!error)
+		error = note_frame(writer, length, writer->text_length);
+	if (error)
+		return error;
+	writer->file_bytes += length;
+	writer->text_length = 0;
+	return 0;
+}
+
+int sealed_writer_add(struct sealed_writer *writer, const void *data, size_t length_bytes)
+{
+	const uint8_t *at = data;
+	int error = 0;
+	if (writer->text_length + length_bytes > SEALED_FRAME_BYTES)
+		error = flush_frame(writer);
+	while (!error && length_bytes > 0) {
+		size_t take = SEALED_FRAME_BYTES - writer->text_length;
+		take = take < length_bytes ? take : length_bytes;
+		error = reserve(&writer->text, &writer->text_capacity, SEALED_FRAME_BYTES);
+		if (error)
+			break;
+		memcpy(writer->text + writer->text_length, at, take);
+		writer->text_length += take;
+		at += take;
+		length_bytes -= take;
+		if (length_bytes > 0)
+			error = flush_frame(writer);
+	}
+	return error;
+}
+
+int sealed_writer_finish(struct sealed_writer *writer, uint64_t *ret_bytes)
+{
+	uint8_t header[SKIPPABLE_HEADER_BYTES], footer[SEEK_FOOTER_BYTES];
+	int error = flush_frame(writer);
+	if (error)
+		return error;
+	size_t table = writer->frames * SEEK_ENTRY_BYTES;
+	le32_write(header, SEEK_FRAME_MAGIC);
+	le32_write(header + 4, (uint32_t)(table + SEEK_FOOTER_BYTES));
+	le32_write(footer, (uint32_t)writer->frames);
+	footer[4] = 0;
+	le32_write(footer + 5, SEEK_FOOTER_MAGIC);
+	error = writer->append(writer->ctx, header, sizeof(header));
+	if (!error && table > 0)
+		error = writer->append(writer->ctx, writer->table, table);
+	if (!error)
+		error = writer->append(writer->ctx, footer, sizeof(footer));
+	if (error)
+		return error;
+	writer->file_bytes += sizeof(header) + table + sizeof(footer);
+	*ret_bytes = writer->file_bytes;
+	return 0;
+}
+
+/* ---- Reading ------------------------------------------------------------ */
+
+struct sealed_reader {
+	ZSTD_DCtx *zstd;
+	sealed_read_fn read;
+	void *ctx;
+	struct seek_entry *entries; /* frames + 1: the last is the end */
+	size_t frames;
+	size_t kept; /* frame whose text is in text; frames: none */
+	uint8_t *text;
+	size_t text_capacity;
+	uint8_t *frame;
+	size_t frame_capacity;
+};
+
+/* Fills entries from the table's bytes; false when they don't fit the file. */
+static bool read_table(struct sealed_reader *reader, const uint8_t *table, uint64_t frames_bytes)
+{
+	struct seek_entry at = {0, 0};
+	for (size_t i = 0; i < reader->frames; i++) {
+		uint32_t compressed = le32_read(table + i * SEEK_ENTRY_BYTES);
+		uint32_t plain = le32_read(table + i * SEEK_ENTRY_BYTES + 4);
+		reader->entries[i] = at;
+		if (compressed == 0 || plain == 0 || plain > SEALED_FRAME_LIMIT ||
+			compressed > ZSTD_COMPRESSBOUND(SEALED_FRAME_LIMIT))
+			return false;
+		at.file_offset += compressed;
+		at.text_offset += plain;
+	}
+	reader->entries[reader->frames] = at;
+	return at.file_offset == frames_bytes;
+}
+
+static int load_table(struct sealed_reader *reader, uint64_t file_bytes)
+{
+	uint8_t footer[SEEK_FOOTER_BYTES], header[SKIPPABLE_HEADER_BYTES];
+	if (file_bytes < SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES)
+		return ERR_MALFORMED;
+	int error =
+		reader->read(reader->ctx, footer, sizeof(footer), file_bytes - SEEK_FOOTER_BYTES);
+	if (error)
+		return error;
+	uint64_t frames = le32_read(footer), table = frames * SEEK_ENTRY_BYTES;
+	if (le32_read(footer + 5) != SEEK_FOOTER_MAGIC || footer[4] != 0 ||
+		frames > SEEK_FRAMES_LIMIT ||
+		table + SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES > file_bytes)
+		return ERR_MALFORMED;
+	uint64_t start = file_bytes - SEEK_FOOTER_BYTES - table - SKIPPABLE_HEADER_BYTES;
+	error = reader->read(reader->ctx, header, sizeof(header), start);
+	if (error)
+		return error;
+	if (le32_read(header) != SEEK_FRAME_MAGIC ||
+		le32_read(header + 4) != table + SEEK_FOOTER_BYTES)
+		return ERR_MALFORMED;
+	uint8_t *bytes = malloc(table + 1);
+	reader->frames = frames;
+	reader->kept = frames;
+	reader->entries = malloc((frames + 1) * sizeof(*reader->entries));
+	error = bytes && reader->entries ? 0 : -ENOMEM;
+	if (!error)
+		error = reader->read(reader->ctx, bytes, table, start + SKIPPABLE_HEADER_BYTES);
+	if (!error && !read_table(reader, bytes, start))
+		error = ERR_MALFORMED;
+	free(bytes);
+	return error;
+}
+
+int sealed_reader_open(
+	sealed_read_fn read, void *ctx, uint64_t file_bytes, struct sealed_reader **ret)
+{
+	struct sealed_reader *reader = calloc(1, sizeof(*reader));
+	if (!reader)
+		return -ENOMEM;
+	reader->read = read;
+	reader->ctx = ctx;
+	reader->zstd = ZSTD_createDCtx();
+	int error = reader->zstd ? load_table(reader, file_bytes) : -ENOMEM;
+	if (error) {
+		sealed_reader_close(reader);
+		return error;
+	}
+	*ret = reader;
+	return 0;
+}
+
+void sealed_reader_close(struct sealed_reader *reader)
+{
+	if (!reader)
+		return;
+	ZSTD_freeDCtx(reader->zstd);
+	free(reader->entries);
+	free(reader->text);
+	free(reader->frame);
+	free(reader);
+}
+
+uint64_t sealed_reader_size(const struct sealed_reader *reader)
+{
+	return reader->entries[reader->frames].text_offset;
+}
+
+size_t sealed_reader_memory(const struct sealed_reader *reader)
+{
+	return sizeof(*reader) + (reader->frames + 1) * sizeof(*reader->entries) +
+	       reader->text_capacity + reader->frame_capacity + ZSTD_sizeof_DCtx(reader->zstd);
+}
+
+/* The frame that holds the text at offset, which is before the end. */
+static size_t find_frame(const struct sealed_reader *reader, uint64_t offset)
+{
+	size_t low = 0, high = reader->frames;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+		if (reader->entries[middle].text_offset <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int keep_frame(struct sealed_reader *reader, size_t frame)
+{
+	if (reader->kept == frame)
+		return 0;
+	const struct seek_entry *entry = &reader->entries[frame];
+	size_t compressed = entry[1].file_offset - entry[0].file_offset;
+	size_t plain = entry[1].text_offset - entry[0].text_offset;
+	reader->kept = reader->frames;
+	int error = reserve(&reader->frame, &reader->frame_capacity, compressed);
+	if (!error)
+		error = reserve(&reader->text, &reader->text_capacity, plain);
+	if (!error)
+		error = reader->read(reader->ctx, reader->frame, compressed, entry->file_offset);
+	if (error)
+		return error;
+	size_t length = ZSTD_decompressDCtx(
+		reader->zstd, reader->text, reader->text_capacity, reader->frame, compressed);
+	if (ZSTD_isError(length))
+		return ZSTD_getErrorCode(length) == ZSTD_error_checksum_wrong ? ERR_CHECKSUM
+									      : ERR_MALFORMED;
+	if (length != plain)
+		return ERR_MALFORMED;
+	reader->kept = frame;
+	return 0;
+}
+
+int sealed_reader_read(
+	struct sealed_reader *reader, uint64_t offset, void *ret_data, size_t length_bytes)
+{
+	uint64_t size = sealed_reader_size(reader);
+	uint8_t *to = ret_data;
+	if (offset > size || length_bytes > size - offset)
+		return -EINVAL;
+	while (length_bytes > 0) {
+		size_t frame = find_frame(reader, offset);
+		int error = keep_frame(reader, frame);
+		if (error)
+			return error;
+		uint64_t inside = offset - reader->entries[frame].text_offset;
+		uint64_t left = reader->entries[frame + 1].text_offset - offset;
+		size_t take = left < length_bytes ? (size_t)left : length_bytes;
+		memcpy(to, reader->text + inside, take);
+		to += take;
+		offset += take;
+		length_bytes -= take;
+	}
+	return 0;
+}

@@ -1,0 +1,73 @@
+/*
+ * sealed.h: a part as zstd frames that can be sought.
+ *
+ * The file is what `zstdcat` reads: independent frames with content checksums, then
+ * a seek table in a skippable frame, in the layout known as the zstd seekable format
+ * (version 0.1.0: per frame u32 compressed and u32 decompressed size; a footer of
+ * u32 frames, u8 descriptor 0, u32 0x8F92EAB1; all inside a skippable frame
+ * 0x184D2A5E). Frames are cut where the writer's caller ends a run whenever that is
+ * possible, so that a run needs one frame as a rule.
+ *
+ * Bytes in, bytes out: both sides do their I/O by a function of the caller's. Not
+ * thread-safe; each object is used by one thread at a time.
+ */
+#ifndef WAFT_STORE_SEALED_H
+#define WAFT_STORE_SEALED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "errors.h"
+
+enum {
+	SEALED_FRAME_BYTES = 262144,  /* of plain text, as a rule */
+	SEALED_FRAME_LIMIT = 8388608, /* a reader takes no larger one */
+};
+
+/* ---- Writing ------------------------------------------------------------ */
+
+struct sealed_writer;
+
+/* Appends to the file: all of it or a negative errno. */
+typedef int (*sealed_append_fn)(void *ctx, const void *data, size_t length_bytes);
+
+/* level: zstd's, 1 to 19. *ret is owned (sealed_writer_free). 0 or -ENOMEM. */
+int sealed_writer_new(
+	int level, sealed_append_fn append, void *ctx, struct sealed_writer **ret) MUST_CHECK;
+/* NULL is fine. */
+void sealed_writer_free(struct sealed_writer *writer);
+
+/* Adds a run's text, which begins in a new frame when the frame under way would
+ * grow beyond SEALED_FRAME_BYTES. 0, -EIO for a failure of zstd's, or append's. */
+int sealed_writer_add(
+	struct sealed_writer *writer, const void *data, size_t length_bytes) MUST_CHECK;
+
+/* Writes the last frame and the seek table. *ret_bytes: the file's length. */
+int sealed_writer_finish(struct sealed_writer *writer, uint64_t *ret_bytes) MUST_CHECK;
+
+/* ---- Reading ------------------------------------------------------------ */
+
+struct sealed_reader;
+
+/* Reads length_bytes at offset: all of them, or a negative errno. */
+typedef int (*sealed_read_fn)(void *ctx, void *ret_data, size_t length_bytes, uint64_t offset);
+
+/* Reads the seek table of a file of file_bytes. 0; ERR_MALFORMED: there is none, or
+ * it doesn't fit the file (zstdcat may still read it); -ENOMEM, or read's. */
+int sealed_reader_open(
+	sealed_read_fn read, void *ctx, uint64_t file_bytes, struct sealed_reader **ret) MUST_CHECK;
+/* NULL is fine. */
+void sealed_reader_close(struct sealed_reader *reader);
+
+/* Bytes of plain text. */
+uint64_t sealed_reader_size(const struct sealed_reader *reader);
+
+/* length_bytes of plain text at offset into data. Keeps the last frame. 0; -EINVAL
+ * beyond the end; ERR_CHECKSUM or ERR_MALFORMED: the frame is damaged; read's. */
+int sealed_reader_read(struct sealed_reader *reader, uint64_t offset, void *ret_data,
+	size_t length_bytes) MUST_CHECK;
+
+/* Bytes of memory it holds. */
+size_t sealed_reader_memory(const struct sealed_reader *reader);
+
+#endif
