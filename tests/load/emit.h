@@ -7,13 +7,13 @@
 #include "ledger.h"
 
 struct emit_plan {
-	const char *endpoint;	/* NULL: the environment's */
-	uint64_t rate;		/* spans a second and thread; 0: as fast as it goes */
-	uint64_t traces;	/* a thread; 0: until duration_ms or the deadline */
-	uint32_t duration_ms;	/* 0: until traces are done */
-	uint32_t data_bytes;	/* of each input and output; 0: none */
-	uint32_t shutdown_ms;	/* bound of waft_shutdown */
-	int stop_fd;		/* readable or at its end: stop; -1: none */
+	const char *endpoint; /* NULL: the environment's */
+	uint64_t rate;	      /* spans a second and thread; 0: as fast as it goes */
+	uint64_t traces;      /* a thread; 0: until duration_ms or the deadline */
+	uint32_t duration_ms; /* 0: until traces are done */
+	uint32_t data_bytes;  /* of each input and output; 0: none */
+	uint32_t shutdown_ms; /* bound of waft_shutdown */
+	int stop_fd;	      /* readable or at its end: stop; -1: none */
 };
 
 /* Runs process number `process` of the load in the calling process until the

@@ -27,7 +27,7 @@ struct ledger_thread {
 
 struct ledger_process {
 	uint32_t pid;
-	uint32_t end; /* enum ledger_end */
+	uint32_t end;		 /* enum ledger_end */
 	struct waft_stats stats; /* the library's own word, copied while running and at the end */
 	struct ledger_thread threads[LEDGER_THREADS_MAX];
 };

@@ -5,15 +5,15 @@
 #include "ledger.h"
 
 struct verify_result {
-	uint64_t emitted;     /* spans ended, by the ledger */
-	uint64_t stored;      /* of them, found in the store once at least */
-	uint64_t doubled;     /* lines too many */
-	uint64_t lost;	      /* acknowledged by the library's word, not stored */
-	uint64_t pending;     /* stored as pending only */
-	uint64_t misplaced;   /* wrong parent or trace */
-	uint64_t strange;     /* lines of this run that the ledger knows nothing of */
-	uint64_t mismatched;  /* processes whose stats don't add up */
-	uint64_t malformed;   /* lines that aren't the eleven keys in order */
+	uint64_t emitted;    /* spans ended, by the ledger */
+	uint64_t stored;     /* of them, found in the store once at least */
+	uint64_t doubled;    /* lines too many */
+	uint64_t lost;	     /* acknowledged by the library's word, not stored */
+	uint64_t pending;    /* stored as pending only */
+	uint64_t misplaced;  /* wrong parent or trace */
+	uint64_t strange;    /* lines of this run that the ledger knows nothing of */
+	uint64_t mismatched; /* processes whose stats don't add up */
+	uint64_t malformed;  /* lines that aren't the eleven keys in order */
 };
 
 /* Reads every *.jsonl and *.jsonl.zst in the directory store. 0 or a negative errno. */

@@ -14,8 +14,8 @@ struct wire_client {
 	int fd; /* -1: not connected */
 	uint8_t id[16];
 	struct frame_reader reader;
-	uint64_t durable;  /* highest answered */
-	uint64_t refused;  /* refusals received */
+	uint64_t durable; /* highest answered */
+	uint64_t refused; /* refusals received */
 	uint64_t credit_bytes;
 	bool forgotten, known, goodbye;
 	struct call_status status; /* code of the last STATUS; its text is not kept */
@@ -29,8 +29,8 @@ void wire_client_done(struct wire_client *client);
  * 0, or -errno; -ECONNRESET when the collector ended the connection. */
 int wire_client_hello(struct wire_client *client, const char *path, uint64_t sent);
 /* Sends a batch under a sequence number; waits for nothing. */
-int wire_client_batch(struct wire_client *client, uint64_t sequence, const void *bytes,
-	size_t length);
+int wire_client_batch(
+	struct wire_client *client, uint64_t sequence, const void *bytes, size_t length);
 int wire_client_request(struct wire_client *client, const struct export_request *request);
 /* Until `durable` has reached sequence: 0, or -ECONNRESET. */
 int wire_client_wait(struct wire_client *client, uint64_t sequence);

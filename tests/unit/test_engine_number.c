@@ -96,8 +96,7 @@ static void test_refuses_what_python_does(void **state)
 		"0b1",
 		"½",
 		"ınf",
-		"\x1c"
-		"1",
+		"\0341",
 		"1\x1f",
 		"\xff",
 		"\xd9",
