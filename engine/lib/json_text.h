@@ -45,8 +45,8 @@ void json_out_end_object(struct json_out *out);
 void json_out_array(struct json_out *out);
 void json_out_end_array(struct json_out *out);
 void json_out_key(struct json_out *out, const char *key);
-/* text is UTF-8. */
-void json_out_string(struct json_out *out, const char *text, size_t length_bytes);
+/* string is UTF-8. */
+void json_out_string(struct json_out *out, const char *string, size_t length_bytes);
 void json_out_integer(struct json_out *out, long long value);
 void json_out_bool(struct json_out *out, bool value);
 void json_out_null(struct json_out *out);

@@ -22,11 +22,10 @@ int bad_null(int *value)
 	return 0;
 }
 
-/* expect: bugprone-sizeof-expression */
-size_t bad_sizeof(struct node *node)
+/* expect: bugprone-suspicious-memset-usage */
+void bad_memset(int *values)
 {
-	memset(node, 0, sizeof(node));
-	return sizeof(sizeof(node));
+	memset(values, '0', 4 * sizeof(*values));
 }
 
 /* expect: bugprone-suspicious-string-compare */
