@@ -45,7 +45,7 @@ enum repair {
 	REPAIR_UTF8 = 1 << 0,	    /* "utf8": some text; write all its texts repaired */
 	REPAIR_TRACE_ID = 1 << 1,   /* "trace_id": was zero or missing */
 	REPAIR_SPAN_ID = 1 << 2,    /* "span_id": was zero */
-	REPAIR_PARENT_ID = 1 << 3,  /* "parent_span_id": its own id: now a root */
+	REPAIR_PARENT_ID = 1 << 3,  /* "parent_span_id": the distance led to zero: a root */
 	REPAIR_TIMESTAMP = 1 << 4,  /* "timestamp": beyond what a clock can say */
 	REPAIR_DURATION = 1 << 5,   /* "duration": began before 1970 or after its end: 0 */
 	REPAIR_INPUT = 1 << 6,	    /* "input": not JSON: write "[invalid JSON, N bytes]" */
@@ -73,7 +73,6 @@ struct batch_key {
 	struct batch_text name;
 	uint8_t type;  /* enum wire_key_type */
 	uint8_t typed; /* private: the shape's n-th key when they are ordered by type */
-	bool shadowed; /* the same key comes again later in the shape */
 };
 
 /* What the spans of one call site share. A reader can keep its own things for
@@ -90,7 +89,8 @@ struct batch_shape {
 	uint16_t id;
 	uint8_t key_count;
 	uint8_t first_of_type[WIRE_KEY_TYPES + 1]; /* private */
-	uint16_t repairs;			   /* REPAIR_UTF8, REPAIR_ATTRIBUTES */
+	bool bad_utf8;				   /* some of its texts must be written repaired */
+	bool odd_keys;				   /* private: some come twice or have no name */
 };
 
 struct batch_producer {
@@ -274,9 +274,10 @@ struct attribute_iter {
 	struct cursor trace;
 	struct cursor list;
 	uint32_t list_tag;
-	uint32_t index; /* of all seen */
-	uint32_t key;	/* next key of the shape */
-	bool filtered;	/* shadowed is filled in */
+	uint32_t index;	  /* of all seen */
+	uint32_t key;	  /* next key of the shape */
+	uint32_t repairs; /* REPAIR_ATTRIBUTES */
+	bool filtered;
 	uint64_t shadowed[WIRE_ATTRIBUTES_LIMIT / 64];
 };
 

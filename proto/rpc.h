@@ -18,12 +18,15 @@
 #include "waft.pb-c.h"
 
 struct rpc_limits {
-	size_t bytes;	     /* of the message */
-	unsigned int depth;  /* of nested messages */
-	size_t memory_bytes; /* what unpacking may allocate */
+	size_t bytes;	    /* of the message */
+	unsigned int depth; /* of nested messages, its own included; at most 16 */
+	/* What unpacking may allocate: factor bytes for each of the message's, and
+	 * slack beside. */
+	size_t memory_factor;
+	size_t memory_slack_bytes;
 };
 
-/* For requests: 64 KiB, 8 deep, memory at most 4 * bytes + 4 KiB. */
+/* For requests: 64 KiB, 8 deep, memory at most 4 * bytes + 16 KiB. */
 extern const struct rpc_limits rpc_request_limits;
 /* For answers, read by waftctl: 260 KiB, 8 deep, memory at most 8 MiB. */
 extern const struct rpc_limits rpc_response_limits;
