@@ -1,0 +1,54 @@
+/*
+ * Items of one size by number: chunks that never move, a free list inside.
+ *
+ * A number is 4 bytes where a pointer is 8, and stays valid while the slab
+ * grows. Reserving ahead makes a later slab_take that can't fail. Not
+ * thread-safe.
+ */
+#ifndef WAFT_COLLECTOR_SLAB_H
+#define WAFT_COLLECTOR_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLAB_NONE UINT32_MAX
+
+struct slab {
+	uint8_t **chunks; /* owned */
+	uint32_t chunk_count;
+	uint32_t chunk_capacity;
+	uint32_t item_bytes; /* at least 4 */
+	uint32_t chunk_bits; /* items a chunk: 1 << chunk_bits */
+	uint32_t first_free; /* SLAB_NONE: none */
+	uint32_t free_count;
+	uint32_t live;
+};
+
+void slab_init(struct slab *slab, uint32_t item_bytes, uint32_t chunk_bits);
+void slab_done(struct slab *slab);
+
+/* Makes sure that `wanted` items are free. 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int slab_reserve(struct slab *slab, uint32_t wanted);
+
+/* Takes an item; its bytes are what they were. SLAB_NONE when none is free:
+ * reserve first. */
+uint32_t slab_take(struct slab *slab);
+
+void slab_give(struct slab *slab, uint32_t index);
+
+/* Frees all chunks when no item is live. */
+void slab_trim(struct slab *slab);
+
+static inline void *slab_at(const struct slab *slab, uint32_t index)
+{
+	return slab->chunks[index >> slab->chunk_bits] +
+	       (size_t)(index & ((1u << slab->chunk_bits) - 1)) * slab->item_bytes;
+}
+
+/* Bytes of its chunks. */
+static inline size_t slab_memory(const struct slab *slab)
+{
+	return ((size_t)slab->chunk_count << slab->chunk_bits) * slab->item_bytes;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * The spans of a batch as references, grouped by trace: what the intake keeps
+ * from the decoding of a batch until it is durable. Not thread-safe.
+ */
+#ifndef WAFT_COLLECTOR_SPAN_REFS_H
+#define WAFT_COLLECTOR_SPAN_REFS_H
+
+#include "assembler.h"
+#include "batch.h"
+
+/* Neighbouring spans of one trace. */
+struct span_group {
+	struct trace_id trace_id;
+	uint32_t first; /* in refs */
+	uint32_t count;
+};
+
+/* Zero-initialised is empty; memory is reused from batch to batch. */
+struct span_refs {
+	struct span_ref *refs;	   /* owned */
+	struct span_group *groups; /* owned */
+	uint32_t count;
+	uint32_t capacity;
+	uint32_t group_count;
+	uint32_t group_capacity;
+};
+
+void span_refs_done(struct span_refs *refs);
+
+/* Takes in all spans of an open batch, checking all of it. `skip` (may be NULL)
+ * tells which positions to leave out. 0, -ENOMEM, or the ERR_ code for which the
+ * batch is to be refused. Segment and offset are left 0. */
+int span_refs_read(struct span_refs *refs, struct batch *batch,
+	bool (*skip)(void *context, uint32_t position), void *context) MUST_CHECK;
+
+/* Says where the batch has come to lie, and adds all to the assembler, where room
+ * must be reserved. */
+void span_refs_add(struct span_refs *refs, struct assembler *assembler, uint32_t segment,
+	uint32_t offset, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * What a connection needs of the socket below it, as a table of functions:
+ * the daemon puts uv streams in (transport.c), tests a fake.
+ *
+ * Loop thread. No function calls back into the connection before it returns.
+ */
+#ifndef WAFT_COLLECTOR_STREAM_H
+#define WAFT_COLLECTOR_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct stream;
+
+struct stream_ops {
+	/* Sends a whole frame. Takes it (malloc) in any case. A stream whose peer
+	 * doesn't read closes itself when too much is queued. */
+	void (*write)(struct stream *stream, uint8_t *frame, size_t length_bytes);
+	/* Bytes that write took and the kernel has not. */
+	size_t (*queued_bytes)(const struct stream *stream);
+	/* Stops or resumes reading. */
+	void (*set_reading)(struct stream *stream, bool reading);
+	/* Closes after what is queued was sent, or after a while. */
+	void (*close)(struct stream *stream);
+};
+
+struct stream {
+	const struct stream_ops *ops;
+};
+
+/* Who is at the other end. */
+struct peer {
+	bool known; /* pid, uid and gid are from the socket */
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+	bool may_send;
+	bool may_query;
+};
+
+#endif
