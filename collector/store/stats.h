@@ -12,7 +12,7 @@
 
 #include "record.h"
 
-#define STATS_OPERATIONS 4096
+#define STATS_OPERATIONS 2048
 
 struct stats_histogram;
 

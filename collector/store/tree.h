@@ -4,7 +4,7 @@
  * Spans go in by tree_add in any order; tree_build makes rows: roots by start,
  * below each span its children by start, then by span id. The rows are the same
  * for every order of the input. Used by the viewer and by stats. Nothing recurses;
- * O(n log n) time, about 160 bytes a span. Not thread-safe.
+ * O(n log n) time, about 250 bytes a span. Not thread-safe.
  */
 #ifndef WAFT_STORE_TREE_H
 #define WAFT_STORE_TREE_H
@@ -12,11 +12,11 @@
 #include "record.h"
 
 enum tree_flags {
-	TREE_LATE = 1 << 0,	 /* ended after the root above it had ended */
+	TREE_LATE = 1 << 0,	 /* ended more than 1 us after the root above it had */
 	TREE_DUPLICATE = 1 << 1, /* another span with the same id and other content */
 	TREE_ORPHAN = 1 << 2,	 /* its parent was not received */
 	TREE_CYCLE = 1 << 3, /* is its own ancestor; the earliest of the ring is shown as a root */
-	TREE_SKEW = 1 << 4,  /* started before its parent: clocks disagree */
+	TREE_SKEW = 1 << 4,  /* started more than 1 us before its parent: clocks disagree */
 };
 
 /* A line of the tree. */
