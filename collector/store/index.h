@@ -23,6 +23,7 @@
 
 #include "disk.h"
 #include "errors.h"
+#include "part.h"
 #include "record.h"
 #include "slice.h"
 
@@ -47,14 +48,12 @@ struct index_run {
 	uint32_t errors;       /* lines with status error */
 	uint32_t flags;
 	int64_t start_ns;    /* of the earliest root, else span; when unsure, no less than that */
-	int64_t end_ns;	     /* the latest end of any span, or start */
-	int64_t duration_ns; /* of that root or span; -1 when it is pending */
+	int64_t duration_ns; /* of that root or span; when unsure, of no meaning */
 	/* Bloom filter, 512 bits, 4 per text, of the services, operations, layers
 	 * and attributes of its spans. */
 	uint64_t filter[INDEX_FILTER_WORDS];
 
-	int64_t first_ns;     /* private: earliest root, else span, in sight while it is made */
-	int64_t last_head_ns; /* private */
+	int64_t first_ns; /* private, while it is made: start of the head so far */
 };
 
 /* Begins an empty run of a trace. */
@@ -95,7 +94,7 @@ struct index_report {
 
 /* A part as the manifest has it. */
 struct index_part {
-	const char *name;      /* "2026-01-09.jsonl", "2026-01-09.0002.jsonl.zst" */
+	struct part_name name;
 	uint64_t length_bytes; /* committed */
 	bool closed;	       /* takes no more appends */
 };
@@ -117,22 +116,24 @@ void index_close(struct index *index);
  * Sets INDEX_CONTINUES itself. A part not known yet is begun. Failures to write the
  * file are kept to the index: the part is then rebuilt by the next index_open.
  * 0 or -ENOMEM. */
-int index_add(struct index *index, const char *part, const struct index_run *run) MUST_CHECK;
+int index_add(
+	struct index *index, const struct part_name *part, const struct index_run *run) MUST_CHECK;
+
+/* Lets readers see what index_add was told; once per commit. */
+void index_flush(struct index *index);
 
 /* The part takes no more appends: sorts its ids. 0 or a negative errno: then readers
  * use the unsorted entries. */
-int index_close_part(struct index *index, const char *part) MUST_CHECK;
+int index_close_part(struct index *index, const struct part_name *part) MUST_CHECK;
 
 /* The part is gone (retention). */
-void index_remove_part(struct index *index, const char *part);
+void index_remove_part(struct index *index, const struct part_name *part);
 
-#define INDEX_DAY_BYTES 11 /* "2026-01-09" and a NUL */
-
-/* The day of the parts in which the trace has its first run: 0 with the day,
- * -ENOENT when it has none (the common case: about 0.1 us a closed part), or -EIO.
- * Exact: filters only spare lookups. */
+/* The day of the parts in which the trace has an earlier run: 1 and *ret_day (days
+ * since 1970), 0 when it has none (the common case: about 0.1 us a closed part), or
+ * -EIO, -ENOMEM. Exact: filters only spare lookups. */
 int index_day_of_trace(
-	struct index *index, const uint8_t trace_id[16], char ret_day[INDEX_DAY_BYTES]) MUST_CHECK;
+	struct index *index, const uint8_t trace_id[16], int32_t *ret_day) MUST_CHECK;
 
 /* Bytes of memory it holds. */
 size_t index_memory(const struct index *index);
