@@ -52,7 +52,7 @@ bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
 uint64_t consumed_in_segment(const struct consumed *set, uint32_t segment);
 uint64_t consumed_total(const struct consumed *set);
 
-/* Adds all of other. On -ENOMEM some of it may have been added. */
+/* Adds all of other, or on -ENOMEM nothing. */
 MUST_CHECK int consumed_merge(struct consumed *set, const struct consumed *other);
 
 /* Forgets segments below first_needed. */

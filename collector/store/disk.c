@@ -385,6 +385,11 @@ int disk_unlink(struct disk *disk, int dir, const char *name)
 	return disk->ops->unlink(disk, dir, name);
 }
 
+void disk_unlink_quietly(struct disk *disk, int dir, const char *name)
+{
+	(void)disk->ops->unlink(disk, dir, name);
+}
+
 int disk_truncate(struct disk *disk, int file, uint64_t length)
 {
 	return disk->ops->truncate(disk, file, length);

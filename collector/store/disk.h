@@ -115,6 +115,8 @@ MUST_CHECK int disk_sync_dir(struct disk *disk, int dir);
 MUST_CHECK int disk_rename(struct disk *disk, int from_dir, const char *from, int to_dir,
 	const char *to, bool replace);
 MUST_CHECK int disk_unlink(struct disk *disk, int dir, const char *name);
+/* Removes what is no longer of use; nothing depends on its success. */
+void disk_unlink_quietly(struct disk *disk, int dir, const char *name);
 MUST_CHECK int disk_truncate(struct disk *disk, int file, uint64_t length);
 MUST_CHECK int disk_stat_file(struct disk *disk, int file, struct disk_stat *ret);
 /* Does not follow a symbolic link: it is neither regular nor a directory. */

@@ -28,8 +28,8 @@
 #include "disk.h"
 
 #define LOG_SEGMENT_BYTES (64u << 20)
-#define LOG_SEGMENT_BYTES_MAX (1u << 30)
-#define LOG_SEGMENT_HEADER_BYTES 64
+#define LOG_SEGMENT_BYTES_MAX (256u << 20)
+#define LOG_SEGMENT_HEADER_BYTES 128
 #define LOG_RECORD_HEADER_BYTES 64
 #define LOG_PAYLOAD_BYTES_MAX 262144
 #define LOG_PEER_NAME_BYTES_MAX 1024
@@ -159,39 +159,47 @@ MUST_CHECK int log_drop_below(struct log *log, uint32_t first_needed);
 
 /* ---- Scanning ----------------------------------------------------------- */
 
-/* A stretch of bytes that are no records. */
+enum log_damage_kind {
+	LOG_DAMAGED, /* acknowledged once, and wrong now */
+	LOG_TORN,    /* behind the last good sync: nothing in it was acknowledged */
+	LOG_VOID,    /* behind a fence: superseded or set aside already; nothing to do */
+};
+
+/* A stretch of a segment's file that counts for nothing. */
 struct log_damage {
+	enum log_damage_kind kind;
 	uint32_t segment;
 	uint32_t offset;
-	uint64_t length_bytes;
-	bool torn;	 /* behind the last good sync: nothing in it was acknowledged */
-	bool voided;	 /* given up after a failed sync; its records are in a later segment */
+	const uint8_t *bytes; /* borrowed for the call */
+	size_t length_bytes;
 	const char *why; /* constant text */
 };
 
 struct log_scan_ops {
-	/* A valid record, in order. Non-zero stops the scan, which returns it. */
+	/* A valid record, in order. Non-zero stops the scan, which returns it. May be
+	 * NULL. */
 	int (*on_record)(void *ctx, struct log_place place, const struct log_record *record);
-	/* Bytes to set aside; may be NULL. bytes are the first length bytes of it
-	 * that could be read. */
-	int (*on_damage)(
-		void *ctx, const struct log_damage *damage, const uint8_t *bytes, size_t length);
+	/* Same rules. */
+	int (*on_damage)(void *ctx, const struct log_damage *damage);
+	/* A segment is read to its end: its file's length. Same rules. */
+	int (*on_segment)(void *ctx, uint32_t number, uint64_t length_bytes);
 };
 
 struct log_scan_result {
-	struct log_place end;  /* behind the last valid record; {0, 0}: no segment */
-	uint32_t last_segment; /* highest number found, also of a broken one; 0: none */
+	struct log_place end;  /* behind the last valid record; {0, 0}: there is none */
+	uint32_t last_segment; /* highest number found, a broken one's too; 0: none */
+	uint64_t segments;
 	uint64_t records;
-	uint64_t damaged_bytes; /* of acknowledged records: real damage */
+	uint64_t damaged_bytes;
 	uint64_t torn_bytes;
-	uint32_t segments_missing;    /* numbers between first and last that are not there */
-	uint32_t segments_unreadable; /* header wrong, or of another store */
+	uint32_t segments_unreadable; /* of another store, or not to be opened or read */
+	int io_error;		      /* why the first of the latter could not; 0: none */
 };
 
-/* Reads the valid records of all segments from number `from` on, in order.
- * Writes nothing. A record counts when its checksum is right and it lies before
- * what a later segment voided. Memory: one segment. store_id NULL: that of the
- * first readable segment. Returns 0 also when there was damage. */
+/* Reads the valid records of all segments from number `from` on, in order. Writes
+ * nothing. Memory: one segment. store_id NULL: any. Returns 0 also when there was
+ * damage; a segment that can't be opened or read is counted and passed over.
+ * -ENOMEM, or what the callbacks return. */
 MUST_CHECK int log_scan(struct disk *disk, int dir, const uint8_t *store_id, uint32_t from,
 	const struct log_scan_ops *ops, void *ctx, struct log_scan_result *ret);
 

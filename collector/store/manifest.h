@@ -71,7 +71,8 @@ struct manifest_run {
 };
 
 /* Bytes of a part that are now committed. part 0: none; the ordinals are
- * consumed without lines (their batch is in quarantine). */
+ * consumed without lines (their batch is in quarantine), offset and length are 0
+ * and a single run says how many spans. */
 struct manifest_commit {
 	uint32_t part;
 	uint64_t offset;
@@ -105,15 +106,16 @@ struct manifest_state {
 	struct manifest_part *parts; /* ascending by id, owned */
 	size_t part_count;
 	uint32_t next_part;
-	struct consumed consumed;   /* of segments from first_segment on */
-	uint32_t first_segment;	    /* first that is still needed, at least 1 */
-	struct log_place accounted; /* clients and counters include the log up to here */
+	struct consumed consumed;		/* of segments from first_segment on */
+	uint32_t first_segment;			/* first that is still needed, at least 1 */
+	struct log_place accounted;		/* last record that clients and counters include */
 	struct manifest_quarantine *quarantine; /* owned */
 	size_t quarantine_count;
 	struct manifest_counter *counters; /* owned */
 	size_t counter_count;
-	uint64_t spans_written; /* in all parts, removed ones included */
-	uint64_t spans_expired; /* in removed ones */
+	uint64_t spans_written;	    /* in parts that are there */
+	uint64_t spans_expired;	    /* in removed ones */
+	uint64_t spans_quarantined; /* consumed without lines: their batch was unreadable */
 };
 
 /* The body of a CLIENT record, for clients.c; borrowed for the call. */
