@@ -1,0 +1,320 @@
+/* Pieces of JSON. See json_write.h. */
+#include "json_write.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "part.h"
+#include "utf8.h"
+
+/* ---- Texts --------------------------------------------------------------- */
+
+/* What stands for each byte in a string: 0 itself, 1 \u00XX, else \ and that. */
+static const uint8_t escapes[256] = {1, 1, 1, 1, 1, 1, 1, 1, 'b', 't', 'n', 1, 'f', 'r', 1,
+	1,						/* 0x00 */
+	1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, /* 0x10 */
+	['"'] = '"', ['\\'] = '\\'};
+
+#define ONES UINT64_C(0x0101010101010101)
+#define HIGHS UINT64_C(0x8080808080808080)
+
+/* Whether one of 8 bytes is a control character (below 0x20). */
+static inline bool word_has_control(uint64_t word)
+{
+	return ((word - ONES * 0x20) & ~word & HIGHS) != 0;
+}
+
+static inline bool word_has(uint64_t word, uint8_t byte)
+{
+	uint64_t differ = word ^ (ONES * byte);
+
+	return ((differ - ONES) & ~differ & HIGHS) != 0;
+}
+
+static inline bool word_needs_escape(uint64_t word)
+{
+	return word_has_control(word) || word_has(word, '"') || word_has(word, '\\');
+}
+
+static uint8_t *put_escaped(uint8_t *at, uint8_t byte)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t escape = escapes[byte];
+
+	if (escape == 0) {
+		*at++ = byte;
+		return at;
+	}
+	*at++ = '\\';
+	if (escape != 1) {
+		*at++ = escape;
+		return at;
+	}
+	memcpy(at, "u00", 3);
+	at[3] = (uint8_t)digits[byte >> 4];
+	at[4] = (uint8_t)digits[byte & 15];
+	return at + 5;
+}
+
+int json_put_text(struct bytes *out, struct slice text, bool repair)
+{
+	const uint8_t *from = text.data;
+	const uint8_t *end = text.data + text.length;
+	uint8_t *repaired = NULL;
+	uint8_t *at;
+
+	if (repair && text.length > 0) {
+		repaired = malloc(text.length * 3);
+		if (repaired == NULL)
+			return -ENOMEM;
+		from = repaired;
+		end = from + utf8_repair(text.data, text.length, repaired);
+	}
+	if (bytes_reserve(out, (size_t)(end - from) * 6 + 2 + 8) != 0) {
+		free(repaired);
+		return -ENOMEM;
+	}
+	at = out->data + out->length;
+	*at++ = '"';
+	while (end - from >= 8) {
+		uint64_t word;
+
+		memcpy(&word, from, 8);
+		if (word_needs_escape(word)) {
+			for (int i = 0; i < 8; i++)
+				at = put_escaped(at, from[i]);
+		} else {
+			memcpy(at, &word, 8);
+			at += 8;
+		}
+		from += 8;
+	}
+	while (from < end)
+		at = put_escaped(at, *from++);
+	*at++ = '"';
+	out->length = (size_t)(at - out->data);
+	free(repaired);
+	return 0;
+}
+
+int json_put_json(struct bytes *out, struct slice json)
+{
+	const uint8_t *from = json.data;
+	const uint8_t *end = json.data + json.length;
+	uint8_t *at;
+	int ret = bytes_reserve(out, json.length + 8);
+
+	if (ret != 0)
+		return ret;
+	at = out->data + out->length;
+	while (end - from >= 8) {
+		uint64_t word;
+
+		memcpy(&word, from, 8);
+		if (word_has_control(word))
+			break;
+		memcpy(at, &word, 8);
+		at += 8;
+		from += 8;
+	}
+	for (; from < end; from++) {
+		if (*from >= 0x20)
+			*at++ = *from;
+	}
+	out->length = (size_t)(at - out->data);
+	return 0;
+}
+
+/* ---- Numbers -------------------------------------------------------------- */
+
+static const char pairs[201] =
+	"00010203040506070809101112131415161718192021222324252627282930313233"
+	"34353637383940414243444546474849505152535455565758596061626364656667"
+	"6869707172737475767778798081828384858687888990919293949596979899";
+
+size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)
+{
+	char digits[JSON_INTEGER_BYTES];
+	size_t at = sizeof(digits);
+
+	while (value >= 100) {
+		at -= 2;
+		memcpy(digits + at, pairs + 2 * (value % 100), 2);
+		value /= 100;
+	}
+	if (value >= 10) {
+		at -= 2;
+		memcpy(digits + at, pairs + 2 * value, 2);
+	} else {
+		digits[--at] = (char)('0' + value);
+	}
+	memcpy(ret, digits + at, sizeof(digits) - at);
+	return sizeof(digits) - at;
+}
+
+size_t json_format_i64(char ret[JSON_INTEGER_BYTES], int64_t value)
+{
+	if (value >= 0)
+		return json_format_u64(ret, (uint64_t)value);
+	ret[0] = '-';
+	return 1 + json_format_u64(ret + 1, 0 - (uint64_t)value);
+}
+
+/* 9 digits, leading zeros included. */
+static void format_nine(char *ret, uint32_t value)
+{
+	for (int at = 7; at > 0; at -= 2) {
+		memcpy(ret + at, pairs + 2 * (size_t)(value % 100), 2);
+		value /= 100;
+	}
+	ret[0] = (char)('0' + value);
+}
+
+/* Most doubles that programs record have few decimals: they are m / 10^k with both
+ * exact in a double, and then the quotient, being rounded correctly, is what any
+ * reader makes of the digits (William Clinger, "How to read floating point numbers
+ * accurately", 1990). Returns 0 when value is none of them. */
+static size_t format_decimal(char *ret, double value)
+{
+	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
+		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17};
+	double size = fabs(value);
+
+	if (size >= 1e15 || size < 1e-5)
+		return 0;
+	for (size_t k = 0; k < sizeof(powers) / sizeof(powers[0]); k++) {
+		double scaled = size * powers[k] + 0.5;
+		char digits[JSON_INTEGER_BYTES];
+		uint64_t whole;
+		size_t count, at = 0;
+
+		if (scaled >= 9007199254740992.0)
+			return 0;
+		whole = (uint64_t)scaled;
+		if ((double)whole / powers[k] != size)
+			continue;
+		count = json_format_u64(digits, whole);
+		if (value < 0)
+			ret[at++] = '-';
+		if (count > k) {
+			memcpy(ret + at, digits, count - k);
+			at += count - k;
+		} else {
+			ret[at++] = '0';
+		}
+		ret[at++] = '.';
+		if (k == 0)
+			ret[at++] = '0';
+		for (size_t zeros = count; zeros < k; zeros++)
+			ret[at++] = '0';
+		memcpy(ret + at, digits + (count > k ? count - k : 0), count > k ? k : count);
+		return at + (count > k ? k : count);
+	}
+	return 0;
+}
+
+/* The locale may have another decimal point, of several bytes. */
+static size_t drop_locale(char *text)
+{
+	size_t at = 0;
+	bool pointed = false;
+	bool exponent = false;
+
+	for (const char *from = text; *from != '\0'; from++) {
+		bool kept = (*from >= '0' && *from <= '9') || *from == '-' || *from == '+' ||
+			    *from == 'e';
+
+		exponent |= *from == 'e';
+		if (kept)
+			text[at++] = *from;
+		else if (!pointed)
+			text[at++] = '.';
+		pointed |= !kept;
+	}
+	if (!pointed && !exponent) {
+		text[at++] = '.';
+		text[at++] = '0';
+	}
+	return at;
+}
+
+size_t json_format_double(char ret[JSON_DOUBLE_BYTES], double value)
+{
+	int lowest = 1;
+	int highest = 17;
+	char text[64];
+	size_t length;
+
+	if (isnan(value) || isinf(value)) {
+		const char *name = isnan(value) ? "\"NaN\""
+				   : value > 0	? "\"Infinity\""
+						: "\"-Infinity\"";
+
+		memcpy(ret, name, strlen(name));
+		return strlen(name);
+	}
+	length = value == 0 ? 0 : format_decimal(ret, value);
+	if (length > 0)
+		return length;
+	/* 17 digits always do; the fewest that do are found by halving. */
+	while (lowest < highest) {
+		int digits = (lowest + highest) / 2;
+
+		snprintf(text, sizeof(text), "%.*g", digits, value);
+		if (strtod(text, NULL) == value)
+			highest = digits;
+		else
+			lowest = digits + 1;
+	}
+	snprintf(text, sizeof(text), "%.*g", highest, value);
+	length = drop_locale(text);
+	memcpy(ret, text, length);
+	return length;
+}
+
+/* ---- Times ---------------------------------------------------------------- */
+
+void json_format_timestamp(char ret[JSON_TIMESTAMP_BYTES], uint64_t ns)
+{
+	int32_t day = day_of_ns(ns);
+	uint64_t in_day = ns % DAY_NS;
+	uint32_t seconds = (uint32_t)(in_day / 1000000000u);
+	unsigned month, date;
+	int year;
+
+	day_to_date(day, &year, &month, &date);
+	memcpy(ret, pairs + 2 * (size_t)(year / 100), 2);
+	memcpy(ret + 2, pairs + 2 * (size_t)(year % 100), 2);
+	ret[4] = '-';
+	memcpy(ret + 5, pairs + 2 * (size_t)month, 2);
+	ret[7] = '-';
+	memcpy(ret + 8, pairs + 2 * (size_t)date, 2);
+	ret[10] = 'T';
+	memcpy(ret + 11, pairs + 2 * (size_t)(seconds / 3600), 2);
+	ret[13] = ':';
+	memcpy(ret + 14, pairs + 2 * (size_t)(seconds / 60 % 60), 2);
+	ret[16] = ':';
+	memcpy(ret + 17, pairs + 2 * (size_t)(seconds % 60), 2);
+	ret[19] = '.';
+	format_nine(ret + 20, (uint32_t)(in_day % 1000000000u));
+	ret[29] = 'Z';
+}
+
+size_t json_format_ms(char ret[JSON_MS_BYTES], uint64_t ns)
+{
+	size_t at = json_format_u64(ret, ns / 1000000);
+	uint32_t rest = (uint32_t)(ns % 1000000);
+	char nine[9];
+	size_t digits = 6;
+
+	if (rest == 0)
+		return at;
+	format_nine(nine, rest);
+	while (nine[3 + digits - 1] == '0')
+		digits--;
+	ret[at++] = '.';
+	memcpy(ret + at, nine + 3, digits);
+	return at + digits;
+}

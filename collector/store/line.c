@@ -1,0 +1,682 @@
+/*
+ * A span as its line of JSON. See line.h.
+ *
+ * The order of the line is that of line_span: ids and times, the shape's piece
+ * (operation, layer), status, data, metadata's head, kind, the shape's second
+ * piece (resource, scope, call site), attributes, and what few spans have; then
+ * peer and error.
+ */
+#include "line.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "json_write.h"
+
+/* A stretch of line_writer.pieces. */
+struct line_piece {
+	uint32_t offset;
+	uint32_t length;
+};
+
+struct line_shape {
+	struct line_piece names; /* `,"operation":…,"layer":…,"status":"` */
+	struct line_piece site;	 /* scope and `,"attributes":{` with the call site */
+	bool built;
+	bool attributes; /* site has some already: the next one takes a comma */
+};
+
+/* All that line_span writes outside of texts and pieces, with room to spare. */
+enum { FIXED_BYTES = 1024 };
+
+#define PUT(at, text) (memcpy((at), (text), sizeof(text) - 1), (at) + sizeof(text) - 1)
+
+/* Appends a literal. */
+#define APPEND(out, text) bytes_put((out), (text), sizeof(text) - 1)
+
+void line_writer_done(struct line_writer *writer)
+{
+	bytes_done(&writer->head);
+	bytes_done(&writer->resource);
+	bytes_done(&writer->tail);
+	bytes_done(&writer->pieces);
+	free(writer->shapes);
+	free(writer->keys);
+	*writer = (struct line_writer){0};
+}
+
+static int append_u64(struct bytes *out, uint64_t value)
+{
+	char digits[JSON_INTEGER_BYTES];
+
+	return bytes_put(out, digits, json_format_u64(digits, value));
+}
+
+/* ---- Values and attributes ------------------------------------------------ */
+
+static int append_scalar(struct bytes *out, const struct value *value, bool repair)
+{
+	char text[JSON_DOUBLE_BYTES];
+
+	switch (value->type) {
+	case VALUE_TEXT:
+		return json_put_text(out, value->text, repair);
+	case VALUE_BOOL:
+		return value->boolean ? APPEND(out, "true") : APPEND(out, "false");
+	case VALUE_INT:
+		return bytes_put(out, text, json_format_i64(text, value->integer));
+	case VALUE_DOUBLE:
+		return bytes_put(out, text, json_format_double(text, value->number));
+	case VALUE_NONE:
+	case VALUE_LIST:
+		break;
+	}
+	return APPEND(out, "null");
+}
+
+static int append_value(struct bytes *out, const struct value *value, bool repair)
+{
+	enum value_type kind = VALUE_NONE;
+	struct cursor list;
+	struct value element;
+	bool first = true;
+	int ret;
+
+	if (value->type != VALUE_LIST)
+		return append_scalar(out, value, repair);
+	list = cursor_of_slice(value->list);
+	ret = APPEND(out, "[");
+	while (ret == 0 && value_list_next(&list, &kind, &element)) {
+		if (!first)
+			ret = APPEND(out, ",");
+		first = false;
+		if (ret == 0)
+			ret = append_scalar(out, &element, repair);
+	}
+	return ret != 0 ? ret : APPEND(out, "]");
+}
+
+/* `"key":` with a comma before it unless *first. */
+static int append_key(struct bytes *out, struct slice key, bool repair, bool *first)
+{
+	int ret = *first ? 0 : APPEND(out, ",");
+
+	*first = false;
+	if (ret == 0)
+		ret = json_put_text(out, key, repair);
+	return ret != 0 ? ret : APPEND(out, ":");
+}
+
+static int append_attributes(
+	struct bytes *out, struct attribute_iter *iter, bool repair, bool *first)
+{
+	struct attribute attribute;
+	int ret = 0;
+
+	while (ret == 0 && attribute_next(iter, &attribute)) {
+		ret = append_key(out, attribute.key, repair, first);
+		if (ret == 0)
+			ret = append_value(out, &attribute.value, repair);
+	}
+	return ret;
+}
+
+/* ---- Once for a batch ----------------------------------------------------- */
+
+static int build_head(struct line_writer *writer, const struct batch *batch)
+{
+	const struct batch_producer *producer = &batch->producer;
+	struct bytes *head = &writer->head;
+	int ret;
+
+	head->length = 0;
+	ret = APPEND(head, "},\"metadata\":{\"service\":");
+	if (ret == 0)
+		ret = json_put_text(head, producer->service, producer->bad_utf8);
+	if (ret == 0)
+		ret = APPEND(head, ",\"pid\":");
+	if (ret == 0)
+		ret = append_u64(head, producer->pid);
+	if (ret == 0)
+		ret = APPEND(head, ",\"host\":");
+	if (ret == 0)
+		ret = json_put_text(head, producer->host, producer->bad_utf8);
+	return ret != 0 ? ret : APPEND(head, ",\"kind\":\"");
+}
+
+static int build_resource(struct line_writer *writer, const struct batch *batch)
+{
+	struct bytes *resource = &writer->resource;
+	struct attribute_iter iter;
+	bool first = true;
+	int ret;
+
+	resource->length = 0;
+	batch_resource(batch, &iter);
+	ret = APPEND(resource, ",\"resource\":{");
+	if (ret == 0)
+		ret = append_attributes(resource, &iter, batch->producer.bad_utf8, &first);
+	if (ret == 0)
+		ret = APPEND(resource, "}");
+	if (ret == 0 && first)
+		resource->length = 0;
+	return ret;
+}
+
+static int build_tail(struct line_writer *writer, const struct log_peer *peer)
+{
+	struct bytes *tail = &writer->tail;
+	int ret = 0;
+
+	tail->length = 0;
+	if (peer != NULL && peer->known) {
+		ret = APPEND(tail, ",\"peer\":{\"pid\":");
+		if (ret == 0)
+			ret = append_u64(tail, peer->pid);
+		if (ret == 0)
+			ret = APPEND(tail, ",\"uid\":");
+		if (ret == 0)
+			ret = append_u64(tail, peer->uid);
+		if (ret == 0 && peer->name != NULL && peer->name_length > 0)
+			ret = APPEND(tail, ",\"name\":");
+		if (ret == 0 && peer->name != NULL && peer->name_length > 0)
+			ret = json_put_text(tail, slice_of(peer->name, peer->name_length), true);
+		if (ret == 0)
+			ret = APPEND(tail, "}");
+	}
+	return ret != 0 ? ret : APPEND(tail, "},\"error\":");
+}
+
+static int grow_tables(struct line_writer *writer, const struct batch *batch)
+{
+	void *grown;
+
+	if (batch->shape_count > writer->shape_capacity) {
+		grown = reallocarray(writer->shapes, batch->shape_count, sizeof(*writer->shapes));
+		if (grown == NULL)
+			return -ENOMEM;
+		writer->shapes = grown;
+		writer->shape_capacity = batch->shape_count;
+	}
+	if (batch->key_count > writer->key_capacity) {
+		grown = reallocarray(writer->keys, batch->key_count, sizeof(*writer->keys));
+		if (grown == NULL)
+			return -ENOMEM;
+		writer->keys = grown;
+		writer->key_capacity = batch->key_count;
+	}
+	return 0;
+}
+
+int line_batch_begin(
+	struct line_writer *writer, const struct batch *batch, const struct log_peer *peer)
+{
+	int ret = grow_tables(writer, batch);
+
+	writer->pieces.length = 0;
+	for (uint32_t i = 0; ret == 0 && i < batch->shape_count; i++)
+		writer->shapes[i].built = false;
+	if (ret == 0)
+		ret = build_head(writer, batch);
+	if (ret == 0)
+		ret = build_resource(writer, batch);
+	return ret != 0 ? ret : build_tail(writer, peer);
+}
+
+/* ---- Once for a shape ----------------------------------------------------- */
+
+static int build_names(
+	struct bytes *out, const struct batch *batch, const struct batch_shape *shape)
+{
+	struct slice layer = batch_slice(batch, shape->layer);
+	int ret = APPEND(out, ",\"operation\":");
+
+	if (layer.length == 0)
+		layer = slice_of_text("core");
+	if (ret == 0)
+		ret = json_put_text(out, batch_slice(batch, shape->name), shape->bad_utf8);
+	if (ret == 0)
+		ret = APPEND(out, ",\"layer\":");
+	if (ret == 0)
+		ret = json_put_text(out, layer, shape->bad_utf8);
+	return ret != 0 ? ret : APPEND(out, ",\"status\":\"");
+}
+
+static int build_scope(
+	struct bytes *out, const struct batch *batch, const struct batch_shape *shape)
+{
+	int ret;
+
+	if (shape->scope.length == 0 && shape->scope_version.length == 0)
+		return 0;
+	ret = APPEND(out, ",\"scope\":{\"name\":");
+	if (ret == 0)
+		ret = json_put_text(out, batch_slice(batch, shape->scope), shape->bad_utf8);
+	if (ret == 0)
+		ret = APPEND(out, ",\"version\":");
+	if (ret == 0)
+		ret = json_put_text(out, batch_slice(batch, shape->scope_version), shape->bad_utf8);
+	return ret != 0 ? ret : APPEND(out, "}");
+}
+
+static int build_site(struct bytes *out, const struct batch *batch, const struct batch_shape *shape,
+	bool *ret_attributes)
+{
+	bool first = true;
+	int ret = APPEND(out, ",\"attributes\":{");
+
+	if (ret == 0 && shape->file.length > 0) {
+		ret = append_key(out, slice_of_text("code.file.path"), false, &first);
+		if (ret == 0)
+			ret = json_put_text(out, batch_slice(batch, shape->file), shape->bad_utf8);
+	}
+	if (ret == 0 && shape->line > 0) {
+		ret = append_key(out, slice_of_text("code.line.number"), false, &first);
+		if (ret == 0)
+			ret = append_u64(out, shape->line);
+	}
+	if (ret == 0 && shape->function.length > 0) {
+		ret = append_key(out, slice_of_text("code.function.name"), false, &first);
+		if (ret == 0)
+			ret = json_put_text(
+				out, batch_slice(batch, shape->function), shape->bad_utf8);
+	}
+	*ret_attributes = !first;
+	return ret;
+}
+
+static int build_keys(
+	struct line_writer *writer, const struct batch *batch, const struct batch_shape *shape)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; ret == 0 && i < shape->key_count; i++) {
+		struct line_piece *key = &writer->keys[shape->keys + i];
+		bool first = true;
+
+		key->offset = (uint32_t)writer->pieces.length;
+		ret = append_key(&writer->pieces,
+			batch_slice(batch, batch->keys[shape->keys + i].name), shape->bad_utf8,
+			&first);
+		key->length = (uint32_t)writer->pieces.length - key->offset;
+	}
+	return ret;
+}
+
+/* The batch has at most 256 KiB, so the pieces stay far below 4 GiB. */
+static int build_shape(struct line_writer *writer, const struct batch *batch,
+	const struct batch_shape *shape, struct line_shape *line)
+{
+	struct bytes *out = &writer->pieces;
+	size_t start = out->length;
+	int ret = build_names(out, batch, shape);
+
+	line->names = (struct line_piece){(uint32_t)start, (uint32_t)(out->length - start)};
+	start = out->length;
+	if (ret == 0)
+		ret = build_scope(out, batch, shape);
+	if (ret == 0)
+		ret = build_site(out, batch, shape, &line->attributes);
+	line->site = (struct line_piece){(uint32_t)start, (uint32_t)(out->length - start)};
+	if (ret == 0)
+		ret = build_keys(writer, batch, shape);
+	line->built = ret == 0;
+	return ret;
+}
+
+/* ---- A span --------------------------------------------------------------- */
+
+static uint8_t *put_piece(uint8_t *at, const struct line_writer *writer, struct line_piece piece)
+{
+	memcpy(at, writer->pieces.data + piece.offset, piece.length);
+	return at + piece.length;
+}
+
+/* From the line's beginning to `"input":`. */
+static void put_front(const struct line_writer *writer, const struct line_shape *shape,
+	const struct span_view *view, struct bytes *out)
+{
+	static const char *const statuses[] = {"success", "error", "pending"};
+	uint8_t *at = out->data + out->length;
+	const char *status = statuses[view->status];
+
+	at = PUT(at, "{\"trace_id\":\"");
+	trace_id_format(&view->trace->id, (char *)at);
+	at += ID_UUID_LENGTH;
+	at = PUT(at, "\",\"span_id\":\"");
+	span_id_format(view->span_id, (char *)at);
+	at += ID_UUID_LENGTH;
+	if (view->parent_id == 0) {
+		at = PUT(at, "\",\"parent_span_id\":null,\"timestamp\":\"");
+	} else {
+		at = PUT(at, "\",\"parent_span_id\":\"");
+		span_id_format(view->parent_id, (char *)at);
+		at += ID_UUID_LENGTH;
+		at = PUT(at, "\",\"timestamp\":\"");
+	}
+	json_format_timestamp((char *)at, view->start_ns);
+	at += JSON_TIMESTAMP_BYTES;
+	at = PUT(at, "\",\"duration_ms\":");
+	if (view->status == WIRE_STATUS_PENDING)
+		at = PUT(at, "null");
+	else
+		at += json_format_ms((char *)at, view->duration_ns);
+	at = put_piece(at, writer, shape->names);
+	memcpy(at, status, strlen(status));
+	at += strlen(status);
+	at = PUT(at, "\",\"data\":{\"input\":");
+	out->length = (size_t)(at - out->data);
+}
+
+static int append_snapshot(struct bytes *out, struct slice json, bool invalid)
+{
+	if (json.data == NULL)
+		return APPEND(out, "null");
+	if (!invalid)
+		return json_put_json(out, json);
+	if (APPEND(out, "\"[invalid JSON, ") != 0 || append_u64(out, json.length) != 0)
+		return -ENOMEM;
+	return APPEND(out, " bytes]\"");
+}
+
+/* Metadata from its beginning to `"attributes":{` and the call site. */
+static int append_metadata(const struct line_writer *writer, const struct line_shape *shape,
+	const struct span_view *view, struct bytes *out)
+{
+	static const char *const kinds[WIRE_KINDS] = {
+		"internal", "server", "client", "producer", "consumer"};
+	const char *kind = kinds[view->kind];
+	uint8_t *at;
+
+	if (bytes_reserve(out, writer->head.length + writer->resource.length + shape->site.length +
+				       FIXED_BYTES) != 0)
+		return -ENOMEM;
+	at = out->data + out->length;
+	memcpy(at, writer->head.data, writer->head.length);
+	at += writer->head.length;
+	memcpy(at, kind, strlen(kind));
+	at += strlen(kind);
+	*at++ = '"';
+	if (writer->resource.length > 0)
+		memcpy(at, writer->resource.data, writer->resource.length);
+	at += writer->resource.length;
+	at = put_piece(at, writer, shape->site);
+	if (view->thread != 0) {
+		if (shape->attributes)
+			*at++ = ',';
+		at = PUT(at, "\"thread.id\":");
+		at += json_format_u64((char *)at, view->thread);
+	}
+	out->length = (size_t)(at - out->data);
+	return 0;
+}
+
+/* A key of the shape: escaped already. */
+static int append_shape_key(struct bytes *out, const struct line_writer *writer,
+	const struct line_piece *key, bool *first)
+{
+	uint8_t *at;
+
+	if (bytes_reserve(out, key->length + 1) != 0)
+		return -ENOMEM;
+	at = out->data + out->length;
+	if (!*first)
+		*at++ = ',';
+	at = put_piece(at, writer, *key);
+	out->length = (size_t)(at - out->data);
+	*first = false;
+	return 0;
+}
+
+static int append_own_attributes(const struct line_writer *writer, const struct batch *batch,
+	const struct span_view *view, struct bytes *out, bool *first)
+{
+	bool repair = (view->repairs & REPAIR_UTF8) != 0;
+	struct attribute_iter iter;
+	struct attribute attribute;
+	const uint8_t *list;
+	uint32_t key = 0;
+	int ret = 0;
+
+	span_attributes(batch, view, &iter);
+	list = iter.list.at;
+	while (ret == 0 && attribute_next(&iter, &attribute)) {
+		/* The iterator went on in the keys and not in the list: one of the shape. */
+		if (iter.key != key && iter.list.at == list)
+			ret = append_shape_key(out, writer,
+				&writer->keys[view->shape->keys + iter.key - 1], first);
+		else
+			ret = append_key(out, attribute.key, repair, first);
+		key = iter.key;
+		if (ret == 0)
+			ret = append_value(out, &attribute.value, repair);
+	}
+	return ret;
+}
+
+/* The attributes that the collector adds. */
+static int append_repairs(const struct span_view *view, struct bytes *out, bool *first)
+{
+	int ret = append_key(out, slice_of_text("waft.repaired"), false, first);
+	const char *before = "[";
+
+	for (int bit = 0; ret == 0 && bit < REPAIR_BITS; bit++) {
+		if ((view->repairs >> bit & 1) == 0)
+			continue;
+		ret = bytes_put(out, before, 1);
+		before = ",";
+		if (ret == 0)
+			ret = json_put_text(
+				out, slice_of_text(repair_name((enum repair)(1 << bit))), false);
+	}
+	return ret != 0 ? ret : APPEND(out, "]");
+}
+
+static int append_stepped(struct bytes *out, bool *first)
+{
+	int ret = append_key(out, slice_of_text("waft.clock"), false, first);
+
+	return ret != 0 ? ret : APPEND(out, "\"stepped\"");
+}
+
+static int append_event(
+	struct bytes *out, const struct span_event *event, bool repair, bool first_event)
+{
+	char timestamp[JSON_TIMESTAMP_BYTES];
+	struct attribute_iter iter;
+	bool first = true;
+	int ret = first_event ? APPEND(out, "{\"name\":") : APPEND(out, ",{\"name\":");
+
+	json_format_timestamp(timestamp, event->time_ns);
+	event_attributes(event, &iter);
+	if (ret == 0)
+		ret = json_put_text(out, event->name, repair);
+	if (ret == 0)
+		ret = APPEND(out, ",\"timestamp\":\"");
+	if (ret == 0)
+		ret = bytes_put(out, timestamp, sizeof(timestamp));
+	if (ret == 0)
+		ret = APPEND(out, "\",\"attributes\":{");
+	if (ret == 0)
+		ret = append_attributes(out, &iter, repair, &first);
+	return ret != 0 ? ret : APPEND(out, "}}");
+}
+
+static int append_link(
+	struct bytes *out, const struct span_link *link, bool repair, bool first_link)
+{
+	char trace[ID_UUID_LENGTH], span[ID_UUID_LENGTH];
+	struct attribute_iter iter;
+	bool first = true;
+	int ret = first_link ? APPEND(out, "{\"trace_id\":\"") : APPEND(out, ",{\"trace_id\":\"");
+
+	trace_id_format(&link->trace_id, trace);
+	span_id_format(link->span_id, span);
+	link_attributes(link, &iter);
+	if (ret == 0)
+		ret = bytes_put(out, trace, sizeof(trace));
+	if (ret == 0)
+		ret = APPEND(out, "\",\"span_id\":\"");
+	if (ret == 0)
+		ret = bytes_put(out, span, sizeof(span));
+	if (ret == 0)
+		ret = APPEND(out, "\",\"attributes\":{");
+	if (ret == 0)
+		ret = append_attributes(out, &iter, repair, &first);
+	if (ret == 0 && link->state.length > 0) {
+		ret = append_key(out, slice_of_text("waft.trace_state"), false, &first);
+		if (ret == 0)
+			ret = json_put_text(out, link->state, repair);
+	}
+	return ret != 0 ? ret : APPEND(out, "}}");
+}
+
+static int append_events(
+	struct bytes *out, const struct batch *batch, const struct span_view *view, bool repair)
+{
+	struct cursor detail = cursor_of_slice(view->detail);
+	struct span_event event;
+	bool first = true;
+	int ret = APPEND(out, ",\"events\":[");
+
+	while (ret == 0 && span_event_next(batch, &detail, &event)) {
+		ret = append_event(out, &event, repair, first);
+		first = false;
+	}
+	return ret != 0 ? ret : APPEND(out, "]");
+}
+
+static int append_links(struct bytes *out, const struct span_view *view, bool repair)
+{
+	struct cursor detail = cursor_of_slice(view->detail);
+	size_t before = out->length;
+	struct span_link link;
+	bool first = true;
+	int ret = APPEND(out, ",\"links\":[");
+
+	while (ret == 0 && span_link_next(&detail, &link)) {
+		ret = append_link(out, &link, repair, first);
+		first = false;
+	}
+	if (ret == 0)
+		ret = APPEND(out, "]");
+	/* All of them had ids of zero. */
+	if (first)
+		out->length = before;
+	return ret;
+}
+
+static int append_dropped(struct bytes *out, const struct span_view *view)
+{
+	const struct {
+		const char *name;
+		uint32_t count;
+	} kinds[] = {{"attributes", view->dropped_attributes}, {"events", view->dropped_events},
+		{"links", view->dropped_links}};
+	bool first = true;
+	int ret = APPEND(out, ",\"dropped\":{");
+
+	for (size_t i = 0; ret == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (kinds[i].count == 0)
+			continue;
+		ret = append_key(out, slice_of_text(kinds[i].name), false, &first);
+		if (ret == 0)
+			ret = append_u64(out, kinds[i].count);
+	}
+	return ret != 0 ? ret : APPEND(out, "}");
+}
+
+/* What few spans have, behind the attributes. */
+static int append_rest(const struct batch *batch, const struct span_view *view, struct bytes *out)
+{
+	bool repair = (view->repairs & REPAIR_UTF8) != 0;
+	int ret = 0;
+
+	if (view->event_count > 0)
+		ret = append_events(out, batch, view, repair);
+	if (ret == 0 && view->link_count > 0)
+		ret = append_links(out, view, repair);
+	if (ret == 0 && view->trace->state.length > 0) {
+		ret = APPEND(out, ",\"trace_state\":");
+		if (ret == 0)
+			ret = json_put_text(out, view->trace->state, repair);
+	}
+	if (ret == 0 &&
+		(view->dropped_attributes | view->dropped_events | view->dropped_links) != 0)
+		ret = append_dropped(out, view);
+	return ret;
+}
+
+static int append_data(const struct span_view *view, struct bytes *out)
+{
+	int ret = append_snapshot(out, view->input, (view->repairs & REPAIR_INPUT) != 0);
+
+	if (ret == 0)
+		ret = APPEND(out, ",\"output\":");
+	if (ret == 0)
+		ret = append_snapshot(out, view->output, (view->repairs & REPAIR_OUTPUT) != 0);
+	return ret;
+}
+
+/* `"attributes":{` stands at the end when there are none: takes it away. */
+static int end_attributes(struct bytes *out, bool none)
+{
+	if (!none)
+		return APPEND(out, "}");
+	out->length -= sizeof(",\"attributes\":{") - 1;
+	return 0;
+}
+
+static int append_attribute_object(const struct line_writer *writer, const struct line_shape *shape,
+	const struct batch *batch, const struct span_view *view, struct bytes *out)
+{
+	bool first = !shape->attributes && view->thread == 0;
+	int ret = append_own_attributes(writer, batch, view, out, &first);
+
+	if (ret == 0 && batch->clock.stepped)
+		ret = append_stepped(out, &first);
+	if (ret == 0 && view->repairs != 0)
+		ret = append_repairs(view, out, &first);
+	return ret != 0 ? ret : end_attributes(out, first);
+}
+
+static int append_end(
+	const struct line_writer *writer, const struct span_view *view, struct bytes *out)
+{
+	int ret = bytes_put(out, writer->tail.data, writer->tail.length);
+
+	if (ret == 0 && view->error.data == NULL)
+		return APPEND(out, "null}\n");
+	if (ret == 0)
+		ret = json_put_text(out, view->error, (view->repairs & REPAIR_UTF8) != 0);
+	return ret != 0 ? ret : APPEND(out, "}\n");
+}
+
+int line_span(
+	struct line_writer *writer, struct batch *batch, struct span_view *view, struct bytes *out)
+{
+	struct line_shape *shape = &writer->shapes[batch_shape_index(batch, view->shape)];
+	size_t before = out->length;
+	int ret = 0;
+
+	span_validate(batch, view);
+	if (!shape->built)
+		ret = build_shape(writer, batch, view->shape, shape);
+	if (ret == 0)
+		ret = bytes_reserve(out, FIXED_BYTES + shape->names.length);
+	if (ret == 0) {
+		put_front(writer, shape, view, out);
+		ret = append_data(view, out);
+	}
+	if (ret == 0)
+		ret = append_metadata(writer, shape, view, out);
+	if (ret == 0)
+		ret = append_attribute_object(writer, shape, batch, view, out);
+	if (ret == 0)
+		ret = append_rest(batch, view, out);
+	if (ret == 0)
+		ret = append_end(writer, view, out);
+	if (ret != 0)
+		out->length = before;
+	return ret;
+}
