@@ -1,0 +1,484 @@
+/*
+ * The store's thread.
+ *
+ * The happy path: keeper_put queues runs; the thread takes what is there, up to
+ * PUT_SPANS, makes a put of it with the spans in order, and lets the store work;
+ * on_durable moves the runs to `written` and wakes the loop, which gives them back
+ * (on_async). When there is nothing to do, the thread trims the log once a second
+ * if something was written, and applies retention once a minute.
+ *
+ * Failures: the store names a pause; the thread waits so long, or until the
+ * close. Without memory for a put the runs stay queued for a while. At the close
+ * one try is made, then the store gives back the puts with -ECANCELED.
+ */
+#include "keeper.h"
+
+#include "log_line.h"
+#include "run_order.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PUT_SPANS 131072u
+#define PUTS_MAX 2
+#define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
+#define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
+#define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
+
+/* Of the thread. */
+enum keeper_state {
+	KEEPER_RUNS, /* → CLOSES by keeper_close */
+	KEEPER_CLOSES,
+	KEEPER_ENDED, /* the store is closed */
+};
+
+/* Runs that are one put. */
+struct shipment {
+	struct store_put put; /* first: the store gives it back */
+	struct keeper *keeper;
+	struct run *runs;
+	uint32_t span_count;
+	struct store_run *store_runs;
+	struct store_span *spans;
+};
+
+struct keeper {
+	struct keeper_config config;
+	uv_thread_t thread;
+	uv_async_t async;
+	uv_mutex_t lock;
+	uv_cond_t wake;
+	enum keeper_state state;
+	struct run *queued; /* oldest first */
+	struct run **queued_end;
+	struct run *written;
+	int error;
+	bool trim_wanted;
+	struct retention retention;
+	struct keeper_counts counts;
+	void (*on_closed)(void *context, uint64_t spans_not_written);
+	/* The thread's own. */
+	struct run_order order;
+	unsigned int puts; /* at the store */
+	bool dirty;	   /* something was written since the last trim */
+	uint64_t trimmed_ns;
+	uint64_t retained_ns;
+};
+
+/* ---- Puts ---------------------------------------------------------------- */
+
+static void free_shipment(struct shipment *shipment)
+{
+	if (shipment == NULL)
+		return;
+	free(shipment->store_runs);
+	free(shipment->spans);
+	free(shipment);
+}
+
+/* The store has done with a put. The store's thread, the lock not held. */
+static void on_durable(struct store_put *put, int status)
+{
+	struct shipment *shipment = (struct shipment *)put;
+	struct keeper *keeper = shipment->keeper;
+	struct run *run = shipment->runs;
+
+	keeper->puts--;
+	if (status == 0) {
+		uv_mutex_lock(&keeper->lock);
+		keeper->counts.waiting_spans -= shipment->span_count;
+		keeper->counts.spans += shipment->span_count;
+		while (run != NULL) {
+			struct run *next = run->next;
+
+			run->next = keeper->written;
+			keeper->written = run;
+			keeper->counts.runs++;
+			keeper->counts.waiting_runs--;
+			run = next;
+		}
+		uv_mutex_unlock(&keeper->lock);
+		keeper->dirty = true;
+		uv_async_send(&keeper->async);
+	}
+	free_shipment(shipment);
+}
+
+static int fill_run(struct keeper *keeper, const struct run *run, struct store_run *store_run,
+	struct store_span *spans)
+{
+	const uint32_t *indices = NULL;
+	int status = run_order_make(&keeper->order, run->refs, run->count, &indices);
+
+	if (status < 0)
+		return status;
+	for (uint32_t i = 0; i < run->count; i++) {
+		const struct span_ref *ref = &run->refs[indices[i]];
+
+		spans[i] = (struct store_span){
+			.ordinal = {ref->segment, ref->offset, ref->position},
+			.place = span_ref_place(ref),
+		};
+	}
+	*store_run = (struct store_run){
+		.trace_id = run->trace_id, .spans = spans, .span_count = run->count};
+	return 0;
+}
+
+/* Makes a put of a list of runs; the runs go with it on success. */
+static int ship(struct keeper *keeper, struct run *runs, uint32_t run_count, uint32_t span_count)
+{
+	struct shipment *shipment = calloc(1, sizeof(*shipment));
+	struct store_span *spans;
+	uint32_t at = 0;
+
+	if (shipment == NULL)
+		return -ENOMEM;
+	shipment->store_runs = malloc(run_count * sizeof(*shipment->store_runs));
+	shipment->spans = malloc(span_count * sizeof(*shipment->spans));
+	spans = shipment->spans;
+	if (shipment->store_runs == NULL || spans == NULL)
+		goto fail;
+	for (const struct run *run = runs; run != NULL; run = run->next) {
+		if (fill_run(keeper, run, &shipment->store_runs[at++], spans) < 0)
+			goto fail;
+		spans += run->count;
+	}
+	shipment->keeper = keeper;
+	shipment->runs = runs;
+	shipment->span_count = span_count;
+	shipment->put.runs = shipment->store_runs;
+	shipment->put.run_count = run_count;
+	shipment->put.on_durable = on_durable;
+	keeper->puts++;
+	store_put(keeper->config.store, &shipment->put);
+	return 0;
+
+fail:
+	free_shipment(shipment);
+	return -ENOMEM;
+}
+
+/* Under the lock: takes queued runs up to PUT_SPANS, at least one. */
+static struct run *take_queued(
+	struct keeper *keeper, uint32_t *ret_run_count, uint32_t *ret_span_count)
+{
+	struct run *first = keeper->queued;
+	struct run **at = &keeper->queued;
+	uint32_t runs = 0;
+	uint32_t spans = 0;
+
+	while (*at != NULL && (runs == 0 || spans + (*at)->count <= PUT_SPANS)) {
+		runs++;
+		spans += (*at)->count;
+		at = &(*at)->next;
+	}
+	keeper->queued = *at;
+	*at = NULL;
+	if (keeper->queued == NULL)
+		keeper->queued_end = &keeper->queued;
+	*ret_run_count = runs;
+	*ret_span_count = spans;
+	return runs > 0 ? first : NULL;
+}
+
+/* Puts runs back at the front of the queue. */
+static void give_back(struct keeper *keeper, struct run *runs)
+{
+	struct run *last = runs;
+
+	while (last->next != NULL)
+		last = last->next;
+	uv_mutex_lock(&keeper->lock);
+	last->next = keeper->queued;
+	if (keeper->queued == NULL)
+		keeper->queued_end = &last->next;
+	keeper->queued = runs;
+	uv_mutex_unlock(&keeper->lock);
+}
+
+/* Ships what is queued; 0, or the pause after which to try again. */
+static uint64_t ship_queued(struct keeper *keeper)
+{
+	while (keeper->puts < PUTS_MAX) {
+		uint32_t run_count = 0;
+		uint32_t span_count = 0;
+		struct run *runs;
+
+		uv_mutex_lock(&keeper->lock);
+		runs = take_queued(keeper, &run_count, &span_count);
+		uv_mutex_unlock(&keeper->lock);
+		if (runs == NULL)
+			return 0;
+		if (ship(keeper, runs, run_count, span_count) < 0) {
+			give_back(keeper, runs);
+			return NO_MEMORY_PAUSE_NS;
+		}
+	}
+	return 0;
+}
+
+/* ---- The thread ----------------------------------------------------------- */
+
+static void say_error(struct keeper *keeper, int error)
+{
+	bool changed;
+
+	uv_mutex_lock(&keeper->lock);
+	changed = keeper->error != error;
+	keeper->error = error;
+	uv_mutex_unlock(&keeper->lock);
+	if (changed)
+		uv_async_send(&keeper->async);
+}
+
+static void trim(struct keeper *keeper, uint64_t now_ns)
+{
+	int status = writer_trim_log(keeper->config.store);
+
+	keeper->trimmed_ns = now_ns;
+	keeper->dirty = false;
+	uv_mutex_lock(&keeper->lock);
+	keeper->trim_wanted = false;
+	keeper->counts.trim_failures += status < 0;
+	uv_mutex_unlock(&keeper->lock);
+	if (status < 0)
+		log_warning("can't trim the log: %s", error_text(status));
+	else
+		uv_async_send(&keeper->async);
+}
+
+static void retain(struct keeper *keeper, uint64_t now_ns)
+{
+	struct retention retention;
+	int status;
+
+	keeper->retained_ns = now_ns;
+	uv_mutex_lock(&keeper->lock);
+	retention = keeper->retention;
+	uv_mutex_unlock(&keeper->lock);
+	if (retention.max_age_ns == 0 && retention.max_bytes == 0)
+		return;
+	status = writer_retain(keeper->config.store, &retention);
+	if (status < 0) {
+		log_warning("can't remove old files: %s", error_text(status));
+	} else if (status > 0) {
+		log_info("removed %d old files", status);
+		uv_mutex_lock(&keeper->lock);
+		keeper->counts.removed_parts += (uint64_t)status;
+		uv_mutex_unlock(&keeper->lock);
+	}
+}
+
+/* Trims and retains when it is time; ns until it is time again. */
+static uint64_t do_chores(struct keeper *keeper)
+{
+	uint64_t now_ns = clock_monotonic_ns(keeper->config.clock);
+	bool wanted;
+
+	uv_mutex_lock(&keeper->lock);
+	wanted = keeper->trim_wanted;
+	uv_mutex_unlock(&keeper->lock);
+	if (wanted || (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS))
+		trim(keeper, now_ns);
+	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS)
+		retain(keeper, now_ns);
+	return keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS;
+}
+
+/* One round of work; the ns that the thread may wait after it. */
+static uint64_t work(struct keeper *keeper)
+{
+	uint64_t pause_ns = ship_queued(keeper);
+	uint64_t chores_ns;
+	int error = 0;
+
+	if (keeper->puts > 0) {
+		uint64_t store_ns = store_work(
+			keeper->config.store, clock_realtime_ns(keeper->config.clock), &error);
+
+		say_error(keeper, store_ns > 0 ? error : 0);
+		if (store_ns > 0)
+			return store_ns;
+	}
+	chores_ns = do_chores(keeper);
+	return pause_ns > 0 ? pause_ns : chores_ns;
+}
+
+static void end_thread(struct keeper *keeper)
+{
+	int error = 0;
+
+	/* Until nothing is left, or the store fails. */
+	do {
+		if (ship_queued(keeper) > 0)
+			break;
+	} while (keeper->puts > 0 && store_work(keeper->config.store,
+					     clock_realtime_ns(keeper->config.clock), &error) == 0);
+	if (keeper->puts == 0)
+		trim(keeper, 0);
+	store_close(keeper->config.store);
+	if (keeper->config.manifest != NULL) {
+		int status = manifest_checkpoint(keeper->config.manifest);
+
+		if (status < 0)
+			log_warning("can't rewrite the manifest: %s", error_text(status));
+	}
+	run_order_done(&keeper->order);
+}
+
+static void run_thread(void *context)
+{
+	struct keeper *keeper = context;
+	uint64_t wait_ns = 0;
+
+	for (;;) {
+		bool failing = false;
+
+		uv_mutex_lock(&keeper->lock);
+		/* New runs don't cut short the pause after a failure. */
+		failing = keeper->error != 0;
+		if (keeper->state == KEEPER_RUNS && wait_ns > 0 &&
+			(failing || (keeper->queued == NULL && !keeper->trim_wanted)))
+			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
+		if (keeper->state != KEEPER_RUNS) {
+			uv_mutex_unlock(&keeper->lock);
+			break;
+		}
+		uv_mutex_unlock(&keeper->lock);
+		wait_ns = work(keeper);
+	}
+	end_thread(keeper);
+	uv_mutex_lock(&keeper->lock);
+	keeper->state = KEEPER_ENDED;
+	uv_mutex_unlock(&keeper->lock);
+}
+
+/* ---- The loop's side ------------------------------------------------------ */
+
+static void on_async(uv_async_t *async)
+{
+	struct keeper *keeper = async->data;
+	struct run *written;
+	int error;
+
+	uv_mutex_lock(&keeper->lock);
+	written = keeper->written;
+	keeper->written = NULL;
+	error = keeper->error;
+	uv_mutex_unlock(&keeper->lock);
+	while (written != NULL) {
+		struct run *next = written->next;
+
+		keeper->config.on_written(keeper->config.context, written);
+		written = next;
+	}
+	keeper->config.on_progress(keeper->config.context, error);
+}
+
+int keeper_start(const struct keeper_config *config, struct keeper **ret)
+{
+	struct keeper *keeper = calloc(1, sizeof(*keeper));
+	int status;
+
+	if (keeper == NULL)
+		return -ENOMEM;
+	keeper->config = *config;
+	keeper->queued_end = &keeper->queued;
+	keeper->retention = config->retention;
+	keeper->async.data = keeper;
+	status = uv_mutex_init(&keeper->lock);
+	if (status < 0)
+		goto free_keeper;
+	status = uv_cond_init(&keeper->wake);
+	if (status < 0)
+		goto destroy_lock;
+	status = uv_async_init(config->loop, &keeper->async, on_async);
+	if (status < 0)
+		goto destroy_wake;
+	/* As in committer.c: a failure here ends the program's start. */
+	status = uv_thread_create(&keeper->thread, run_thread, keeper);
+	if (status < 0)
+		return status;
+	*ret = keeper;
+	return 0;
+
+destroy_wake:
+	uv_cond_destroy(&keeper->wake);
+destroy_lock:
+	uv_mutex_destroy(&keeper->lock);
+free_keeper:
+	free(keeper);
+	return status;
+}
+
+void keeper_put(struct keeper *keeper, struct run *run)
+{
+	run->next = NULL;
+	uv_mutex_lock(&keeper->lock);
+	*keeper->queued_end = run;
+	keeper->queued_end = &run->next;
+	keeper->counts.waiting_runs++;
+	keeper->counts.waiting_spans += run->count;
+	if (keeper->error == 0)
+		uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+void keeper_retain(struct keeper *keeper, const struct retention *retention)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->retention = *retention;
+	uv_mutex_unlock(&keeper->lock);
+}
+
+void keeper_trim(struct keeper *keeper)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->trim_wanted = true;
+	if (keeper->error == 0)
+		uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+bool keeper_busy(struct keeper *keeper)
+{
+	struct keeper_counts counts;
+
+	keeper_count(keeper, &counts);
+	return counts.waiting_runs > 0;
+}
+
+void keeper_count(struct keeper *keeper, struct keeper_counts *ret)
+{
+	uv_mutex_lock(&keeper->lock);
+	*ret = keeper->counts;
+	uv_mutex_unlock(&keeper->lock);
+}
+
+static void on_async_closed(uv_handle_t *handle)
+{
+	struct keeper *keeper = handle->data;
+	void (*on_closed)(void *context, uint64_t spans) = keeper->on_closed;
+	void *context = keeper->config.context;
+	uint64_t spans = keeper->counts.waiting_spans;
+
+	uv_cond_destroy(&keeper->wake);
+	uv_mutex_destroy(&keeper->lock);
+	free(keeper);
+	on_closed(context, spans);
+}
+
+void keeper_close(
+	struct keeper *keeper, void (*on_closed)(void *context, uint64_t spans_not_written))
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->state = KEEPER_CLOSES;
+	uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+	uv_thread_join(&keeper->thread);
+	on_async(&keeper->async);
+	keeper->on_closed = on_closed;
+	uv_close((uv_handle_t *)&keeper->async, on_async_closed);
+}

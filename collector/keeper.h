@@ -1,0 +1,68 @@
+/*
+ * The store's thread: takes runs from the loop, orders their spans, has them
+ * written and committed, and gives them back when they are durable.
+ *
+ * Also on this thread, since the manifest is used by one thread only: trimming
+ * of the log, retention, and at the end the last checkpoint. A disk that fails
+ * is tried again as the store says; runs stay here meanwhile.
+ */
+#ifndef WAFT_COLLECTOR_KEEPER_H
+#define WAFT_COLLECTOR_KEEPER_H
+
+#include "assembler.h"
+#include "clock.h"
+#include "writer.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct keeper;
+
+struct keeper_config {
+	uv_loop_t *loop;
+	struct store *store;	   /* taken; closed on the thread at the end */
+	struct manifest *manifest; /* borrowed; for the last checkpoint; may be NULL */
+	const struct clock *clock;
+	struct retention retention;
+	/* On the loop: the run is in a committed part. */
+	void (*on_written)(void *context, struct run *run);
+	/* On the loop, now and then, and after on_written: why the store fails at
+	 * present, 0 when it doesn't. */
+	void (*on_progress)(void *context, int error);
+	void *context;
+};
+
+int keeper_start(const struct keeper_config *config, struct keeper **ret) MUST_CHECK;
+
+/* Hands a run over until on_written. Loop thread. */
+void keeper_put(struct keeper *keeper, struct run *run);
+
+/* New limits, applied within a minute. */
+void keeper_retain(struct keeper *keeper, const struct retention *retention);
+
+/* Trims the log soon. */
+void keeper_trim(struct keeper *keeper);
+
+/* Whether runs are on their way. Loop thread. */
+bool keeper_busy(struct keeper *keeper);
+
+struct keeper_counts {
+	uint64_t runs;	       /* written */
+	uint64_t spans;	       /* written since the start */
+	uint64_t waiting_runs; /* here */
+	uint64_t waiting_spans;
+	uint64_t removed_parts; /* by retention */
+	uint64_t trim_failures;
+};
+void keeper_count(struct keeper *keeper, struct keeper_counts *ret);
+
+/*
+ * Ends the thread: what is queued is tried once more if the store fails, the log
+ * is trimmed, the manifest rewritten. Runs that are not written by then stay
+ * the assembler's and in the log. Blocks until the thread has ended; on_closed
+ * is called later, on the loop, with the number of spans not written.
+ */
+void keeper_close(
+	struct keeper *keeper, void (*on_closed)(void *context, uint64_t spans_not_written));
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * The newest part of the store for readers inside the daemon: what is
+ * acknowledged and not yet in files, and how far the files are committed.
+ *
+ *     struct live           one; told of commits by the store's thread
+ *     struct live_view      one a query: a moment of both, as a live_source
+ *
+ * A view is made on the loop, which is the thread that adds to the assembler and
+ * lets it forget; so nothing is missed between log and files. What moves meanwhile
+ * may be seen twice, byte for byte the same. It is used on the query's thread.
+ */
+#ifndef WAFT_COLLECTOR_LIVE_H
+#define WAFT_COLLECTOR_LIVE_H
+
+#include "assembler.h"
+#include "disk.h"
+#include "manifest.h"
+#include "reader.h"
+
+#include <stdatomic.h>
+
+struct live;
+
+/* The parts as recovered. disk and log_dir are borrowed for its life. */
+int live_new(struct disk *disk, int log_dir, struct assembler *assembler,
+	const struct manifest_state *state, struct live **ret) MUST_CHECK;
+void live_free(struct live *live);
+
+/* From the writer's hooks, on the store's thread. */
+void live_on_part(struct live *live, const struct manifest_part *part);
+void live_on_commit(struct live *live, const struct part_name *part, uint64_t length_bytes);
+
+struct live_view;
+
+/* A moment. Loop thread. cancelled (borrowed, may be NULL) ends walks with
+ * -ECANCELED. -ENOMEM; -EAGAIN when too many are open. */
+int live_view_open(
+	struct live *live, const atomic_bool *cancelled, struct live_view **ret) MUST_CHECK;
+/* NULL is fine. Any thread. */
+void live_view_close(struct live_view *view);
+
+/* Valid as long as the view. Walks fail with -ESTALE when the log has dropped a
+ * segment that the view needs: everything in it is in files by now, so open
+ * another view and ask again. */
+const struct live_source *live_view_source(const struct live_view *view);
+
+#endif

@@ -1,0 +1,73 @@
+/* Pressure from numbers. Pure. */
+#include "pressure.h"
+
+#define MIB (UINT64_C(1) << 20)
+/* A reference and a slot of a trace; what the store's thread adds per span. */
+#define SPAN_BYTES 48u
+#define TRACE_BYTES 120u
+#define FLYING_BYTES 24u
+#define WINDOW_MAX (1 * MIB)
+#define WINDOW_MIN (16u << 10)
+
+void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
+	struct pressure_limits *ret)
+{
+	/* The other half: messages that wait for their commit twice (log and intake),
+	 * frames, caches, the store's buffers, queries, and the program itself. */
+	ret->memory_bytes = memory_limit / 2;
+	ret->pending_bytes = memory_limit / 16;
+	if (ret->pending_bytes > 16 * MIB)
+		ret->pending_bytes = 16 * MIB;
+	ret->log_bytes = log_limit;
+	ret->segment_bytes = segment_bytes;
+}
+
+uint64_t pressure_span_bytes(const struct pressure_input *input)
+{
+	return input->held_spans * SPAN_BYTES + input->held_traces * TRACE_BYTES +
+	       input->flying_spans * FLYING_BYTES;
+}
+
+/* The reason for which nobody shall send; NULL: they may. */
+static const char *stop_reason(const struct pressure_limits *limits,
+	const struct pressure_input *input, uint64_t span_bytes)
+{
+	if (input->commit_error != 0)
+		return "the log can't be written";
+	if (span_bytes >= limits->memory_bytes)
+		return "memory is full of spans that wait to be written";
+	if (input->log_bytes >= limits->log_bytes)
+		return "the log is full of spans that wait to be written";
+	if (input->pending_bytes >= limits->pending_bytes / 2)
+		return "the log is behind";
+	return NULL;
+}
+
+void pressure_of(const struct pressure_limits *limits, const struct pressure_input *input,
+	struct pressure *ret)
+{
+	uint64_t span_bytes = pressure_span_bytes(input);
+	uint64_t sessions = input->sessions > 0 ? input->sessions : 1;
+	uint64_t window = limits->pending_bytes / 2 / sessions;
+
+	*ret = (struct pressure){.reason = stop_reason(limits, input, span_bytes)};
+	if (window > WINDOW_MAX)
+		window = WINDOW_MAX;
+	if (window < WINDOW_MIN)
+		window = WINDOW_MIN;
+	if (ret->reason == NULL)
+		ret->window_bytes = (size_t)window;
+	/* Credit that was given can't be taken back: beyond these, nothing is read. */
+	ret->pause = input->pending_bytes >= limits->pending_bytes / 4 * 3 ||
+		     span_bytes >= limits->memory_bytes + limits->memory_bytes / 4 ||
+		     input->log_bytes >= limits->log_bytes + limits->segment_bytes;
+	/* Three quarters full: down to a half, counting what is flying already. */
+	if (span_bytes > limits->memory_bytes / 4 * 3) {
+		uint64_t goal = limits->memory_bytes / 2 / SPAN_BYTES;
+		uint64_t waiting = input->held_spans - input->flying_spans;
+
+		if (waiting > goal)
+			ret->write_spans = waiting - goal;
+	}
+	ret->free_log = input->log_bytes >= limits->log_bytes / 4 * 3;
+}

@@ -1,0 +1,48 @@
+/*
+ * How much the daemon may take at present: from how full memory, log and disk
+ * are, how many bytes a sender may have on its way, whether reading stops, and
+ * which traces are written before their time. Pure: numbers in, numbers out.
+ */
+#ifndef WAFT_COLLECTOR_PRESSURE_H
+#define WAFT_COLLECTOR_PRESSURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pressure_limits {
+	uint64_t memory_bytes;	/* for spans that wait, in every form */
+	uint64_t pending_bytes; /* of messages that wait for their commit */
+	uint64_t log_bytes;
+	uint64_t segment_bytes;
+};
+
+struct pressure_input {
+	uint64_t held_spans; /* in the assembler, runs on their way included */
+	uint64_t held_traces;
+	uint64_t flying_spans;	/* of these, in runs that the store has */
+	uint64_t pending_bytes; /* of messages that wait for their commit */
+	uint64_t log_bytes;
+	uint64_t sessions; /* senders that are connected */
+	int commit_error;  /* 0: commits succeed */
+};
+
+struct pressure {
+	size_t window_bytes;  /* a sender's; 0: nobody shall send */
+	bool pause;	      /* stop reading from senders */
+	uint64_t write_spans; /* hand over the oldest traces until so many spans are flying more */
+	bool free_log;	      /* hand over what the oldest segment holds */
+	const char *reason;   /* constant text; NULL: all is well */
+};
+
+/* The limits that follow from the daemon's memory and log limits. */
+void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
+	struct pressure_limits *ret);
+
+void pressure_of(const struct pressure_limits *limits, const struct pressure_input *input,
+	struct pressure *ret);
+
+/* Bytes that waiting spans take, as pressure_of counts them. */
+uint64_t pressure_span_bytes(const struct pressure_input *input);
+
+#endif

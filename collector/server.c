@@ -1,0 +1,518 @@
+/*
+ * Sockets and connections.
+ *
+ * The happy path: on_incoming accepts → link with a connection → on_read feeds
+ * it → it writes frames (uv_try_write, what is left by uv_write) → on EOF or
+ * error, or when the connection asks for it, the link closes → on_link_closed
+ * frees both.
+ *
+ * A link that is asked to close sends what is queued first, for CLOSE_AFTER_MS at
+ * most, and reads no more. A peer that has QUEUE_MAX queued and doesn't read is
+ * closed at once. Frames that are not whole are counted; while they are over the
+ * budget, links read small pieces, and a link that holds a large one is ended.
+ */
+#include "server.h"
+
+#include "log_line.h"
+#include "peers.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_BYTES (256u * 1024)
+#define READ_BYTES_SHORT 4096u
+#define QUEUE_LIMIT (1u << 20) /* answers wait */
+#define QUEUE_MAX (4u << 20)   /* the peer is given up */
+#define TICK_MS 100
+#define CLOSE_AFTER_MS 1000
+
+enum link_state {
+	LINK_OPEN,
+	LINK_FLUSHING, /* asked to close: sends what is queued */
+	LINK_CLOSING,  /* uv_close was called */
+};
+
+struct link {
+	struct stream stream; /* first: the connection's */
+	enum link_state state;
+	struct server *server;
+	union {
+		uv_handle_t handle;
+		uv_stream_t uv;
+		uv_pipe_t pipe;
+		uv_tcp_t tcp;
+	};
+	struct connection *connection;
+	size_t queued_bytes;
+	size_t frame_bytes; /* as counted in the server */
+	uint64_t close_by_ms;
+	bool reading;
+	struct link *next;
+	struct link *previous;
+};
+
+struct acceptor {
+	struct acceptor *next;
+	struct server *server;
+	bool is_tcp;
+	bool closing;
+	union {
+		uv_handle_t handle;
+		uv_stream_t uv;
+		uv_pipe_t pipe;
+		uv_tcp_t tcp;
+	};
+};
+
+struct server {
+	struct server_config config;
+	struct connection_config connections;
+	struct connection_counts frames;
+	struct acceptor *acceptors;
+	struct link *links;
+	size_t link_count;
+	uv_timer_t timer;
+	size_t handles; /* that are open: acceptors, links, timer */
+	bool closing;
+	struct server_counts counts;
+	void (*on_closed)(void *context);
+	void *context;
+	char *read_buffer; /* one for all: a read's bytes are fed at once */
+};
+
+static void maybe_finish(struct server *server)
+{
+	if (!server->closing || server->handles > 0)
+		return;
+	free(server->read_buffer);
+	server->on_closed(server->context);
+	free(server);
+}
+
+static uint64_t now_ms(const struct server *server)
+{
+	return clock_monotonic_ms(server->config.clock);
+}
+
+/* ---- The end of a link ---------------------------------------------------- */
+
+static void count_frame_bytes(struct link *link, size_t bytes)
+{
+	link->server->counts.frame_bytes += bytes;
+	link->server->counts.frame_bytes -= link->frame_bytes;
+	link->frame_bytes = bytes;
+}
+
+static void on_link_closed(uv_handle_t *handle)
+{
+	struct link *link = handle->data;
+	struct server *server = link->server;
+
+	connection_free(link->connection);
+	if (link->previous != NULL)
+		link->previous->next = link->next;
+	else
+		server->links = link->next;
+	if (link->next != NULL)
+		link->next->previous = link->previous;
+	server->handles--;
+	if (--server->link_count == 0 && !server->closing)
+		(void)uv_timer_stop(&server->timer);
+	free(link);
+	maybe_finish(server);
+}
+
+/* At once; calls are closed when the loop comes round. */
+static void close_link(struct link *link)
+{
+	if (link->state == LINK_CLOSING)
+		return;
+	link->state = LINK_CLOSING;
+	count_frame_bytes(link, 0);
+	uv_close(&link->handle, on_link_closed);
+}
+
+static void flush_and_close(struct link *link)
+{
+	if (link->state != LINK_OPEN)
+		return;
+	if (link->queued_bytes == 0) {
+		close_link(link);
+		return;
+	}
+	link->state = LINK_FLUSHING;
+	link->close_by_ms = now_ms(link->server) + CLOSE_AFTER_MS;
+	link->reading = false;
+	(void)uv_read_stop(&link->uv);
+}
+
+/* ---- Writing --------------------------------------------------------------- */
+
+struct write {
+	uv_write_t request;
+	struct link *link;
+	uint8_t *frame;
+	size_t length;
+};
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct write *write = request->data;
+	struct link *link = write->link;
+
+	link->queued_bytes -= write->length;
+	link->server->counts.queued_bytes -= write->length;
+	free(write->frame);
+	free(write);
+	if (status < 0)
+		close_link(link);
+	else if (link->state == LINK_FLUSHING && link->queued_bytes == 0)
+		close_link(link);
+	else if (link->state == LINK_OPEN && link->queued_bytes < QUEUE_LIMIT / 2)
+		connection_on_drained(link->connection, now_ms(link->server));
+}
+
+static void queue_rest(struct link *link, uint8_t *frame, size_t length, size_t sent)
+{
+	struct write *write = malloc(sizeof(*write));
+	uv_buf_t buffer = uv_buf_init((char *)frame + sent, (unsigned int)(length - sent));
+
+	if (write == NULL || link->queued_bytes + length > QUEUE_MAX) {
+		link->server->counts.shed++;
+		free(write);
+		free(frame);
+		close_link(link);
+		return;
+	}
+	write->link = link;
+	write->frame = frame;
+	write->length = length;
+	write->request.data = write;
+	if (uv_write(&write->request, &link->uv, &buffer, 1, on_written) < 0) {
+		free(write);
+		free(frame);
+		close_link(link);
+		return;
+	}
+	link->queued_bytes += length;
+	link->server->counts.queued_bytes += length;
+}
+
+static void link_write(struct stream *stream, uint8_t *frame, size_t length_bytes)
+{
+	struct link *link = (struct link *)stream;
+	uv_buf_t buffer = uv_buf_init((char *)frame, (unsigned int)length_bytes);
+	int sent = 0;
+
+	if (link->state != LINK_OPEN) {
+		free(frame);
+		return;
+	}
+	if (link->queued_bytes == 0) {
+		sent = uv_try_write(&link->uv, &buffer, 1);
+		if (sent == UV_EAGAIN)
+			sent = 0;
+	}
+	if (sent < 0) {
+		free(frame);
+		close_link(link);
+	} else if ((size_t)sent == length_bytes) {
+		free(frame);
+	} else {
+		queue_rest(link, frame, length_bytes, (size_t)sent);
+	}
+}
+
+static size_t link_queued_bytes(const struct stream *stream)
+{
+	return ((const struct link *)stream)->queued_bytes;
+}
+
+/* ---- Reading --------------------------------------------------------------- */
+
+static bool over_budget(const struct server *server)
+{
+	return server->counts.frame_bytes > server->config.frame_budget_bytes;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
+{
+	struct link *link = handle->data;
+
+	(void)suggested;
+	*ret_buffer = uv_buf_init(link->server->read_buffer,
+		over_budget(link->server) ? READ_BYTES_SHORT : READ_BYTES);
+}
+
+static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
+{
+	struct link *link = uv->data;
+	struct server *server = link->server;
+
+	if (link->state != LINK_OPEN || length == 0)
+		return;
+	if (length < 0) {
+		close_link(link);
+		return;
+	}
+	connection_feed(
+		link->connection, (const uint8_t *)buffer->base, (size_t)length, now_ms(server));
+	if (link->state != LINK_OPEN)
+		return;
+	count_frame_bytes(link, connection_pending_bytes(link->connection));
+	if (over_budget(server) && link->frame_bytes > server->config.frame_budget_bytes / 8) {
+		server->counts.shed++;
+		connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
+			"too many large frames are on their way", 500);
+	}
+}
+
+static void link_set_reading(struct stream *stream, bool reading)
+{
+	struct link *link = (struct link *)stream;
+
+	if (link->state != LINK_OPEN || link->reading == reading)
+		return;
+	link->reading = reading;
+	if (!reading)
+		(void)uv_read_stop(&link->uv);
+	else if (uv_read_start(&link->uv, on_alloc, on_read) < 0)
+		close_link(link);
+}
+
+static void link_close(struct stream *stream)
+{
+	flush_and_close((struct link *)stream);
+}
+
+static const struct stream_ops link_ops = {
+	.write = link_write,
+	.queued_bytes = link_queued_bytes,
+	.set_reading = link_set_reading,
+	.close = link_close,
+};
+
+/* ---- Time ------------------------------------------------------------------ */
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	uint64_t now = now_ms(server);
+	struct link *next;
+
+	for (struct link *link = server->links; link != NULL; link = next) {
+		next = link->next;
+		if (link->state == LINK_OPEN)
+			connection_tick(link->connection, now);
+		else if (link->state == LINK_FLUSHING && now >= link->close_by_ms)
+			close_link(link);
+	}
+}
+
+/* ---- Accepting ------------------------------------------------------------- */
+
+static int init_link(struct server *server, struct link *link, bool is_tcp)
+{
+	int status = is_tcp ? uv_tcp_init(server->config.loop, &link->tcp)
+			    : uv_pipe_init(server->config.loop, &link->pipe, 0);
+
+	if (status < 0)
+		return status;
+	link->handle.data = link;
+	link->server = server;
+	link->stream.ops = &link_ops;
+	link->next = server->links;
+	if (server->links != NULL)
+		server->links->previous = link;
+	server->links = link;
+	if (server->link_count++ == 0)
+		(void)uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
+	server->handles++;
+	return 0;
+}
+
+static int open_link(struct acceptor *acceptor, struct link *link)
+{
+	struct server *server = acceptor->server;
+	struct peer peer;
+	uv_os_fd_t fd;
+	int status = uv_accept(&acceptor->uv, &link->uv);
+
+	if (status == 0)
+		status = uv_fileno(&link->handle, &fd);
+	if (status < 0)
+		return status;
+	peer_of_socket(fd, server->config.uid, server->config.query_gid, &peer);
+	status = connection_new(
+		&server->connections, &link->stream, &peer, now_ms(server), &link->connection);
+	if (status < 0)
+		return status;
+	link_set_reading(&link->stream, true);
+	return 0;
+}
+
+static void on_incoming(uv_stream_t *uv, int status)
+{
+	struct acceptor *acceptor = uv->data;
+	struct server *server = acceptor->server;
+	struct link *link;
+
+	if (status < 0) {
+		/* No descriptors, mostly: the backlog waits until some are free. */
+		log_warning("can't accept a connection: %s", uv_strerror(status));
+		return;
+	}
+	link = calloc(1, sizeof(*link));
+	if (link == NULL || init_link(server, link, acceptor->is_tcp) < 0) {
+		log_warning("can't accept a connection: out of memory");
+		free(link);
+		return;
+	}
+	status = open_link(acceptor, link);
+	if (status < 0) {
+		log_warning("can't take a connection: %s", uv_strerror(status));
+		close_link(link);
+		return;
+	}
+	server->counts.accepted++;
+	if (server->link_count > server->config.max_connections) {
+		server->counts.refused++;
+		log_warning("refused a connection: %zu are open, as max-connections allows",
+			server->link_count - 1);
+		connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
+			"too many connections are open", 1000);
+	}
+}
+
+static void on_acceptor_closed(uv_handle_t *handle)
+{
+	struct acceptor *acceptor = handle->data;
+	struct server *server = acceptor->server;
+	struct acceptor **at = &server->acceptors;
+
+	while (*at != acceptor)
+		at = &(*at)->next;
+	*at = acceptor->next;
+	free(acceptor);
+	server->handles--;
+	maybe_finish(server);
+}
+
+int server_listen(struct server *server, const struct listener *listener)
+{
+	struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+	int status;
+
+	if (acceptor == NULL)
+		return -ENOMEM;
+	acceptor->server = server;
+	acceptor->is_tcp = listener->tcp;
+	status = listener->tcp ? uv_tcp_init(server->config.loop, &acceptor->tcp)
+			       : uv_pipe_init(server->config.loop, &acceptor->pipe, 0);
+	if (status < 0) {
+		free(acceptor);
+		return status;
+	}
+	acceptor->handle.data = acceptor;
+	acceptor->next = server->acceptors;
+	server->acceptors = acceptor;
+	server->handles++;
+	status = listener->tcp ? uv_tcp_open(&acceptor->tcp, listener->fd)
+			       : uv_pipe_open(&acceptor->pipe, listener->fd);
+	if (status == 0)
+		status = uv_listen(&acceptor->uv, 511, on_incoming);
+	if (status < 0) {
+		acceptor->closing = true;
+		uv_close(&acceptor->handle, on_acceptor_closed);
+	}
+	return status;
+}
+
+/* ---- Life ------------------------------------------------------------------ */
+
+int server_new(const struct server_config *config, struct server **ret)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	int status;
+
+	if (server == NULL)
+		return -ENOMEM;
+	server->config = *config;
+	server->connections = (struct connection_config){
+		.methods = config->methods,
+		.method_count = config->method_count,
+		.counts = &server->frames,
+		.idle_ms = config->idle_ms,
+		.queue_limit_bytes = QUEUE_LIMIT,
+	};
+	server->timer.data = server;
+	server->read_buffer = malloc(READ_BYTES);
+	status =
+		server->read_buffer == NULL ? -ENOMEM : uv_timer_init(config->loop, &server->timer);
+	if (status < 0) {
+		free(server->read_buffer);
+		free(server);
+		return status;
+	}
+	server->handles = 1;
+	*ret = server;
+	return 0;
+}
+
+void server_configure(
+	struct server *server, uint32_t max_connections, uint64_t idle_ms, gid_t query_gid)
+{
+	server->config.max_connections = max_connections;
+	server->config.query_gid = query_gid;
+	server->connections.idle_ms = idle_ms;
+}
+
+void server_stop_accepting(struct server *server)
+{
+	for (struct acceptor *at = server->acceptors; at != NULL; at = at->next) {
+		if (!at->closing) {
+			at->closing = true;
+			uv_close(&at->handle, on_acceptor_closed);
+		}
+	}
+}
+
+void server_shut(struct server *server, enum grpc_status status, const char *message,
+	uint32_t retry_after_ms)
+{
+	for (struct link *link = server->links; link != NULL; link = link->next)
+		if (link->state == LINK_OPEN)
+			connection_shut(link->connection, status, message, retry_after_ms);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct server *server = handle->data;
+
+	server->handles--;
+	maybe_finish(server);
+}
+
+void server_close(struct server *server, void (*on_closed)(void *context), void *context)
+{
+	server->closing = true;
+	server->on_closed = on_closed;
+	server->context = context;
+	server_stop_accepting(server);
+	for (struct link *link = server->links; link != NULL; link = link->next)
+		close_link(link);
+	uv_close((uv_handle_t *)&server->timer, on_timer_closed);
+}
+
+size_t server_open_connections(const struct server *server)
+{
+	return server->link_count;
+}
+
+void server_count(const struct server *server, struct server_counts *ret)
+{
+	*ret = server->counts;
+	ret->connections = server->link_count;
+	ret->frames = server->frames;
+}
