@@ -4,3 +4,8 @@ target_include_directories(waft_test_batches PUBLIC ${WAFT_TESTS_DIR}/support ${
 target_link_libraries(waft_test_batches PUBLIC waft_proto)
 
 waft_unit_test(batch waft_test_batches waft_proto_rpc)
+waft_unit_test(batch_repair waft_test_batches waft_proto_rpc)
+
+# Prints figures; build/<preset>/bin/bench_proto.
+add_executable(bench_proto ${WAFT_TESTS_DIR}/bench/bench_proto.c)
+target_link_libraries(bench_proto PRIVATE waft_proto)

@@ -121,7 +121,8 @@ static void cycles(void **state)
 {
 	(void)state;
 	CHECK("0:1C ", S(1, 1, 5, 1));
-	CHECK("0:3C 1:2LC 2:4LCS 0:1 ", S(1, 0, 20, 5), S(2, 3, 10, 1), S(3, 4, 5, 1), S(4, 2, 7, 1));
+	CHECK("0:3C 1:2LC 2:4LCS 0:1 ", S(1, 0, 20, 5), S(2, 3, 10, 1), S(3, 4, 5, 1),
+		S(4, 2, 7, 1));
 	/* a tail that leads into a ring, and two rings */
 	CHECK("0:2C 1:3C 2:4 3:5 0:6C 1:7C ", S(2, 3, 1, 1), S(3, 2, 1, 1), S(4, 3, 1, 1),
 		S(5, 4, 1, 1), S(6, 7, 2, 1), S(7, 6, 3, 1));
