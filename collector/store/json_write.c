@@ -156,10 +156,15 @@ size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)
 
 size_t json_format_i64(char ret[JSON_INTEGER_BYTES], int64_t value)
 {
+	char digits[JSON_INTEGER_BYTES];
+	size_t count;
+
 	if (value >= 0)
 		return json_format_u64(ret, (uint64_t)value);
+	count = json_format_u64(digits, 0 - (uint64_t)value);
 	ret[0] = '-';
-	return 1 + json_format_u64(ret + 1, 0 - (uint64_t)value);
+	memcpy(ret + 1, digits, count);
+	return 1 + count;
 }
 
 /* 9 digits, leading zeros included. */
