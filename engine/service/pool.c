@@ -275,13 +275,18 @@ static void lose_slot(struct pool *pool, struct slot *slot, int reason, struct f
 	*slot = lost;
 	pthread_cond_signal(&pool->freed);
 	pthread_mutex_unlock(&pool->lock);
-	int r = reason == -ETIMEDOUT
-			? fault_set(fault, FAULT_UNAVAILABLE,
-				  "worker %d did not answer within %lld ms; try again later", pid,
-				  (long long)pool->options.answer_ms)
-			: fault_set(fault, FAULT_UNAVAILABLE,
-				  "worker %d %s during the request (%s); try again later", pid, end,
-				  strerror(-reason));
+	int r;
+	if (reason == -ETIMEDOUT)
+		r = fault_set(fault, FAULT_UNAVAILABLE,
+			"worker %d did not answer within %lld ms; try again later", pid,
+			(long long)pool->options.answer_ms);
+	else if (reason == -ENODATA || reason == -ECONNRESET || reason == -EPIPE)
+		r = fault_set(fault, FAULT_UNAVAILABLE,
+			"worker %d %s during the request; try again later", pid, end);
+	else
+		r = fault_set(fault, FAULT_UNAVAILABLE,
+			"worker %d could not be talked to: %s; try again later", pid,
+			strerror(-reason));
 	log_warning("%s", fault_text(fault));
 	(void)fault_mark(&span, r, fault);
 }
@@ -304,6 +309,7 @@ int pool_call(struct pool *pool, const struct frame *request, struct frame *ret_
 		r = exchange(slot, request, ret_answer, monotonic_ms() + pool->options.answer_ms);
 		if (r == 0) {
 			release_slot(pool, slot);
+			fault_done(fault); /* of an attempt before */
 			return 0;
 		}
 		lose_slot(pool, slot, r, fault);
