@@ -127,8 +127,8 @@ static int scan_field(struct scan *scan)
 	if (field == NULL) {
 		/* protobuf-c keeps what it does not know: a record and the bytes. */
 		cursor_skip(cursor, tag);
-		ret = charge(
-			scan, sizeof(ProtobufCMessageUnknownField) + (size_t)(cursor->at - begin));
+		ret = charge(scan, FIELD_BYTES + sizeof(ProtobufCMessageUnknownField) +
+					   (size_t)(cursor->at - begin));
 		return cursor->error != 0 ? cursor->error : ret;
 	}
 	ret = charge_field(scan, field);
