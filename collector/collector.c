@@ -1,0 +1,439 @@
+/*
+ * The daemon's life: start, signals, reload, end.
+ *
+ * The happy path: depot_open recovers the store → the threads start → the
+ * sockets listen → "ready" → the loop runs until SIGTERM → drain.c. A failure
+ * before "ready" closes what was begun in the reverse order and gives exit code
+ * 1.
+ */
+#include "collector_internal.h"
+
+#include "log_line.h"
+#include "notify.h"
+#include "paths.h"
+#include "peers.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HOUSEKEEPING_MS 1000
+#define FRAME_BUDGET_SHARE 8
+#define CLIENTS_EXPIRE_MS 600000u
+
+/* ---- Reload, summary, watchdog ------------------------------------------------ */
+
+static void configure_store_modes(struct collector *collector)
+{
+	struct disk *disk = collector->config.disk;
+	unsigned mode = (unsigned)collector->settings.store_mode;
+
+	disk->file_mode = mode;
+	/* Who may read a file may look into its directory. */
+	disk->dir_mode = mode | ((mode & 0444) >> 2);
+}
+
+static void apply_settings(struct collector *collector)
+{
+	const struct settings *settings = &collector->settings;
+	struct retention retention = {
+		.max_age_ns = settings->retention_age_ms * CLOCK_NS_PER_MS,
+		.max_bytes = settings->retention_size,
+	};
+
+	log_line_set_level((enum log_level)settings->log_level);
+	pressure_limits_of(settings->memory_limit, settings->log_limit, settings->segment_size,
+		&collector->limits);
+	assembler_configure(collector->depot.assembler, settings->quiet_ms, settings->hold_ms);
+	if (collector->keeper != NULL)
+		keeper_retain(collector->keeper, &retention);
+	if (collector->server != NULL)
+		server_configure(collector->server, (uint32_t)settings->max_connections,
+			settings->idle_ms, peers_group(settings->query_group));
+}
+
+static void reload(struct collector *collector)
+{
+	struct settings settings;
+	struct settings_error error;
+	char text[512];
+
+	notify_send("RELOADING=1");
+	if (collector->config.reload(collector->config.context, &settings, &error) < 0) {
+		log_error("the configuration stays as it was: %s", error.text);
+	} else {
+		if (settings_need_restart(&collector->settings, &settings, text, sizeof(text)) > 0)
+			log_warning("a restart is needed for: %s", text);
+		settings_done(&collector->settings);
+		collector->settings = settings;
+		apply_settings(collector);
+		log_notice("the configuration was read again");
+	}
+	notify_send("READY=1");
+}
+
+static void log_summary(struct collector *collector)
+{
+	struct intake_counts intake;
+	struct assembler_counts held;
+	struct server_counts server;
+	struct writer_stats written;
+
+	intake_count(collector->intake, &intake);
+	assembler_count(collector->depot.assembler, &held);
+	server_count(collector->server, &server);
+	writer_get_stats(collector->depot.store, &written);
+	log_notice("%llu connections; since the start %llu batches, %llu spans, %llu refused; "
+		   "%llu spans wait in %llu traces, %llu are in files; log %llu KiB%s%s",
+		(unsigned long long)server.connections, (unsigned long long)intake.batches,
+		(unsigned long long)intake.spans, (unsigned long long)intake.refused,
+		(unsigned long long)held.spans, (unsigned long long)held.traces,
+		(unsigned long long)(written.spans_written - written.spans_expired),
+		(unsigned long long)log_total_bytes(collector->depot.recovery.log) / 1024,
+		collector->pressure.reason != NULL ? "; senders wait: " : "",
+		collector->pressure.reason != NULL ? collector->pressure.reason : "");
+}
+
+/* Every second or so: whatever has no event of its own. */
+static void on_housekeeping(uv_timer_t *timer)
+{
+	struct collector *collector = timer->data;
+	uint64_t now_ms = collector_now_ms(collector);
+
+	if (!committer_busy(intake_committer(collector->intake)) && !keeper_busy(collector->keeper))
+		collector->progress_ms = now_ms;
+	/* A disk that is full or broken is reported, not restarted away; a thread that
+	 * hangs is. */
+	if (collector->watchdog_ms > 0 &&
+		(now_ms - collector->progress_ms < collector->watchdog_ms ||
+			collector->commit_error != 0 || collector->store_error != 0))
+		notify_send("WATCHDOG=1");
+	flow_balance(collector);
+	drain_step(collector);
+	if (collector->state == COLLECTOR_RUNNING && now_ms >= collector->expire_ms) {
+		collector->expire_ms = now_ms + CLIENTS_EXPIRE_MS;
+		(void)clients_expire(
+			collector->depot.clients, clock_realtime_ns(collector->config.clock));
+	}
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct collector *collector = handle->data;
+
+	switch (number) {
+	case SIGHUP:
+		reload(collector);
+		break;
+	case SIGUSR1:
+		log_summary(collector);
+		break;
+	default:
+		drain_begin(collector);
+		break;
+	}
+}
+
+/* ---- Start ---------------------------------------------------------------------- */
+
+static int start_handles(struct collector *collector)
+{
+	static const int numbers[COLLECTOR_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+	int status = uv_timer_init(&collector->loop, &collector->pulse);
+
+	collector->pulse.data = collector;
+	if (status == 0)
+		status = uv_timer_init(&collector->loop, &collector->watchdog);
+	collector->watchdog.data = collector;
+	for (int i = 0; status == 0 && i < COLLECTOR_SIGNALS; i++) {
+		status = uv_signal_init(&collector->loop, &collector->signals[i]);
+		collector->signals[i].data = collector;
+		if (status == 0)
+			status = uv_signal_start(&collector->signals[i], on_signal, numbers[i]);
+	}
+	return status;
+}
+
+static int start_threads(struct collector *collector)
+{
+	const struct intake_config intake = {
+		.loop = &collector->loop,
+		.log = collector->depot.recovery.log,
+		.clients = collector->depot.clients,
+		.assembler = collector->depot.assembler,
+		.clock = collector->config.clock,
+		.on_round = flow_on_round,
+		.context = collector,
+	};
+	const struct keeper_config keeper = {
+		.loop = &collector->loop,
+		.store = collector->depot.store,
+		.manifest = collector->depot.recovery.manifest,
+		.clock = collector->config.clock,
+		.on_written = flow_on_written,
+		.on_progress = flow_on_progress,
+		.context = collector,
+	};
+	int status = intake_start(&intake, &collector->intake);
+
+	if (status == 0)
+		status = keeper_start(&keeper, &collector->keeper);
+	return status;
+}
+
+static int start_services(struct collector *collector)
+{
+	struct export_config exports = {
+		.ingest = intake_ingest(collector->intake),
+		.clients = collector->depot.clients,
+		.clock = collector->config.clock,
+	};
+	struct server_config server = {
+		.loop = &collector->loop,
+		.clock = collector->config.clock,
+		.methods = collector->methods,
+		.max_connections = (uint32_t)collector->settings.max_connections,
+		.idle_ms = collector->settings.idle_ms,
+		.frame_budget_bytes =
+			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),
+		.query_gid = peers_group(collector->settings.query_group),
+		.uid = geteuid(),
+	};
+	int status;
+
+	memcpy(exports.store_id, collector->depot.store_id, sizeof(exports.store_id));
+	status = export_service_new(&exports, &collector->exports);
+	if (status < 0)
+		return status;
+	export_service_method(collector->exports, &collector->methods[collector->method_count++]);
+	server.method_count = collector->method_count;
+	return server_new(&server, &collector->server);
+}
+
+/* ---- Sockets --------------------------------------------------------------------- */
+
+static int listen_on(struct collector *collector, const struct listener *listener)
+{
+	int status = server_listen(collector->server, listener);
+
+	if (status < 0)
+		log_error("can't listen on %s: %s", listener->name, uv_strerror(status));
+	return status;
+}
+
+static int open_unix_socket(struct collector *collector)
+{
+	struct listener *listener = &collector->listeners[collector->listener_count];
+	struct paths_environment environment;
+	struct listener_error error;
+	char *path = NULL;
+	int status = 0;
+
+	if (collector->settings.socket == NULL) {
+		paths_environment_read(&environment);
+		status = paths_socket(&environment, &path);
+		if (status < 0) {
+			log_error("there is no place for a socket: give one by --socket");
+			return status;
+		}
+	}
+	status = listener_open_unix(path != NULL ? path : collector->settings.socket,
+		(mode_t)collector->settings.socket_mode, listener, &error);
+	free(path);
+	if (status < 0) {
+		log_error("%s", error.text);
+		return status;
+	}
+	collector->listener_count++;
+	return listen_on(collector, listener);
+}
+
+static int adopt_sockets(struct collector *collector, int first_fd, int count)
+{
+	for (int i = 0; i < count && i < COLLECTOR_LISTENERS_MAX - 1; i++) {
+		struct listener *listener = &collector->listeners[collector->listener_count];
+		struct listener_error error;
+		int status = listener_adopt(first_fd + i, listener, &error);
+
+		if (status < 0) {
+			log_error("%s", error.text);
+			return status;
+		}
+		collector->listener_count++;
+		status = listen_on(collector, listener);
+		if (status < 0)
+			return status;
+	}
+	return 0;
+}
+
+static int start_listening(struct collector *collector)
+{
+	struct listener_error error;
+	int first_fd = 0;
+	int passed = notify_listen_fds(&first_fd);
+	int status = passed > 0 ? adopt_sockets(collector, first_fd, passed)
+				: open_unix_socket(collector);
+
+	if (status == 0 && collector->settings.listen != NULL) {
+		struct listener *listener = &collector->listeners[collector->listener_count];
+
+		status = listener_open_tcp(collector->settings.listen, listener, &error);
+		if (status < 0) {
+			log_error("%s", error.text);
+			return status;
+		}
+		collector->listener_count++;
+		status = listen_on(collector, listener);
+	}
+	return status;
+}
+
+/* ---- Store ------------------------------------------------------------------------ */
+
+static int open_depot(struct collector *collector)
+{
+	const struct settings *settings = &collector->settings;
+	struct paths_environment environment;
+	struct depot_error error;
+	char recovered[512];
+	char *path = NULL;
+	int status = 0;
+	struct depot_config config = {
+		.disk = collector->config.disk,
+		.path = settings->store,
+		.clock = collector->config.clock,
+		.quiet_ms = settings->quiet_ms,
+		.hold_ms = settings->hold_ms,
+		.segment_bytes = settings->segment_size,
+		.part_bytes = settings->part_size,
+		.max_clients = settings->max_clients,
+	};
+
+	pressure_limits_of(settings->memory_limit, settings->log_limit, settings->segment_size,
+		&collector->limits);
+	config.pending_bytes = collector->limits.pending_bytes;
+	if (config.path == NULL) {
+		paths_environment_read(&environment);
+		status = paths_store(&environment, &path);
+		config.path = path;
+	}
+	if (status == 0)
+		status = depot_open(&config, &collector->depot, &error);
+	free(path);
+	if (status < 0) {
+		log_error("%s", error.text);
+		return status;
+	}
+	(void)recovery_text(&collector->depot.recovery, recovered, sizeof(recovered));
+	log_info("%s", recovered);
+	if (collector->depot.index_report.rebuilt_parts > 0)
+		log_info("indexed %llu of %llu files anew",
+			(unsigned long long)collector->depot.index_report.rebuilt_parts,
+			(unsigned long long)collector->depot.index_report.parts);
+	return 0;
+}
+
+/* ---- All of it ---------------------------------------------------------------------- */
+
+static void say_ready(struct collector *collector)
+{
+	char names[512] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < collector->listener_count; i++) {
+		int length = snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? ", " : "",
+			collector->listeners[i].name);
+
+		if (length > 0 && (size_t)length < sizeof(names) - used)
+			used += (size_t)length;
+	}
+	fprintf(collector->config.ready_to, "waft-collectord: ready on %s, store %s\n", names,
+		collector->depot.path);
+	fflush(collector->config.ready_to);
+	notify_status("takes spans");
+	notify_send("READY=1");
+}
+
+static int start(struct collector *collector)
+{
+	uint64_t period_ms = HOUSEKEEPING_MS;
+	int status = start_threads(collector);
+
+	if (status == 0)
+		status = start_services(collector);
+	if (status < 0) {
+		log_error("can't start: %s", error_text(status));
+		return status;
+	}
+	apply_settings(collector);
+	status = start_listening(collector);
+	if (status < 0)
+		return status;
+	collector->watchdog_ms = notify_watchdog_ms();
+	if (collector->watchdog_ms > 0 && collector->watchdog_ms / 2 < period_ms)
+		period_ms = collector->watchdog_ms / 2 + 1;
+	collector->state = COLLECTOR_RUNNING;
+	collector->started_ms = collector_now_ms(collector);
+	collector->progress_ms = collector->started_ms;
+	(void)uv_timer_start(&collector->watchdog, on_housekeeping, period_ms, period_ms);
+	flow_balance(collector);
+	flow_pulse(collector);
+	say_ready(collector);
+	return 0;
+}
+
+/* The end of the process's use of the store; what drain.c left. */
+static void finish(struct collector *collector)
+{
+	struct assembler_counts held = {0};
+
+	if (collector->depot.assembler != NULL) {
+		assembler_count(collector->depot.assembler, &held);
+		if (held.spans > 0) {
+			log_warning("%llu spans stay in the log; the next start writes them",
+				(unsigned long long)held.spans);
+			collector->exit_code = 1;
+		} else if (collector->exit_code == 0) {
+			log_info("stopped; everything is in files");
+		}
+		depot_close(&collector->depot);
+	}
+	for (size_t i = 0; i < collector->listener_count; i++)
+		listener_close(&collector->listeners[i], true);
+	settings_done(&collector->settings);
+}
+
+int collector_run(const struct collector_config *config)
+{
+	struct collector *collector = calloc(1, sizeof(*collector));
+	int exit_code;
+
+	if (collector == NULL || uv_loop_init(&collector->loop) < 0) {
+		log_error("can't start: out of memory");
+		free(collector);
+		return 1;
+	}
+	collector->config = *config;
+	/* A peer that goes away is no reason to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	collector->settings = *config->settings;
+	*config->settings = (struct settings){0};
+	configure_store_modes(collector);
+	if (open_depot(collector) < 0 || start_handles(collector) < 0) {
+		collector->exit_code = 1;
+	} else {
+		if (start(collector) < 0) {
+			collector->exit_code = 1;
+			drain_close(collector);
+		}
+		(void)uv_run(&collector->loop, UV_RUN_DEFAULT);
+	}
+	finish(collector);
+	(void)uv_loop_close(&collector->loop);
+	exit_code = collector->exit_code;
+	free(collector);
+	return exit_code;
+}

@@ -1,0 +1,99 @@
+/*
+ * What the files of the daemon itself share: collector.c (life), flow.c (from
+ * assembler to store, and pressure). Loop thread.
+ */
+#ifndef WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
+#define WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
+
+#include "collector.h"
+#include "depot.h"
+#include "export_service.h"
+#include "intake.h"
+#include "keeper.h"
+#include "listener.h"
+#include "pressure.h"
+#include "server.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+#define COLLECTOR_LISTENERS_MAX 4
+#define COLLECTOR_METHODS_MAX 8
+#define COLLECTOR_SIGNALS 4
+
+enum collector_state {
+	COLLECTOR_STARTING,
+	COLLECTOR_RUNNING,	 /* until SIGTERM or SIGINT */
+	COLLECTOR_DRAIN_COMMITS, /* until what was sent is durable */
+	COLLECTOR_DRAIN_WRITES,	 /* until what is durable is in files */
+	COLLECTOR_CLOSING,	 /* until the last handle is closed */
+	COLLECTOR_CLOSED,
+};
+
+struct collector {
+	enum collector_state state;
+	struct collector_config config;
+	struct settings settings; /* its own, replaced by a reload */
+	uv_loop_t loop;
+	struct depot depot;
+	struct intake *intake;
+	struct keeper *keeper;
+	struct export_service *exports;
+	struct server *server;
+	struct service_method methods[COLLECTOR_METHODS_MAX];
+	size_t method_count;
+	struct listener listeners[COLLECTOR_LISTENERS_MAX];
+	size_t listener_count;
+	uv_signal_t signals[COLLECTOR_SIGNALS];
+	uv_timer_t pulse;    /* when the next trace is due, at most every 20 ms */
+	uv_timer_t watchdog; /* also the housekeeper: every second or so */
+	uint64_t watchdog_ms;
+	uint64_t started_ms;
+	uint64_t expire_ms;   /* when silent clients are looked for next */
+	uint64_t progress_ms; /* when a commit or a write last succeeded, or none was wanted */
+	/* Flow. */
+	struct pressure_limits limits;
+	struct pressure pressure;
+	int commit_error;
+	int store_error;
+	uint64_t flying_spans;
+	/* Drain. */
+	uint64_t drain_by_ms;
+	uint64_t spans_left;
+	int exit_code;
+};
+
+static inline uint64_t collector_now_ms(const struct collector *collector)
+{
+	return clock_monotonic_ms(collector->config.clock);
+}
+
+/* ---- flow.c ---------------------------------------------------------------- */
+
+/* Looks at memory, log and disk; sets window and pause; hands early runs over. */
+void flow_balance(struct collector *collector);
+
+/* Hands over what is due; sets the timer for what will be. */
+void flow_pulse(struct collector *collector);
+
+/* Hands over everything that is held, as far as the store may have at once.
+ * Whether nothing is left. */
+bool flow_drain(struct collector *collector);
+
+/* Callbacks of intake and keeper. */
+void flow_on_round(void *context, int error);
+void flow_on_written(void *context, struct run *run);
+void flow_on_progress(void *context, int error);
+
+/* ---- drain.c ---------------------------------------------------------------- */
+
+/* Begins the drain; a second call ends it soon. */
+void drain_begin(struct collector *collector);
+
+/* Goes on with it when something changed. */
+void drain_step(struct collector *collector);
+
+/* Closes all that was begun, in whatever state. */
+void drain_close(struct collector *collector);
+
+#endif

@@ -1,0 +1,267 @@
+/* Opens and closes the store's objects. See depot.h for threads. */
+#include "depot.h"
+
+#include "consumed.h"
+#include "intake.h"
+#include "log_line.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* A trace with as many spans is written in several runs: 3 MiB of references. */
+#define TRACE_SPANS_MAX 65536u
+
+static int fail(struct depot_error *error, int status, const char *what, const char *path)
+{
+	snprintf(error->text, sizeof(error->text), "%s %s: %s", what, path, error_text(status));
+	return status;
+}
+
+/* ---- Hooks of the writer: the store's thread ------------------------------- */
+
+static int day_of_trace(void *context, const struct trace_id *trace_id, int32_t *ret_day)
+{
+	struct depot *depot = context;
+
+	return depot->index == NULL ? 0
+				    : index_day_of_trace(depot->index, trace_id->bytes, ret_day);
+}
+
+static void on_commit(void *context, const struct written_run *runs, size_t count)
+{
+	struct depot *depot = context;
+	struct scratch scratch = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		const struct written_run *run = &runs[i];
+		struct index_run entry;
+
+		live_on_commit(depot->live, &run->part, run->offset + run->length_bytes);
+		if (depot->index == NULL)
+			continue;
+		/* What the index can't take in is found by a scan, and at the next start
+		 * the part is indexed anew. */
+		if (index_run_of_lines(slice_of(run->lines, run->length_bytes), run->offset,
+			    &scratch, &entry) < 0 ||
+			index_add(depot->index, &run->part, &entry) < 0)
+			log_warning("can't index a run; queries will read its file instead");
+		scratch_reset(&scratch);
+	}
+	scratch_done(&scratch);
+	if (depot->index != NULL)
+		index_flush(depot->index);
+}
+
+static void on_part(void *context, const struct manifest_part *part)
+{
+	struct depot *depot = context;
+
+	live_on_part(depot->live, part);
+	if (depot->index == NULL)
+		return;
+	if (part->state == PART_CLOSED && index_close_part(depot->index, &part->name) < 0)
+		log_warning("can't sort the index of a part; queries will be slower");
+	if (part->state == PART_REMOVED)
+		index_remove_part(depot->index, &part->name);
+}
+
+/* ---- Opening ---------------------------------------------------------------- */
+
+static int open_dirs(
+	const struct depot_config *config, struct depot *depot, struct depot_error *ret_error)
+{
+	int status = store_dirs_open(config->disk, config->path, true, &depot->dirs);
+
+	if (status < 0)
+		return fail(ret_error, status, "can't open the store", config->path);
+	if (realpath(config->path, depot->path) == NULL)
+		snprintf(depot->path, sizeof(depot->path), "%s", config->path);
+	status = store_lock(config->disk, &depot->dirs);
+	if (status == -EWOULDBLOCK) {
+		snprintf(ret_error->text, sizeof(ret_error->text),
+			"another waft-collectord writes to the store %s: stop it, or give another "
+			"--store",
+			depot->path);
+		return status;
+	}
+	if (status < 0)
+		return fail(ret_error, status, "can't lock the store", depot->path);
+	depot->inbox_dir = disk_open_dir(config->disk, depot->dirs.waft, "inbox", true);
+	if (depot->inbox_dir < 0)
+		return fail(ret_error, depot->inbox_dir, "can't open the inbox of", depot->path);
+	depot->index_dir = disk_open_dir(config->disk, depot->dirs.waft, "index", true);
+	return 0;
+}
+
+static int new_tables(const struct depot_config *config, struct depot *depot)
+{
+	struct assembler_config assembler = {
+		.quiet_ms = config->quiet_ms,
+		.hold_ms = config->hold_ms,
+		.trace_spans_max = TRACE_SPANS_MAX,
+	};
+	int status = clients_new(config->max_clients, &depot->clients);
+
+	if (status < 0)
+		return status;
+	if (getrandom(assembler.hash_key, sizeof(assembler.hash_key), 0) !=
+		sizeof(assembler.hash_key))
+		return -EIO;
+	return assembler_new(&assembler, &depot->assembler);
+}
+
+struct recovering {
+	struct depot *depot;
+	uint64_t now_ms;
+	uint64_t unreadable; /* batches that the log has and that don't decode */
+};
+
+static int on_batch(void *context, struct log_place place, const struct log_record *record,
+	const struct consumed *consumed)
+{
+	struct recovering *recovering = context;
+	long spans = intake_recover(
+		recovering->depot->assembler, place, record, consumed, recovering->now_ms);
+
+	if (spans == -ENOMEM)
+		return -ENOMEM;
+	/* It decoded when it was logged, or it would be a refusal. */
+	recovering->unreadable += spans < 0;
+	return 0;
+}
+
+static int recover_store(
+	const struct depot_config *config, struct depot *depot, struct depot_error *ret_error)
+{
+	struct recovering recovering = {
+		.depot = depot, .now_ms = clock_monotonic_ms(config->clock)};
+	struct recovery_config recovery = {
+		.disk = config->disk,
+		.dirs = &depot->dirs,
+		.clients = depot->clients,
+		.now_ns = clock_realtime_ns(config->clock),
+		.segment_bytes = (uint32_t)config->segment_bytes,
+		.pending_limit = config->pending_bytes,
+		.reserve_bytes = config->reserve_bytes,
+	};
+	const struct recovery_ops ops = {.on_batch = on_batch, .ctx = &recovering};
+	int status = new_tables(config, depot);
+
+	if (status < 0)
+		return fail(ret_error, status, "can't open the store", depot->path);
+	if (getrandom(recovery.new_store_id, sizeof(recovery.new_store_id), 0) !=
+		sizeof(recovery.new_store_id))
+		return fail(ret_error, -EIO, "can't make an id for the store", depot->path);
+	status = recover(&recovery, &ops, &depot->recovery);
+	if (status < 0)
+		return fail(ret_error, status, "can't recover the store", depot->path);
+	memcpy(depot->store_id, manifest_state(depot->recovery.manifest)->store_id,
+		sizeof(depot->store_id));
+	if (recovering.unreadable > 0)
+		log_error("%llu batches of the log can't be read by this version",
+			(unsigned long long)recovering.unreadable);
+	return 0;
+}
+
+/* Without an index queries are slower and a late run may stand in a file of
+ * another day than its trace's first: both is said, neither stops the daemon. */
+static void open_index(struct depot *depot)
+{
+	const struct manifest_state *state = manifest_state(depot->recovery.manifest);
+	struct index_part *parts = NULL;
+	size_t count = 0;
+	int status = depot->index_dir;
+
+	if (status >= 0) {
+		parts = calloc(state->part_count + 1, sizeof(*parts));
+		status = parts == NULL ? -ENOMEM : 0;
+	}
+	for (size_t i = 0; status == 0 && i < state->part_count; i++) {
+		if (state->parts[i].state == PART_REMOVED)
+			continue;
+		parts[count++] = (struct index_part){
+			.name = state->parts[i].name,
+			.length_bytes = state->parts[i].length_bytes,
+			.closed = state->parts[i].state != PART_OPEN,
+		};
+	}
+	if (status == 0)
+		status = index_open(depot->disk, depot->dirs.top, depot->index_dir, depot->store_id,
+			parts, count, &depot->index, &depot->index_report);
+	free(parts);
+	if (status < 0)
+		log_warning("can't open the index of %s: %s; queries will read whole files",
+			depot->path, error_text(status));
+}
+
+static int open_writer(
+	const struct depot_config *config, struct depot *depot, struct depot_error *ret_error)
+{
+	const struct writer_config writer = {
+		.disk = config->disk,
+		.dirs = &depot->dirs,
+		.manifest = depot->recovery.manifest,
+		.log = depot->recovery.log,
+		.clients = depot->clients,
+		.hooks = {.day_of_trace = day_of_trace,
+			.on_commit = on_commit,
+			.on_part = on_part,
+			.ctx = depot},
+		.part_bytes = config->part_bytes,
+		.reserve_bytes = config->reserve_bytes,
+	};
+	int status = live_new(config->disk, depot->dirs.log, depot->assembler,
+		manifest_state(depot->recovery.manifest), &depot->live);
+
+	if (status == 0)
+		status = writer_new(&writer, &depot->store);
+	if (status < 0)
+		return fail(ret_error, status, "can't open the store", depot->path);
+	return 0;
+}
+
+int depot_open(
+	const struct depot_config *config, struct depot *depot, struct depot_error *ret_error)
+{
+	int status;
+
+	memset(depot, 0, sizeof(*depot));
+	depot->disk = config->disk;
+	depot->index_dir = -1;
+	depot->inbox_dir = -1;
+	depot->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
+	status = open_dirs(config, depot, ret_error);
+	if (status == 0)
+		status = recover_store(config, depot, ret_error);
+	if (status == 0) {
+		open_index(depot);
+		status = open_writer(config, depot, ret_error);
+	}
+	if (status < 0)
+		depot_close(depot);
+	return status;
+}
+
+void depot_close(struct depot *depot)
+{
+	store_close(depot->store);
+	depot->store = NULL;
+	index_close(depot->index);
+	live_free(depot->live);
+	log_close(depot->recovery.log);
+	manifest_free(depot->recovery.manifest);
+	assembler_free(depot->assembler);
+	clients_free(depot->clients);
+	disk_close(depot->disk, depot->index_dir);
+	disk_close(depot->disk, depot->inbox_dir);
+	store_dirs_close(depot->disk, &depot->dirs);
+	memset(depot, 0, sizeof(*depot));
+	depot->index_dir = -1;
+	depot->inbox_dir = -1;
+	depot->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
+}

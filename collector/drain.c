@@ -1,0 +1,120 @@
+/*
+ * The end: from SIGTERM to the last closed handle. Loop thread.
+ *
+ * The happy path: nothing more is read → what was read becomes durable and is
+ * acknowledged → senders get UNAVAILABLE and reconnect later → all spans go to
+ * the store → all handles close, which ends the loop.
+ *
+ * If the disk doesn't let it, the drain ends when its time is over: what is
+ * acknowledged is in the log, and the next start finds it there.
+ */
+#include "collector_internal.h"
+
+#include "log_line.h"
+#include "notify.h"
+
+/* A connection's last words may take so long. */
+#define FLUSH_MS 500
+
+void drain_begin(struct collector *collector)
+{
+	if (collector->state == COLLECTOR_STARTING || collector->state >= COLLECTOR_CLOSING)
+		return;
+	if (collector->state != COLLECTOR_RUNNING) {
+		/* Asked again: the operator is in a hurry. */
+		collector->drain_by_ms = collector_now_ms(collector);
+		drain_step(collector);
+		return;
+	}
+	log_info("stopping: bringing everything into files");
+	notify_send("STOPPING=1");
+	collector->state = COLLECTOR_DRAIN_COMMITS;
+	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms;
+	server_stop_accepting(collector->server);
+	flow_balance(collector);
+	drain_step(collector);
+}
+
+void drain_step(struct collector *collector)
+{
+	bool late = collector_now_ms(collector) >= collector->drain_by_ms;
+
+	if (collector->state == COLLECTOR_DRAIN_COMMITS &&
+		(!intake_busy(collector->intake) || collector->commit_error != 0 || late)) {
+		export_service_flush(collector->exports);
+		server_shut(collector->server, GRPC_UNAVAILABLE, "the collector is stopping", 1000);
+		collector->state = COLLECTOR_DRAIN_WRITES;
+	}
+	if (collector->state == COLLECTOR_DRAIN_WRITES && (flow_drain(collector) || late))
+		drain_close(collector);
+}
+
+/* ---- Closing, one after the other ------------------------------------------- */
+
+static void on_keeper_closed(void *context, uint64_t spans_left)
+{
+	struct collector *collector = context;
+
+	collector->keeper = NULL;
+	collector->spans_left = spans_left;
+	collector->state = COLLECTOR_CLOSED;
+}
+
+static void close_keeper(struct collector *collector)
+{
+	if (collector->keeper == NULL) {
+		collector->state = COLLECTOR_CLOSED;
+		return;
+	}
+	keeper_close(collector->keeper, on_keeper_closed);
+	/* Its thread has closed it. */
+	collector->depot.store = NULL;
+}
+
+static void on_intake_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->intake = NULL;
+	export_service_free(collector->exports);
+	collector->exports = NULL;
+	close_keeper(collector);
+}
+
+static void on_server_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->server = NULL;
+	if (collector->intake != NULL)
+		intake_close(collector->intake, on_intake_closed);
+	else
+		close_keeper(collector);
+}
+
+static void on_flush_over(uv_timer_t *timer)
+{
+	struct collector *collector = timer->data;
+
+	if (server_open_connections(collector->server) > 0 &&
+		collector_now_ms(collector) < collector->drain_by_ms)
+		return;
+	uv_close((uv_handle_t *)timer, NULL);
+	server_close(collector->server, on_server_closed, collector);
+}
+
+void drain_close(struct collector *collector)
+{
+	collector->state = COLLECTOR_CLOSING;
+	for (int i = 0; i < COLLECTOR_SIGNALS; i++)
+		uv_close((uv_handle_t *)&collector->signals[i], NULL);
+	uv_close((uv_handle_t *)&collector->watchdog, NULL);
+	if (collector->server == NULL) {
+		uv_close((uv_handle_t *)&collector->pulse, NULL);
+		on_server_closed(collector);
+		return;
+	}
+	/* What the peers were told last has to get to them. */
+	collector->drain_by_ms = collector_now_ms(collector) + FLUSH_MS;
+	(void)uv_timer_start(&collector->pulse, on_flush_over, 0, 5);
+}

@@ -1,0 +1,225 @@
+/*
+ * From assembler to store, and how much may come in. Loop thread.
+ *
+ * flow_pulse runs when a trace is due; flow_balance after each round of commits,
+ * each write and each pulse. Both hand runs to the keeper, never more than
+ * FLYING_SPANS_MAX at a time: what waits longer waits in the assembler, where it
+ * is cheapest.
+ */
+#include "collector_internal.h"
+
+#include "log_line.h"
+
+#define FLYING_SPANS_MAX 524288u
+#define RUNS_PER_PULSE 4096
+#define PULSE_MIN_MS 20
+
+static void hand_over(struct collector *collector, struct run *run)
+{
+	collector->flying_spans += run->count;
+	keeper_put(collector->keeper, run);
+}
+
+static bool may_fly(const struct collector *collector)
+{
+	return collector->flying_spans < FLYING_SPANS_MAX;
+}
+
+/* ---- Due ------------------------------------------------------------------- */
+
+static void on_pulse(uv_timer_t *timer)
+{
+	struct collector *collector = timer->data;
+
+	flow_pulse(collector);
+	flow_balance(collector);
+}
+
+static void set_pulse(struct collector *collector, bool at_once)
+{
+	uint64_t now_ms = collector_now_ms(collector);
+	uint64_t due_ms = assembler_next_due_ms(collector->depot.assembler);
+	uint64_t wait_ms;
+
+	if (due_ms == UINT64_MAX || collector->state > COLLECTOR_DRAIN_WRITES) {
+		(void)uv_timer_stop(&collector->pulse);
+		return;
+	}
+	wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+	if (wait_ms < PULSE_MIN_MS)
+		wait_ms = at_once ? 0 : PULSE_MIN_MS;
+	/* The loop's idea of now is as old as its round. */
+	uv_update_time(&collector->loop);
+	(void)uv_timer_start(&collector->pulse, on_pulse, wait_ms, 0);
+}
+
+void flow_pulse(struct collector *collector)
+{
+	uint64_t now_ms = collector_now_ms(collector);
+	int runs = 0;
+
+	while (may_fly(collector) && runs < RUNS_PER_PULSE) {
+		struct run *run = assembler_take_due(collector->depot.assembler, now_ms);
+
+		if (run == NULL)
+			break;
+		hand_over(collector, run);
+		runs++;
+	}
+	set_pulse(collector, runs == RUNS_PER_PULSE);
+}
+
+/* ---- Pressure --------------------------------------------------------------- */
+
+static void read_input(struct collector *collector, struct pressure_input *ret_input)
+{
+	struct assembler_counts held;
+	struct intake_counts pending;
+	struct export_counts exports;
+
+	assembler_count(collector->depot.assembler, &held);
+	intake_count(collector->intake, &pending);
+	export_service_count(collector->exports, &exports);
+	*ret_input = (struct pressure_input){
+		.held_spans = held.spans,
+		.held_traces = held.traces,
+		.flying_spans = collector->flying_spans,
+		.pending_bytes = pending.pending_bytes,
+		.log_bytes = log_total_bytes(collector->depot.recovery.log),
+		.sessions = exports.sessions,
+		.commit_error = collector->commit_error,
+	};
+}
+
+static void write_early(struct collector *collector, uint64_t spans)
+{
+	uint64_t now_ms = collector_now_ms(collector);
+	uint64_t written = 0;
+
+	while (written < spans && may_fly(collector)) {
+		struct run *run =
+			assembler_take_oldest(collector->depot.assembler, RUN_MEMORY, now_ms);
+
+		if (run == NULL)
+			break;
+		written += run->count;
+		hand_over(collector, run);
+	}
+}
+
+/* Writes what pins the oldest segment, so that it can be dropped. */
+static void free_log(struct collector *collector)
+{
+	struct log *log = collector->depot.recovery.log;
+	uint64_t now_ms = collector_now_ms(collector);
+	struct log_segment oldest;
+
+	if (log_segments(log, &oldest, 1) == 0)
+		return;
+	if (oldest.open)
+		log_roll(log);
+	while (may_fly(collector)) {
+		struct run *run = assembler_take_from_segment(
+			collector->depot.assembler, oldest.number, now_ms);
+
+		if (run == NULL)
+			break;
+		hand_over(collector, run);
+	}
+	keeper_trim(collector->keeper);
+}
+
+void flow_balance(struct collector *collector)
+{
+	const char *before = collector->pressure.reason;
+	size_t window_before = collector->pressure.window_bytes;
+	struct pressure_input input;
+
+	read_input(collector, &input);
+	pressure_of(&collector->limits, &input, &collector->pressure);
+	if (collector->state != COLLECTOR_RUNNING) {
+		collector->pressure.window_bytes = 0;
+		collector->pressure.pause = true;
+	}
+	intake_set_window(collector->intake, collector->pressure.window_bytes);
+	export_service_pause(collector->exports, collector->pressure.pause);
+	if (collector->pressure.write_spans > 0)
+		write_early(collector, collector->pressure.write_spans);
+	if (collector->pressure.free_log && collector->store_error == 0)
+		free_log(collector);
+	if (collector->pressure.window_bytes > window_before)
+		export_service_flush(collector->exports);
+	if (collector->pressure.reason != NULL && before == NULL)
+		log_debug("senders have to wait: %s", collector->pressure.reason);
+}
+
+bool flow_drain(struct collector *collector)
+{
+	uint64_t now_ms = collector_now_ms(collector);
+
+	while (may_fly(collector)) {
+		struct run *run =
+			assembler_take_oldest(collector->depot.assembler, RUN_DRAIN, now_ms);
+
+		if (run == NULL)
+			return !keeper_busy(collector->keeper);
+		hand_over(collector, run);
+	}
+	return false;
+}
+
+/* ---- Callbacks --------------------------------------------------------------- */
+
+/* Says once when something began to fail, and when that is over. */
+static void say_change(int before, int now, const char *what, const char *effect)
+{
+	if (before == 0 && now != 0)
+		log_error("%s: %s; %s", what, error_text(now), effect);
+	else if (before != 0 && now == 0)
+		log_notice("%s again", what);
+}
+
+void flow_on_round(void *context, int error)
+{
+	struct collector *collector = context;
+
+	if (error == 0)
+		collector->progress_ms = collector_now_ms(collector);
+	if ((collector->commit_error == 0) != (error == 0))
+		say_change(collector->commit_error, error,
+			error != 0 ? "can't write the log" : "the log is written",
+			"nothing is acknowledged until it can");
+	collector->commit_error = error;
+	flow_balance(collector);
+	export_service_flush(collector->exports);
+	if (!uv_is_active((uv_handle_t *)&collector->pulse))
+		set_pulse(collector, false);
+	drain_step(collector);
+}
+
+void flow_on_written(void *context, struct run *run)
+{
+	struct collector *collector = context;
+
+	collector->flying_spans -= run->count;
+	assembler_written(collector->depot.assembler, run);
+}
+
+void flow_on_progress(void *context, int error)
+{
+	struct collector *collector = context;
+
+	if (error == 0)
+		collector->progress_ms = collector_now_ms(collector);
+	if ((collector->store_error == 0) != (error == 0))
+		say_change(collector->store_error, error,
+			error != 0 ? "can't write the files" : "the files are written",
+			"what is acknowledged stays in the log");
+	collector->store_error = error;
+	/* After the keeper's end there is nobody to hand runs to. */
+	if (collector->state >= COLLECTOR_CLOSING)
+		return;
+	flow_pulse(collector);
+	flow_balance(collector);
+	drain_step(collector);
+}
