@@ -19,13 +19,14 @@
 #include "store.h"
 #include "worker.h"
 
-enum { ANSWER_MS = 30000, WAIT_MS = 10000, STOP_MS = 5000, WORKERS_LEAVE_MS = 3000 };
+enum { WAIT_MS = 10000, STOP_MS = 5000, WORKERS_LEAVE_MS = 3000, TIMEOUT_MAX_S = 3600 };
 
 struct settings {
 	const char *listen;
 	const char *db;
 	unsigned int workers;
-	bool worker; /* be one */
+	unsigned int timeout_s; /* of a worker's answer */
+	bool worker;		/* be one */
 };
 
 static const char help[] =
@@ -35,35 +36,45 @@ static const char help[] =
 	"  --listen HOST:PORT  where to listen (127.0.0.1:8420); port 0: any free one\n"
 	"  --db FILE           where decisions are kept (_pyrite/analytics/decisions.db)\n"
 	"  --workers N         processes that compute, 1 to 256 (1)\n"
+	"  --timeout SECONDS   how long a worker may take, 1 to 3600 (30)\n"
 	"  --help              print this help\n"
 	"  --version           print the version\n"
 	"\n"
 	"Traces go to the waft collector; see WAFT_ENDPOINT in waft-engined(8).\n";
 
-enum { OPTION_LISTEN = 256, OPTION_DB, OPTION_WORKERS, OPTION_WORKER, OPTION_HELP, OPTION_VERSION };
+enum {
+	OPTION_LISTEN = 256,
+	OPTION_DB,
+	OPTION_WORKERS,
+	OPTION_TIMEOUT,
+	OPTION_WORKER,
+	OPTION_HELP,
+	OPTION_VERSION
+};
 
 static const struct option options[] = {
 	{"listen", required_argument, NULL, OPTION_LISTEN},
 	{"db", required_argument, NULL, OPTION_DB},
 	{"workers", required_argument, NULL, OPTION_WORKERS},
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 	{"worker", no_argument, NULL, OPTION_WORKER},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{NULL, 0, NULL, 0},
 };
 
-static int take_workers(const char *text, unsigned int *ret_workers)
+static int take_number(
+	const char *option, const char *text, unsigned long limit, unsigned int *ret_number)
 {
-	char *end = NULL;
-	errno = 0;
-	unsigned long workers = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || workers < 1 ||
-		workers > POOL_WORKERS_MAX) {
-		fprintf(stderr, "waft-engined: --workers %s: not a number from 1 to %d\n", text,
-			POOL_WORKERS_MAX);
+	size_t length = strlen(text);
+	unsigned long number = strtoul(text, NULL, 10);
+	if (length < 1 || length > 4 || strspn(text, "0123456789") != length || number < 1 ||
+		number > limit) {
+		fprintf(stderr, "waft-engined: %s %s: not a number from 1 to %lu\n", option, text,
+			limit);
 		return -EINVAL;
 	}
-	*ret_workers = (unsigned int)workers;
+	*ret_number = (unsigned int)number;
 	return 0;
 }
 
@@ -79,7 +90,13 @@ static int take_options(int argc, char **argv, struct settings *settings)
 			settings->db = optarg;
 			break;
 		case OPTION_WORKERS:
-			if (take_workers(optarg, &settings->workers) < 0)
+			if (take_number("--workers", optarg, POOL_WORKERS_MAX, &settings->workers) <
+				0)
+				return -EINVAL;
+			break;
+		case OPTION_TIMEOUT:
+			if (take_number("--timeout", optarg, TIMEOUT_MAX_S, &settings->timeout_s) <
+				0)
 				return -EINVAL;
 			break;
 		case OPTION_WORKER:
@@ -151,7 +168,7 @@ static int serve(const struct settings *settings, struct fault *fault)
 		.program = "/proc/self/exe",
 		.argv = worker_argv,
 		.workers = settings->workers,
-		.answer_ms = ANSWER_MS,
+		.answer_ms = (int64_t)settings->timeout_s * 1000,
 		.wait_ms = WAIT_MS,
 	};
 	sigset_t signals;
@@ -171,8 +188,9 @@ static int serve(const struct settings *settings, struct fault *fault)
 		r = server_start(&server_options, &server, fault);
 	}
 	if (r == 0) {
-		printf("waft-engined: ready on http://%s (%u workers, decisions in %s)\n",
-			server_address(server), settings->workers, settings->db);
+		printf("waft-engined: ready on http://%s (%u worker%s, decisions in %s)\n",
+			server_address(server), settings->workers,
+			settings->workers == 1 ? "" : "s", settings->db);
 		fflush(stdout);
 		serve_until_stopped(pool, &signals);
 	}
@@ -188,6 +206,7 @@ int main(int argc, char **argv)
 		.listen = "127.0.0.1:8420",
 		.db = "_pyrite/analytics/decisions.db",
 		.workers = 1,
+		.timeout_s = 30,
 	};
 	int r = take_options(argc, argv, &settings);
 	if (r != 0)
