@@ -4,18 +4,18 @@ workers that die, the command line. Traces are engine_trace.py's."""
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import threading
 
 import engine_reference as reference
-from engine_service import BIN, Service, cases, decide, main, same, wait_until
+from engine_service import BIN, SOURCE, Service, cases, decide, main, same, wait_until
 
 FORMS = ("missingkey", "badtype", "nullscore", "scoresnotdict")
 DECISION = {"problem": "p", "alternatives": ["x", "y"], "criteria": {"a": 0.6, "b": 0.4},
             "scores": {"x": {"a": 6, "b": 1}, "y": {"a": 3, "b": 5}}}
-UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 def test_cases():
@@ -312,6 +312,18 @@ def test_engined_command_line():
         assert done.returncode == 1 and "cannot make directory /proc/none" in done.stderr, done
 
 
+def test_manuals_name_the_options():
+    for program, page in (("waft-engined", "waft-engined.8"), ("waft-decide", "waft-decide.1")):
+        text = subprocess.run([os.path.join(BIN, program), "--help"], capture_output=True,
+                              text=True, timeout=60).stdout
+        with open(os.path.join(SOURCE, "engine", "man", page), encoding="utf-8") as file:
+            manual = file.read()
+        helped = set(re.findall(r"^ +(?:-\w, )?--([a-z]+)", text, re.MULTILINE))
+        listed = set(re.findall(r"Fl -([a-z]+)", "\n".join(
+            line for line in manual.splitlines() if line.startswith(".It "))))
+        assert helped and helped == listed, (program, helped ^ listed)
+
+
 def test_decide():
     with Service() as service:
         path = os.path.join(service.directory, "decision.json")
@@ -403,5 +415,6 @@ if __name__ == "__main__":
     main([test_cases, test_random_decisions, test_routes, test_decisions_are_kept,
           test_stored_decisions_pass_the_rules_again, test_bodies, test_bad_requests,
           test_workers_killed_during_requests, test_hung_worker, test_stop_lets_requests_finish,
-          test_stops_and_leaves_nothing, test_engined_command_line, test_decide,
+          test_stops_and_leaves_nothing, test_engined_command_line, test_manuals_name_the_options,
+          test_decide,
           test_decide_fails_clearly, test_strange_servers])
