@@ -247,6 +247,40 @@ static void rare_field(const struct batch *batch, struct cursor *cursor, uint32_
 	}
 }
 
+/* The values of a hot span, as far as they come in the forms that libwaft
+ * writes; what is left is span_rest's. */
+static void hot_values(const struct batch *batch, struct cursor *cursor, struct span_view *view,
+	struct span_fields *fields)
+{
+	const uint8_t *at = cursor->at;
+	size_t left = cursor_left(cursor);
+
+	for (;;) {
+		size_t width;
+
+		if (left >= 2 && at[0] == TAG_SPAN_STRINGS && at[1] < 0x80) {
+			width = 2 + (size_t)at[1];
+			if (width > left)
+				break;
+			place_value(batch, view, fields, WIRE_KEY_STRING, at + 1);
+		} else if (left >= 5 && at[0] == TAG_SPAN_INTS) {
+			width = 5;
+			place_value(batch, view, fields, WIRE_KEY_INT32, at + 1);
+		} else if (left >= 9 && at[0] == TAG_SPAN_LONGS) {
+			width = 9;
+			place_value(batch, view, fields, WIRE_KEY_INT64, at + 1);
+		} else if (left >= 9 && at[0] == TAG_SPAN_DOUBLES) {
+			width = 9;
+			place_value(batch, view, fields, WIRE_KEY_DOUBLE, at + 1);
+		} else {
+			break;
+		}
+		at += width;
+		left -= width;
+	}
+	cursor->at = at;
+}
+
 /* Everything behind times and ids. ERR_ORDER when one of these comes again. */
 static int span_rest(const struct batch *batch, struct cursor *cursor, bool scanned,
 	struct span_view *view, struct span_fields *fields)
@@ -313,14 +347,27 @@ static int span_scan_heads(struct cursor cursor, struct span_fields *fields)
 	return cursor.error;
 }
 
+/* All that span_decode does not set anyway. Field by field: a memset of these
+ * 200 bytes took a third of the time of a hot span. */
+static inline void view_clear(struct span_view *view)
+{
+	view->status = WIRE_STATUS_SUCCESS;
+	view->kind = WIRE_KIND_INTERNAL;
+	view->repairs = 0;
+	view->input = view->output = view->error = view->detail = (struct slice){0};
+	view->dropped_attributes = view->dropped_events = view->dropped_links = 0;
+	view->attribute_count = view->event_count = view->link_count = 0;
+	view->present = 0;
+}
+
 static int span_parse(const struct batch *batch, struct cursor cursor, bool scan,
 	struct span_view *view, struct span_fields *fields)
 {
 	uint32_t shape_id;
 	uint32_t index;
 
-	memset(view, 0, offsetof(struct span_view, values));
-	memset(fields, 0, sizeof(*fields));
+	view_clear(view);
+	*fields = (struct span_fields){0};
 	view->wire_bytes = (uint32_t)cursor_left(&cursor);
 	if (scan) {
 		int ret = span_scan_heads(cursor, fields);
@@ -338,7 +385,8 @@ static int span_parse(const struct batch *batch, struct cursor cursor, bool scan
 		return ERR_SHAPE;
 	view->shape = &batch->shapes[index - 1];
 	memcpy(fields->next, view->shape->first_of_type, sizeof(view->shape->first_of_type));
-	return span_rest(batch, &cursor, scan, view, fields);
+	hot_values(batch, &cursor, view, fields);
+	return cursor_more(&cursor) ? span_rest(batch, &cursor, scan, view, fields) : 0;
 }
 
 static void set_ids(

@@ -351,11 +351,13 @@ static uint64_t count_fields(struct slice message, uint32_t wanted)
 	return count;
 }
 
-static void iter_clear(struct attribute_iter *iter)
+static inline void iter_clear(struct attribute_iter *iter)
 {
-	memset(iter, 0, offsetof(struct attribute_iter, shadowed));
-	iter->trace = cursor_of_slice((struct slice){0});
-	iter->list = iter->trace;
+	iter->batch = NULL;
+	iter->view = NULL;
+	iter->trace = iter->list = cursor_of_slice((struct slice){0});
+	iter->list_tag = iter->index = iter->key = iter->repairs = 0;
+	iter->filtered = false;
 }
 
 void span_attributes(
