@@ -196,6 +196,29 @@ uint64_t consumed_in_segment(const struct consumed *set, uint32_t number)
 	return segment != NULL ? segment->spans : 0;
 }
 
+uint64_t consumed_in_record(const struct consumed *set, struct log_place place)
+{
+	const struct consumed_segment *segment = segment_find(set, place.segment);
+	const struct consumed_record *record;
+	uint64_t total = 0;
+
+	if (segment == NULL || segment->capacity == 0 || place.offset == 0)
+		return 0;
+	record = record_slot(segment, place.offset);
+	if (record->offset == 0)
+		return 0;
+	if (record->words == 0)
+		return (uint64_t)__builtin_popcountll(record->small);
+	for (uint32_t i = 0; i < record->words; i++)
+		total += (uint64_t)__builtin_popcountll(record->bits[i]);
+	return total;
+}
+
+uint32_t consumed_last_segment(const struct consumed *set)
+{
+	return set->count > 0 ? set->segments[set->count - 1].number : 0;
+}
+
 uint64_t consumed_total(const struct consumed *set)
 {
 	uint64_t total = 0;

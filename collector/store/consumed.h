@@ -51,6 +51,10 @@ bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
 /* How many spans of a segment, or of all, are in the set. */
 uint64_t consumed_in_segment(const struct consumed *set, uint32_t segment);
 uint64_t consumed_total(const struct consumed *set);
+uint64_t consumed_in_record(const struct consumed *set, struct log_place place);
+
+/* The highest segment that the set knows; 0: none. */
+uint32_t consumed_last_segment(const struct consumed *set);
 
 /* Adds all of other, or on -ENOMEM nothing. */
 MUST_CHECK int consumed_merge(struct consumed *set, const struct consumed *other);

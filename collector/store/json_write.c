@@ -134,7 +134,7 @@ static const char pairs[201] =
 	"34353637383940414243444546474849505152535455565758596061626364656667"
 	"6869707172737475767778798081828384858687888990919293949596979899";
 
-size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)
+static size_t format_digits(char *ret, uint64_t value)
 {
 	char digits[JSON_INTEGER_BYTES];
 	size_t at = sizeof(digits);
@@ -154,17 +154,17 @@ size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)
 	return sizeof(digits) - at;
 }
 
+size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)
+{
+	return format_digits(ret, value);
+}
+
 size_t json_format_i64(char ret[JSON_INTEGER_BYTES], int64_t value)
 {
-	char digits[JSON_INTEGER_BYTES];
-	size_t count;
-
 	if (value >= 0)
-		return json_format_u64(ret, (uint64_t)value);
-	count = json_format_u64(digits, 0 - (uint64_t)value);
+		return format_digits(ret, (uint64_t)value);
 	ret[0] = '-';
-	memcpy(ret + 1, digits, count);
-	return 1 + count;
+	return 1 + format_digits(ret + 1, 0 - (uint64_t)value);
 }
 
 /* 9 digits, leading zeros included. */

@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "disk.h"
 
 #define LOG_SEGMENT_BYTES (64u << 20)
@@ -194,6 +195,9 @@ struct log_scan_result {
 	uint64_t torn_bytes;
 	uint32_t segments_unreadable; /* of another store, or not to be opened or read */
 	int io_error;		      /* why the first of the latter could not; 0: none */
+	uint32_t segments_missing;    /* that a later one says were there */
+	bool has_store_id;
+	uint8_t store_id[16]; /* of the last readable one */
 };
 
 /* Reads the valid records of all segments from number `from` on, in order. Writes
@@ -223,6 +227,11 @@ void log_reader_free(struct log_reader *reader);
  * -ENOENT: the segment is not there; -EIO. */
 MUST_CHECK int log_reader_get(
 	struct log_reader *reader, struct log_place place, const struct log_record **ret);
+
+/* The same into the caller's buffer (its content is replaced), past the cache;
+ * ret's pointers are into it. */
+MUST_CHECK int log_reader_read(struct log_reader *reader, struct log_place place,
+	struct bytes *buffer, struct log_record *ret);
 
 /* Closes what is open of segments below first_needed. */
 void log_reader_forget(struct log_reader *reader, uint32_t first_needed);

@@ -161,38 +161,49 @@ static struct entry *entry_make(struct log_reader *reader, struct log_place plac
 }
 
 /* Reads the record's bytes: first a little, then what its header tells. */
-static int fetch(struct log_reader *reader, int handle, struct log_place place, uint8_t **ret_data,
-	size_t *ret_length)
+static int fetch(struct log_reader *reader, int handle, struct log_place place, struct bytes *into)
 {
-	uint8_t *data = malloc(FIRST_READ);
-	ssize_t got = data == NULL
-			      ? -ENOMEM
-			      : disk_read(reader->disk, handle, data, FIRST_READ, place.offset);
+	ssize_t got;
 	size_t length;
-	int ret;
 
-	ret = got < 0 ? (int)got : got < LOG_RECORD_HEADER_BYTES ? -EBADMSG : 0;
-	length = ret == 0 ? log_record_length(data) : 0;
-	if (ret == 0 && length == 0)
-		ret = -EBADMSG;
-	if (ret == 0 && length > (size_t)got) {
-		uint8_t *grown = realloc(data, length);
-		ssize_t more = -ENOMEM;
+	into->length = 0;
+	if (bytes_reserve(into, FIRST_READ) != 0)
+		return -ENOMEM;
+	got = disk_read(reader->disk, handle, into->data, FIRST_READ, place.offset);
+	if (got < 0)
+		return (int)got;
+	into->length = (size_t)got;
+	length = got < LOG_RECORD_HEADER_BYTES ? 0 : log_record_length(into->data);
+	if (length == 0)
+		return -EBADMSG;
+	if (length <= (size_t)got)
+		return 0;
+	if (bytes_reserve(into, length - (size_t)got) != 0)
+		return -ENOMEM;
+	got = disk_read(reader->disk, handle, into->data + into->length, length - into->length,
+		place.offset + into->length);
+	if (got < 0)
+		return (int)got;
+	into->length += (size_t)got;
+	return into->length < length ? -EBADMSG : 0;
+}
 
-		if (grown != NULL) {
-			data = grown;
-			more = disk_read(reader->disk, handle, data + got, length - (size_t)got,
-				place.offset + (uint64_t)got);
-		}
-		ret = more < 0 ? (int)more : (size_t)(got + more) < length ? -EBADMSG : 0;
-	}
-	if (ret != 0) {
-		free(data);
-		return ret;
-	}
-	*ret_data = data;
-	*ret_length = length;
-	return 0;
+int log_reader_read(struct log_reader *reader, struct log_place place, struct bytes *buffer,
+	struct log_record *ret)
+{
+	uint32_t synced;
+	int handle, error;
+
+	buffer->length = 0;
+	if (place.segment == 0 || place.offset < LOG_SEGMENT_HEADER_BYTES || place.offset % 8 != 0)
+		return -EBADMSG;
+	reader->now++;
+	error = file_of(reader, place.segment, &handle);
+	if (error == 0)
+		error = fetch(reader, handle, place, buffer);
+	if (error == 0 && log_record_decode(buffer->data, buffer->length, place, ret, &synced) == 0)
+		error = -EBADMSG;
+	return error;
 }
 
 static struct entry *entry_find(struct log_reader *reader, struct log_place place)
@@ -208,33 +219,25 @@ static struct entry *entry_find(struct log_reader *reader, struct log_place plac
 
 int log_reader_get(struct log_reader *reader, struct log_place place, const struct log_record **ret)
 {
-	struct entry *entry;
-	uint32_t synced;
-	uint8_t *data;
-	size_t length;
-	int handle, error;
+	struct entry *entry = entry_find(reader, place);
+	struct bytes data = {0};
+	struct log_record record;
+	int error;
 
-	if (place.segment == 0 || place.offset < LOG_SEGMENT_HEADER_BYTES || place.offset % 8 != 0)
-		return -EBADMSG;
-	reader->now++;
-	entry = entry_find(reader, place);
 	if (entry == NULL) {
-		error = file_of(reader, place.segment, &handle);
-		if (error == 0)
-			error = fetch(reader, handle, place, &data, &length);
-		if (error != 0)
+		error = log_reader_read(reader, place, &data, &record);
+		if (error != 0) {
+			bytes_done(&data);
 			return error;
-		entry = entry_make(reader, place, length);
-		if (log_record_decode(data, length, place, &entry->record, &synced) == 0) {
-			free(data);
-			return -EBADMSG;
 		}
+		entry = entry_make(reader, place, data.capacity);
 		entry->place = place;
-		entry->data = data;
-		entry->length = length;
-		reader->bytes += length;
+		entry->data = data.data;
+		entry->length = data.capacity;
+		entry->record = record;
+		reader->bytes += data.capacity;
 	}
-	entry->used = reader->now;
+	entry->used = ++reader->now;
 	*ret = &entry->record;
 	return 0;
 }

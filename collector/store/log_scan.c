@@ -298,6 +298,13 @@ static bool place_before(struct log_place a, struct log_place b)
 	return a.segment != b.segment ? a.segment < b.segment : a.offset < b.offset;
 }
 
+static bool has_segment(const struct scan *scan, uint32_t number)
+{
+	struct scan_segment key = {.number = number};
+
+	return bsearch(&key, scan->segments, scan->count, sizeof(key), compare_segments) != NULL;
+}
+
 /* For each segment the lowest fence of those behind it. */
 static struct log_place *find_fences(struct scan *scan)
 {
@@ -308,9 +315,17 @@ static struct log_place *find_fences(struct scan *scan)
 		const struct scan_segment *segment = &scan->segments[i];
 
 		fences[i] = lowest;
-		if (segment->readable && segment->copies != 0 &&
-			place_before(segment->header.fence, lowest))
+		if (!segment->readable || segment->copies == 0)
+			continue;
+		if (place_before(segment->header.fence, lowest))
 			lowest = segment->header.fence;
+		if (segment->header.fence.segment >= scan->from &&
+			segment->header.fence.segment > 0 &&
+			!has_segment(scan, segment->header.fence.segment))
+			scan->result->segments_missing++;
+		if (!scan->result->has_store_id)
+			memcpy(scan->result->store_id, segment->header.store_id, 16);
+		scan->result->has_store_id = true;
 	}
 	return fences;
 }

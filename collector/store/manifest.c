@@ -76,7 +76,7 @@ static int put_parts(struct manifest *manifest, struct bytes *out)
 	for (size_t i = 0; i < manifest->state.part_count && ret == 0; i++) {
 		const struct manifest_part *part = &manifest->state.parts[i];
 
-		if (part->state == PART_REMOVED)
+		if (part->gone)
 			continue;
 		ret = manifest_extent_body(&manifest->body, part);
 		if (ret == 0)
@@ -241,13 +241,13 @@ static int write_checkpoint(struct manifest *manifest, const struct bytes *conte
 	return ret;
 }
 
-/* Parts that were removed need no mention any more. */
+/* Parts whose files are gone need no mention any more. */
 static void forget_removed(struct manifest_state *state)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < state->part_count; i++) {
-		if (state->parts[i].state != PART_REMOVED)
+		if (!state->parts[i].gone)
 			state->parts[kept++] = state->parts[i];
 	}
 	/* Growth goes by the count: keep room for what it will think is there. */
@@ -462,6 +462,14 @@ int manifest_removed(struct manifest *manifest, uint32_t part)
 	if (ret == 0)
 		manifest->state.spans_written -= known->spans;
 	return ret;
+}
+
+void manifest_part_gone(struct manifest *manifest, uint32_t part)
+{
+	struct manifest_part *known = manifest_state_part(&manifest->state, part);
+
+	if (known != NULL && known->state == PART_REMOVED)
+		known->gone = true;
 }
 
 int manifest_segment(

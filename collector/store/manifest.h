@@ -46,7 +46,7 @@ enum part_state {
 	PART_OPEN = 0,	  /* takes appends */
 	PART_CLOSED = 1,  /* full, or given up after an error: never appended to again */
 	PART_SEALED = 2,  /* compressed; length is that of the plain lines */
-	PART_REMOVED = 3, /* by retention; only until the next checkpoint */
+	PART_REMOVED = 3, /* by retention; mentioned until its file is gone */
 };
 
 struct manifest_part {
@@ -61,6 +61,7 @@ struct manifest_part {
 	bool verified; /* false: the manifest was damaged; length is what was found */
 	uint64_t sealed_length_bytes;
 	uint32_t sealed_crc;
+	bool gone; /* PART_REMOVED, and so is its file: not mentioned any more */
 };
 
 /* A run inside a COMMIT. */
@@ -133,8 +134,9 @@ MUST_CHECK int manifest_parse(const uint8_t *data, size_t length, manifest_on_cl
 
 void manifest_state_done(struct manifest_state *state);
 
-/* The part with that id or name; NULL when there is none. Sealed or not is the
- * same name. */
+/* The part with that id or name, the newest of them; NULL when there is none: such a
+ * file is foreign. Sealed or not is the same name. One that is PART_REMOVED is about
+ * to be deleted and isn't to be read. */
 const struct manifest_part *manifest_part_by_id(const struct manifest_state *state, uint32_t id);
 const struct manifest_part *manifest_part_by_name(
 	const struct manifest_state *state, const struct part_name *name);
@@ -180,7 +182,11 @@ MUST_CHECK int manifest_part_state(
 	struct manifest *manifest, uint32_t part, enum part_state state, uint64_t now_ns);
 MUST_CHECK int manifest_sealed(struct manifest *manifest, uint32_t part, uint64_t length_bytes,
 	uint32_t crc, uint64_t now_ns);
+/* The part's spans are expired; its file is to be deleted once this is synced. */
 MUST_CHECK int manifest_removed(struct manifest *manifest, uint32_t part);
+/* The file of a removed part is gone, durably. In memory only: until a checkpoint
+ * tells it, recovery looks for the file again. */
+void manifest_part_gone(struct manifest *manifest, uint32_t part);
 /* Clients as of image->accounted, and the first segment that is still needed. */
 MUST_CHECK int manifest_segment(
 	struct manifest *manifest, uint32_t first_segment, const struct manifest_image *image);

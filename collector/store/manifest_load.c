@@ -67,8 +67,7 @@ const struct manifest_part *manifest_part_by_name(
 	for (size_t i = state->part_count; i-- > 0;) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if (part->name.day == name->day && part->name.number == name->number &&
-			part->state != PART_REMOVED)
+		if (part->name.day == name->day && part->name.number == name->number)
 			return part;
 	}
 	return NULL;
@@ -177,7 +176,7 @@ static int apply_extent(struct manifest_state *state, struct cursor *in)
 	part.changed_ns = cursor_varint(in);
 	part_state = cursor_varint(in);
 	verified = cursor_varint(in);
-	if (read_name(in, &part.name) != 0 || part_state > PART_SEALED || verified > 1 ||
+	if (read_name(in, &part.name) != 0 || part_state > PART_REMOVED || verified > 1 ||
 		part.id == 0 || part.id == UINT32_MAX)
 		return ERR_MALFORMED;
 	part.state = (enum part_state)part_state;

@@ -14,9 +14,6 @@
 #include "manifest.h"
 
 #define QUARANTINE_DIR "quarantine"
-/* A larger piece is copied in several files of this size. */
-#define QUARANTINE_FILE_BYTES (64u << 20)
-
 /* Copies length bytes of file at offset. source, why: texts that say so, at most
  * 200 bytes of each. dir: .waft/quarantine. *ret is a record for the manifest;
  * its texts are owned by the caller (quarantine_entry_done). */

@@ -43,9 +43,9 @@ void store_dirs_close(struct disk *disk, struct store_dirs *dirs);
 MUST_CHECK int store_lock(struct disk *disk, struct store_dirs *dirs);
 
 struct recovery_ops {
-	/* A record of the log that may hold spans which are not in files: a batch with
-	 * consumed->… not all of its positions. Called in order of the log, for
-	 * batches only. The payload is borrowed. Non-zero stops the recovery. */
+	/* A batch of the log that holds spans which are not in files: those whose
+	 * ordinals aren't in consumed. In order of the log. All is borrowed for the call.
+	 * Non-zero stops the recovery. NULL: not wanted. */
 	int (*on_batch)(void *ctx, struct log_place place, const struct log_record *record,
 		const struct consumed *consumed);
 	void *ctx;

@@ -1,0 +1,620 @@
+/*
+ * Brings a store back. See recover.h, and docs/STORE.md, "Recovery".
+ *
+ * Nothing that matters is changed before the checkpoint: until then, only copies
+ * are made in quarantine, under names that tell their content. After it, what
+ * was copied is cut off. So a kill at any place leaves either the old state, to
+ * be recovered the same way again, or the new one.
+ */
+#include "recover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "manifest_format.h"
+#include "quarantine.h"
+
+#define WAFT_DIR ".waft"
+#define LOG_DIR "log"
+#define LOCK_NAME "lock"
+#define PART_NEW_NAME "part.new"
+
+enum { CHUNK_BYTES = 64 << 10 };
+
+/* ---- Directories ---------------------------------------------------------- */
+
+void store_dirs_close(struct disk *disk, struct store_dirs *dirs)
+{
+	disk_close(disk, dirs->lock);
+	disk_close(disk, dirs->quarantine);
+	disk_close(disk, dirs->log);
+	disk_close(disk, dirs->waft);
+	disk_close(disk, dirs->top);
+	*dirs = (struct store_dirs){-1, -1, -1, -1, -1};
+}
+
+/* Opens one; without create, a missing one is -1. */
+static int open_dir(struct disk *disk, int parent, const char *name, bool create, int *ret_dir)
+{
+	int dir = disk_open_dir(disk, parent, name, create);
+
+	if (dir < 0 && !(dir == -ENOENT && !create))
+		return dir;
+	*ret_dir = dir < 0 ? -1 : dir;
+	return 0;
+}
+
+int store_dirs_open(struct disk *disk, const char *path, bool create, struct store_dirs *ret)
+{
+	struct store_dirs dirs = {-1, -1, -1, -1, -1};
+	int error;
+
+	dirs.top = disk_open_root(disk, path, create);
+	if (dirs.top < 0)
+		return dirs.top;
+	error = open_dir(disk, dirs.top, WAFT_DIR, create, &dirs.waft);
+	if (error == 0 && dirs.waft >= 0)
+		error = open_dir(disk, dirs.waft, LOG_DIR, create, &dirs.log);
+	if (error == 0 && dirs.waft >= 0)
+		error = open_dir(disk, dirs.waft, QUARANTINE_DIR, create, &dirs.quarantine);
+	if (error != 0) {
+		store_dirs_close(disk, &dirs);
+		return error;
+	}
+	*ret = dirs;
+	return 0;
+}
+
+int store_lock(struct disk *disk, struct store_dirs *dirs)
+{
+	int file = disk_open(disk, dirs->waft, LOCK_NAME, DISK_WRITE | DISK_CREATE);
+	int error;
+
+	if (file < 0)
+		return file;
+	error = disk_lock(disk, file);
+	if (error != 0) {
+		disk_close(disk, file);
+		return error;
+	}
+	dirs->lock = file;
+	return 0;
+}
+
+/* ---- What recovery carries along ------------------------------------------- */
+
+/* A part's tail that is in quarantine and waits to be cut off. */
+struct cut {
+	uint32_t part;
+	uint64_t length_bytes;
+};
+
+struct recoverer {
+	const struct recovery_config *config;
+	const struct recovery_ops *ops;
+	struct recovery *result;
+	struct manifest_state state;
+	struct cut *cuts;
+	size_t cut_count;
+	struct log_segment *segments;
+	size_t segment_count;
+	uint64_t segment_waiting; /* spans of the segment being read */
+};
+
+/* Takes the entry. */
+static int add_quarantine(struct recoverer *recoverer, struct manifest_quarantine *entry)
+{
+	int error = manifest_state_quarantine(&recoverer->state, entry);
+
+	quarantine_entry_done(entry);
+	return error;
+}
+
+/* ---- Manifest -------------------------------------------------------------- */
+
+static int set_manifest_aside(
+	struct recoverer *recoverer, uint64_t offset, uint64_t length, const char *why)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct manifest_quarantine entry;
+	int file = disk_open(config->disk, config->dirs->waft, MANIFEST_NAME, DISK_READ);
+	int error;
+
+	if (file < 0)
+		return file;
+	error = quarantine_copy(config->disk, config->dirs->quarantine, file, offset, length,
+		"manifest", why, &entry);
+	disk_close(config->disk, file);
+	return error != 0 ? error : add_quarantine(recoverer, &entry);
+}
+
+static int read_manifest(struct recoverer *recoverer)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct manifest_state *state = &recoverer->state;
+	int error = manifest_load(
+		config->disk, config->dirs->waft, clients_on_manifest, config->clients, state);
+
+	if (error == 0)
+		error = clients_on_counters(config->clients, state);
+	if (error != 0)
+		return error;
+	recoverer->result->manifest_lost = state->generation == 0 && state->file_bytes > 0;
+	recoverer->result->manifest_damaged = state->damaged;
+	disk_unlink_quietly(config->disk, config->dirs->waft, MANIFEST_NEW_NAME);
+	if (recoverer->result->manifest_lost)
+		return set_manifest_aside(
+			recoverer, 0, state->file_bytes, "no readable header in it");
+	if (state->damaged)
+		return set_manifest_aside(recoverer, 0, state->file_bytes, "damaged");
+	if (state->length_bytes < state->file_bytes)
+		return set_manifest_aside(recoverer, state->length_bytes,
+			state->file_bytes - state->length_bytes, "a record was torn");
+	return 0;
+}
+
+/* ---- Parts ----------------------------------------------------------------- */
+
+/* Where the last line ends within the first length bytes. */
+static int last_line_end(struct disk *disk, int file, uint64_t length, uint64_t *ret_end)
+{
+	uint8_t *chunk = malloc(CHUNK_BYTES);
+	uint64_t end = length;
+	int error = chunk == NULL ? -ENOMEM : 0;
+
+	*ret_end = 0;
+	while (error == 0 && end > 0) {
+		size_t want = end < CHUNK_BYTES ? (size_t)end : CHUNK_BYTES;
+		ssize_t got = disk_read(disk, file, chunk, want, end - want);
+		const uint8_t *newline;
+
+		if (got < 0 || (size_t)got < want) {
+			error = got < 0 ? (int)got : -EIO;
+			break;
+		}
+		newline = memrchr(chunk, '\n', want);
+		if (newline != NULL) {
+			*ret_end = end - want + (uint64_t)(newline - chunk) + 1;
+			break;
+		}
+		end -= want;
+	}
+	free(chunk);
+	return error;
+}
+
+static int add_cut(struct recoverer *recoverer, const struct manifest_part *part, uint64_t length)
+{
+	struct cut *grown = reallocarray(recoverer->cuts, recoverer->cut_count + 1, sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	recoverer->cuts = grown;
+	grown[recoverer->cut_count++] = (struct cut){.part = part->id, .length_bytes = length};
+	return 0;
+}
+
+/* Copies what is behind the committed length, and notes that it is to be cut. */
+static int set_tail_aside(struct recoverer *recoverer, const struct manifest_part *part,
+	const char *name, int file, uint64_t file_bytes)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct manifest_quarantine entry;
+	int error =
+		quarantine_copy(config->disk, config->dirs->quarantine, file, part->length_bytes,
+			file_bytes - part->length_bytes, name, "never committed", &entry);
+
+	if (error != 0)
+		return error;
+	recoverer->result->parts_cut++;
+	recoverer->result->bytes_cut += entry.length_bytes;
+	error = add_quarantine(recoverer, &entry);
+	return error != 0 ? error : add_cut(recoverer, part, part->length_bytes);
+}
+
+static int check_length(
+	struct recoverer *recoverer, struct manifest_part *part, const char *name, int file)
+{
+	struct disk *disk = recoverer->config->disk;
+	struct disk_stat st;
+	uint64_t end;
+	int error = disk_stat_file(disk, file, &st);
+
+	if (error != 0)
+		return error;
+	/* Renamed into its place it was our file. Another one came before we could. */
+	if (part->length_bytes == 0 && part->inode != st.inode) {
+		part->state = PART_REMOVED;
+		part->gone = true;
+		return 0;
+	}
+	if (st.length_bytes < part->length_bytes) {
+		recoverer->result->parts_short++;
+		if (part->state == PART_OPEN)
+			part->state = PART_CLOSED;
+		return 0;
+	}
+	/* Commits may have been lost with a damaged manifest: keep whole lines. */
+	if (recoverer->state.damaged && st.length_bytes > part->length_bytes) {
+		error = last_line_end(disk, file, st.length_bytes, &end);
+		if (error != 0)
+			return error;
+		if (end > part->length_bytes) {
+			part->length_bytes = end;
+			part->verified = false;
+			if (part->state == PART_OPEN)
+				part->state = PART_CLOSED;
+		}
+	}
+	if (st.length_bytes == part->length_bytes)
+		return 0;
+	return set_tail_aside(recoverer, part, name, file, st.length_bytes);
+}
+
+static int check_part(struct recoverer *recoverer, struct manifest_part *part)
+{
+	struct disk *disk = recoverer->config->disk;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	struct disk_stat st;
+	int file, error;
+
+	part_name.sealed = part->state == PART_SEALED;
+	error = part_name_format(&part_name, name);
+	if (error != 0)
+		return error;
+	recoverer->result->parts++;
+	if (part->state == PART_SEALED) {
+		error = disk_stat_name(disk, recoverer->config->dirs->top, name, &st);
+		recoverer->result->parts_missing += error == -ENOENT;
+		recoverer->result->parts_short +=
+			error == 0 && st.length_bytes < part->sealed_length_bytes;
+		return error == -ENOENT ? 0 : error;
+	}
+	file = disk_open(disk, recoverer->config->dirs->top, name, DISK_READ);
+	if (file == -ENOENT && part->length_bytes == 0) {
+		/* Announced, and then the daemon was killed. */
+		part->state = PART_REMOVED;
+		part->gone = true;
+		recoverer->result->parts--;
+		return 0;
+	}
+	if (file == -ENOENT || file == -ELOOP || file == -EMLINK || file == -EINVAL) {
+		recoverer->result->parts_missing++;
+		part->state = PART_CLOSED;
+		return 0;
+	}
+	if (file < 0)
+		return file;
+	error = check_length(recoverer, part, name, file);
+	disk_close(disk, file);
+	return error;
+}
+
+/* Retention was killed before it deleted the file, or could not. */
+static void finish_removal(struct recoverer *recoverer, struct manifest_part *part)
+{
+	struct disk *disk = recoverer->config->disk;
+	int top = recoverer->config->dirs->top;
+	bool there = false;
+
+	for (int sealed = 0; sealed < 2; sealed++) {
+		struct part_name part_name = part->name;
+		char name[PART_NAME_BYTES];
+		struct disk_stat st;
+		int error;
+
+		part_name.sealed = sealed == 1;
+		if (part_name_format(&part_name, name) != 0)
+			continue;
+		error = disk_stat_name(disk, top, name, &st);
+		/* Another file of that name is not ours to delete. */
+		if (error == -ENOENT || (error == 0 && sealed == 0 && st.inode != part->inode))
+			continue;
+		there |= error != 0 || disk_unlink(disk, top, name) != 0;
+	}
+	part->gone = !there && disk_sync_dir(disk, top) == 0;
+}
+
+static int check_parts(struct recoverer *recoverer)
+{
+	int error = 0;
+
+	for (size_t i = 0; error == 0 && i < recoverer->state.part_count; i++) {
+		struct manifest_part *part = &recoverer->state.parts[i];
+
+		if (part->state == PART_REMOVED)
+			finish_removal(recoverer, part);
+		else
+			error = check_part(recoverer, part);
+	}
+	return error;
+}
+
+/* ---- Log --------------------------------------------------------------------- */
+
+static int on_record(void *ctx, struct log_place place, const struct log_record *record)
+{
+	struct recoverer *recoverer = ctx;
+	const struct recovery_ops *ops = recoverer->ops;
+	int counted = clients_durable(recoverer->config->clients, place, record);
+	uint64_t consumed;
+
+	recoverer->result->log_records++;
+	if (counted == -EEXIST)
+		return 0;
+	if (counted < 0)
+		return counted;
+	if (record->kind != LOG_BATCH)
+		return 0;
+	consumed = consumed_in_record(&recoverer->state.consumed, place);
+	if (consumed >= record->spans)
+		return 0;
+	recoverer->segment_waiting += record->spans - consumed;
+	recoverer->result->spans_waiting += record->spans - consumed;
+	if (ops == NULL || ops->on_batch == NULL)
+		return 0;
+	return ops->on_batch(ops->ctx, place, record, &recoverer->state.consumed);
+}
+
+static int on_damage(void *ctx, const struct log_damage *damage)
+{
+	struct recoverer *recoverer = ctx;
+	const struct recovery_config *config = recoverer->config;
+	struct manifest_quarantine entry;
+	char name[LOG_NAME_BYTES + 8];
+	int error;
+
+	/* Void bytes were set aside before, or are elsewhere. */
+	if (damage->kind == LOG_VOID)
+		return 0;
+	snprintf(name, sizeof(name), LOG_DIR "/");
+	log_name(damage->segment, name + strlen(name));
+	error = quarantine_put(config->disk, config->dirs->quarantine, damage->bytes,
+		damage->length_bytes, damage->offset, name, damage->why, &entry);
+	return error != 0 ? error : add_quarantine(recoverer, &entry);
+}
+
+static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
+{
+	struct recoverer *recoverer = ctx;
+	struct log_segment *grown =
+		reallocarray(recoverer->segments, recoverer->segment_count + 1, sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	recoverer->segments = grown;
+	/* A segment may go when as many of its spans are consumed as it holds; those of
+	 * batches that are damaged now count as consumed. */
+	grown[recoverer->segment_count++] = (struct log_segment){
+		.number = number,
+		.length_bytes = length_bytes,
+		.spans = consumed_in_segment(&recoverer->state.consumed, number) +
+			 recoverer->segment_waiting,
+	};
+	recoverer->segment_waiting = 0;
+	return 0;
+}
+
+static int replay_log(struct recoverer *recoverer, struct log_scan_result *scan)
+{
+	static const struct log_scan_ops ops = {
+		.on_record = on_record, .on_damage = on_damage, .on_segment = on_segment};
+	const struct recovery_config *config = recoverer->config;
+	const struct manifest_state *state = &recoverer->state;
+	struct recovery *result = recoverer->result;
+	int error = log_scan(config->disk, config->dirs->log,
+		state->generation != 0 ? state->store_id : NULL, state->first_segment, &ops,
+		recoverer, scan);
+
+	/* What can't be read today may hold what was acknowledged: going on would give
+	 * it up. */
+	if (error == 0)
+		error = scan->io_error;
+	result->log_bytes_damaged = scan->damaged_bytes;
+	result->log_bytes_torn = scan->torn_bytes;
+	result->log_segments_lost = scan->segments_missing + scan->segments_unreadable;
+	return error;
+}
+
+/* Segments that are not needed and whose deletion was interrupted. */
+struct leftovers {
+	const struct recovery_config *config;
+	uint32_t first_needed;
+};
+
+static int drop_leftover(void *ctx, const char *name)
+{
+	const struct leftovers *leftovers = ctx;
+	uint32_t number = log_name_number(name);
+
+	if (number != 0 && number < leftovers->first_needed)
+		disk_unlink_quietly(leftovers->config->disk, leftovers->config->dirs->log, name);
+	return 0;
+}
+
+static int start_log(struct recoverer *recoverer, const struct log_scan_result *scan)
+{
+	const struct recovery_config *config = recoverer->config;
+	const struct manifest_state *state = manifest_state(recoverer->result->manifest);
+	struct log_config log = {
+		.disk = config->disk,
+		.dir = config->dirs->log,
+		.segments = recoverer->segments,
+		.segment_count = recoverer->segment_count,
+		.end = scan->end,
+		.segment_bytes = config->segment_bytes,
+		.pending_limit = config->pending_limit,
+		.reserve_bytes = config->reserve_bytes,
+	};
+	uint32_t last = scan->last_segment;
+
+	/* A number is never used again: ordinals of the old segment may be consumed. */
+	if (last < state->first_segment - 1)
+		last = state->first_segment - 1;
+	if (last < consumed_last_segment(&state->consumed))
+		last = consumed_last_segment(&state->consumed);
+	if (last < state->accounted.segment)
+		last = state->accounted.segment;
+	log.next_segment = last + 1;
+	memcpy(log.store_id, state->store_id, sizeof(log.store_id));
+	return log_open(&log, &recoverer->result->log);
+}
+
+/* ---- All of it ----------------------------------------------------------------- */
+
+/* After the checkpoint: what is in quarantine goes from where it was. When it
+ * fails, the writer sees that the file is too long and cuts it before it appends. */
+static void cut_parts(struct recoverer *recoverer)
+{
+	const struct recovery_config *config = recoverer->config;
+	const struct manifest_state *state = manifest_state(recoverer->result->manifest);
+
+	for (size_t i = 0; i < recoverer->cut_count; i++) {
+		const struct manifest_part *part =
+			manifest_part_by_id(state, recoverer->cuts[i].part);
+		char name[PART_NAME_BYTES];
+		int file;
+
+		if (part == NULL || part_name_format(&part->name, name) != 0)
+			continue;
+		file = disk_open(config->disk, config->dirs->top, name, DISK_WRITE);
+		if (file < 0)
+			continue;
+		(void)(disk_truncate(config->disk, file, recoverer->cuts[i].length_bytes) == 0 &&
+			disk_sync(config->disk, file) == 0);
+		disk_close(config->disk, file);
+	}
+}
+
+static void clean_up(struct recoverer *recoverer)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct leftovers leftovers = {
+		.config = config,
+		.first_needed = manifest_state(recoverer->result->manifest)->first_segment,
+	};
+
+	cut_parts(recoverer);
+	disk_unlink_quietly(config->disk, config->dirs->waft, PART_NEW_NAME);
+	if (disk_list(config->disk, config->dirs->log, drop_leftover, &leftovers) != 0)
+		return;
+}
+
+static int run(struct recoverer *recoverer)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct manifest_state *state = &recoverer->state;
+	struct log_scan_result scan = {0};
+	int error = read_manifest(recoverer);
+
+	if (error == 0)
+		error = check_parts(recoverer);
+	if (error == 0)
+		error = replay_log(recoverer, &scan);
+	if (error != 0)
+		return error;
+	recoverer->result->fresh =
+		state->generation == 0 && state->file_bytes == 0 && scan.last_segment == 0;
+	if (state->generation == 0)
+		memcpy(state->store_id, scan.has_store_id ? scan.store_id : config->new_store_id,
+			16);
+	error = manifest_start(config->disk, config->dirs->waft, state, clients_image_all,
+		config->clients, &recoverer->result->manifest);
+	if (error != 0)
+		return error;
+	clean_up(recoverer);
+	return start_log(recoverer, &scan);
+}
+
+int recover(
+	const struct recovery_config *config, const struct recovery_ops *ops, struct recovery *ret)
+{
+	struct recovery result = {0};
+	struct recoverer recoverer = {.config = config, .ops = ops, .result = &result};
+	int error = run(&recoverer);
+
+	manifest_state_done(&recoverer.state);
+	free(recoverer.cuts);
+	free(recoverer.segments);
+	if (error != 0) {
+		manifest_free(result.manifest);
+		return error;
+	}
+	result.clients = clients_list(config->clients, NULL, 0);
+	*ret = result;
+	return 0;
+}
+
+size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
+{
+	int length;
+
+	if (recovery->fresh)
+		length = snprintf(ret, size, "recovered: nothing, the store is new");
+	else
+		length = snprintf(ret, size,
+			"recovered: %llu parts (%llu missing, %llu too short, %llu bytes never "
+			"committed set aside from %llu), %llu log records of %llu clients, %llu "
+			"spans waiting, log: %llu bytes damaged, %llu torn, %llu segments lost%s",
+			(unsigned long long)recovery->parts,
+			(unsigned long long)recovery->parts_missing,
+			(unsigned long long)recovery->parts_short,
+			(unsigned long long)recovery->bytes_cut,
+			(unsigned long long)recovery->parts_cut,
+			(unsigned long long)recovery->log_records,
+			(unsigned long long)recovery->clients,
+			(unsigned long long)recovery->spans_waiting,
+			(unsigned long long)recovery->log_bytes_damaged,
+			(unsigned long long)recovery->log_bytes_torn,
+			(unsigned long long)recovery->log_segments_lost,
+			recovery->manifest_lost	     ? "; the manifest was lost"
+			: recovery->manifest_damaged ? "; the manifest was damaged"
+						     : "");
+	if (length < 0 || size == 0)
+		return 0;
+	return (size_t)length < size ? (size_t)length : size - 1;
+}
+
+int recover_verify_part(
+	struct disk *disk, const struct store_dirs *dirs, const struct manifest_part *part)
+{
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	uint64_t length, at = 0;
+	uint32_t crc = 0;
+	uint32_t wanted;
+	uint8_t *chunk;
+	int file, error;
+
+	part_name.sealed = part->state == PART_SEALED;
+	length = part_name.sealed ? part->sealed_length_bytes : part->length_bytes;
+	wanted = part_name.sealed ? part->sealed_crc : part->crc;
+	error = part_name_format(&part_name, name);
+	if (error != 0)
+		return error;
+	file = disk_open(disk, dirs->top, name, DISK_READ);
+	if (file < 0)
+		return file;
+	chunk = malloc(CHUNK_BYTES);
+	error = chunk == NULL ? -ENOMEM : 0;
+	while (error == 0 && at < length) {
+		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
+		ssize_t got = disk_read(disk, file, chunk, want, at);
+
+		if (got <= 0) {
+			error = (int)got;
+			break;
+		}
+		crc = crc32c(crc, chunk, (size_t)got);
+		at += (uint64_t)got;
+	}
+	free(chunk);
+	disk_close(disk, file);
+	if (error != 0)
+		return error;
+	return at == length && (crc == wanted || (!part->verified && !part_name.sealed));
+}

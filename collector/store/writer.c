@@ -1,0 +1,779 @@
+/*
+ * The JSONL store. See writer.h.
+ *
+ * store_work goes in rounds. A round takes runs from the queued puts and formats them
+ * into outputs, one per day, until enough is gathered or nothing is left. Then all
+ * outputs are written and synced, their COMMITs appended and synced, and the hooks
+ * and on_durable called.
+ *
+ * Failures: before the COMMITs, the round is forgotten and formatted anew later; what
+ * was written lies behind the committed length and is cut off. When the sync of
+ * the COMMITs fails (`doubt`), the round waits until manifest_sync has made up for
+ * it: it is committed then, and never formatted again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "crc32c.h"
+#include "quarantine.h"
+#include "writer_internal.h"
+
+enum {
+	RESERVE_BYTES = 16 << 20,
+	BUFFER_BYTES = 4 << 20,
+	KEEP_BYTES = 1 << 20, /* larger buffers are given back when there is nothing to do */
+};
+
+#define PAUSE_FIRST_NS (10ull * 1000000)
+#define PAUSE_LAST_NS (400ull * 1000000)
+
+uint64_t writer_now(const struct jsonl_store *store)
+{
+	struct timespec now;
+
+	if (store->config.clock_ns != NULL)
+		return store->config.clock_ns(store->config.clock_ctx);
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static const struct manifest_state *state_of(const struct jsonl_store *store)
+{
+	return manifest_state(store->config.manifest);
+}
+
+/* ---- Spans to lines -------------------------------------------------------- */
+
+/* What the spans of a run say about its day. */
+struct run_times {
+	uint64_t start_ns;
+	uint64_t receive_ns;
+	bool root;
+	bool any;
+};
+
+static void note_times(struct run_times *times, const struct span_view *view, uint64_t receive_ns)
+{
+	bool root = view->parent_id == 0;
+
+	if (times->any && (times->root && !root))
+		return;
+	if (times->any && times->root == root && times->start_ns <= view->start_ns)
+		return;
+	*times = (struct run_times){
+		.start_ns = view->start_ns, .receive_ns = receive_ns, .root = root, .any = true};
+}
+
+/* Whether the span is in a file, or in this round, already. */
+static bool is_written(const struct jsonl_store *store, const struct ordinal *ordinal)
+{
+	if (consumed_has(&state_of(store)->consumed, ordinal))
+		return true;
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].run_count > 0 &&
+			consumed_has(&store->outputs[i].ordinals, ordinal))
+			return true;
+	}
+	return store->lost_spans > 0 && consumed_has(&store->lost, ordinal);
+}
+
+/* Copies a record that can't be read, and whose spans are given up, to quarantine. */
+static int set_record_aside(struct jsonl_store *store, const struct span_source *source)
+{
+	char name[LOG_NAME_BYTES + 8] = "log/";
+	struct manifest_quarantine entry;
+	int ret;
+
+	if (source->data.length == 0)
+		return 0;
+	log_name(source->place.segment, name + 4);
+	ret = quarantine_put(store->config.disk, store->config.dirs->quarantine, source->data.data,
+		source->data.length, source->place.offset, name, error_text(source->error), &entry);
+	if (ret != 0)
+		return ret;
+	ret = manifest_quarantine(store->config.manifest, &entry);
+	quarantine_entry_done(&entry);
+	return ret;
+}
+
+/* A span that the log has lost: consumed without a line, and counted. */
+static int lose_span(
+	struct jsonl_store *store, const struct span_source *source, const struct ordinal *ordinal)
+{
+	struct log_place place = {.segment = ordinal->segment, .offset = ordinal->offset};
+	int ret = 0;
+
+	if (consumed_in_record(&store->lost, place) == 0)
+		ret = set_record_aside(store, source);
+	if (ret == 0)
+		ret = consumed_add(&store->lost, ordinal);
+	if (ret < 0)
+		return ret;
+	store->lost_spans++;
+	return 0;
+}
+
+static int format_span(
+	struct jsonl_store *store, const struct store_span *span, struct run_times *times)
+{
+	struct log_place place = {.segment = span->ordinal.segment, .offset = span->ordinal.offset};
+	struct span_source *source;
+	struct span_view view;
+	int ret = span_sources_get(store->sources, place, &source);
+
+	if (ret != 0)
+		return ret;
+	if (source->error == 0) {
+		ret = batch_span_at(&source->batch, &source->iter, span->place, &view);
+		if (ret != 0 && ret != -ENOMEM)
+			source->error = ret;
+		else if (ret != 0)
+			return ret;
+	}
+	if (source->error != 0)
+		return lose_span(store, source, &span->ordinal);
+	note_times(times, &view, source->record.receive_ns);
+	ret = line_span(&source->lines, &source->batch, &view, &store->run_lines);
+	return ret != 0 ? ret : 1;
+}
+
+/* Formats the run's spans that are not written yet into run_lines, their ordinals
+ * into run_ordinals. Returns how many there are. */
+static long format_spans(
+	struct jsonl_store *store, const struct store_run *run, struct run_times *times)
+{
+	long count = 0;
+
+	store->run_lines.length = 0;
+	if (run->span_count > store->run_capacity) {
+		struct ordinal *grown =
+			reallocarray(store->run_ordinals, run->span_count, sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		store->run_ordinals = grown;
+		store->run_capacity = run->span_count;
+	}
+	for (size_t i = 0; i < run->span_count; i++) {
+		int ret;
+
+		if (is_written(store, &run->spans[i].ordinal))
+			continue;
+		ret = format_span(store, &run->spans[i], times);
+		if (ret < 0)
+			return ret;
+		if (ret == 1)
+			store->run_ordinals[count++] = run->spans[i].ordinal;
+	}
+	return count;
+}
+
+/* ---- Days ------------------------------------------------------------------- */
+
+static struct fresh_trace *fresh_slot(
+	struct fresh_trace *table, size_t capacity, const struct trace_id *trace_id)
+{
+	uint64_t hash;
+	size_t i;
+
+	memcpy(&hash, trace_id->bytes + 8, sizeof(hash));
+	i = (size_t)id_mix(hash) & (capacity - 1);
+	while (table[i].used && !trace_id_equal(&table[i].trace_id, trace_id))
+		i = (i + 1) & (capacity - 1);
+	return &table[i];
+}
+
+static int fresh_grow(struct jsonl_store *store)
+{
+	size_t capacity = store->fresh_capacity == 0 ? 256 : store->fresh_capacity * 2;
+	struct fresh_trace *grown = calloc(capacity, sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < store->fresh_capacity; i++) {
+		if (store->fresh[i].used)
+			*fresh_slot(grown, capacity, &store->fresh[i].trace_id) = store->fresh[i];
+	}
+	free(store->fresh);
+	store->fresh = grown;
+	store->fresh_capacity = capacity;
+	return 0;
+}
+
+/* The day of a trace: by its first run, which may be in this very round. */
+static int day_of(struct jsonl_store *store, const struct trace_id *trace_id,
+	const struct run_times *times, int32_t *ret_day)
+{
+	const struct writer_hooks *hooks = &store->config.hooks;
+	struct fresh_trace *slot;
+
+	if (store->fresh_count * 2 >= store->fresh_capacity && fresh_grow(store) != 0)
+		return -ENOMEM;
+	slot = fresh_slot(store->fresh, store->fresh_capacity, trace_id);
+	if (!slot->used) {
+		*slot = (struct fresh_trace){.trace_id = *trace_id, .used = true};
+		store->fresh_count++;
+		/* An index that can't tell is one that knows nothing of the trace. */
+		if (hooks->day_of_trace == NULL ||
+			hooks->day_of_trace(hooks->ctx, trace_id, &slot->day) != 1)
+			slot->day = day_of_run(times->start_ns, times->receive_ns);
+	}
+	*ret_day = slot->day;
+	return 0;
+}
+
+/* ---- Runs to outputs ---------------------------------------------------------- */
+
+/* The output of a day; NULL: all are taken by other days, commit first. */
+static struct output *output_of_day(struct jsonl_store *store, int32_t day)
+{
+	struct output *unused = NULL;
+
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		struct output *output = &store->outputs[i];
+
+		if (output->used && output->day == day)
+			return output;
+		if (output->run_count == 0 && (unused == NULL || (unused->used && !output->used)))
+			unused = output;
+	}
+	if (unused == NULL)
+		return NULL;
+	writer_close_file(store, unused);
+	unused->used = true;
+	unused->day = day;
+	unused->part = 0;
+	return unused;
+}
+
+static int add_run(struct jsonl_store *store, struct output *output,
+	const struct trace_id *trace_id, size_t spans)
+{
+	const struct bytes *lines = &store->run_lines;
+	int ret = bytes_reserve(&output->lines, lines->length);
+
+	if (ret == 0 && output->run_count == output->run_capacity) {
+		size_t capacity = output->run_capacity == 0 ? 64 : output->run_capacity * 2;
+		struct output_run *grown = reallocarray(output->runs, capacity, sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		output->runs = grown;
+		output->run_capacity = capacity;
+	}
+	for (size_t i = 0; ret >= 0 && i < spans; i++)
+		ret = consumed_add(&output->ordinals, &store->run_ordinals[i]);
+	if (ret < 0)
+		return ret;
+	output->runs[output->run_count++] = (struct output_run){
+		.trace_id = *trace_id,
+		.run = {.length_bytes = (uint32_t)lines->length,
+			.crc = crc32c(0, lines->data, lines->length),
+			.spans = (uint32_t)spans},
+	};
+	return bytes_put(&output->lines, lines->data, lines->length);
+}
+
+static int flush(struct jsonl_store *store);
+
+static int take_run(struct jsonl_store *store, const struct store_run *run)
+{
+	struct run_times times = {0};
+	struct output *output;
+	int32_t day;
+	long count = format_spans(store, run, &times);
+	int ret;
+
+	if (count <= 0)
+		return (int)count;
+	ret = day_of(store, &run->trace_id, &times, &day);
+	if (ret != 0)
+		return ret;
+	output = output_of_day(store, day);
+	if (output == NULL) {
+		ret = flush(store);
+		output = ret == 0 ? output_of_day(store, day) : NULL;
+		if (output == NULL)
+			return ret != 0 ? ret : -ENOMEM;
+	}
+	return add_run(store, output, &run->trace_id, (size_t)count);
+}
+
+/* ---- Committing ----------------------------------------------------------------- */
+
+static void clear_output(struct output *output)
+{
+	output->lines.length = 0;
+	output->run_count = 0;
+	output->committed = false;
+	consumed_clear(&output->ordinals);
+}
+
+/* Forgets what is in the outputs and begins again with the first queued put. */
+static void forget_round(struct jsonl_store *store)
+{
+	for (size_t i = 0; i < OUTPUTS; i++)
+		clear_output(&store->outputs[i]);
+	consumed_clear(&store->lost);
+	store->lost_spans = 0;
+	store->lost_committed = false;
+	if (store->fresh_count > 0)
+		memset(store->fresh, 0, store->fresh_capacity * sizeof(*store->fresh));
+	store->fresh_count = 0;
+	pthread_mutex_lock(&store->mutex);
+	store->next_put = store->head;
+	pthread_mutex_unlock(&store->mutex);
+	store->next_run = 0;
+}
+
+/* Appends the lines to their part and syncs it. */
+static int write_output(struct jsonl_store *store, struct output *output)
+{
+	const struct manifest_part *part;
+	int ret = writer_open_part(store, output);
+
+	if (ret != 0)
+		return ret;
+	part = manifest_part_by_id(state_of(store), output->part);
+	output->offset = part->length_bytes;
+	ret = disk_write(store->config.disk, output->file, output->lines.data, output->lines.length,
+		output->offset);
+	if (ret != 0) {
+		writer_part_failed(store, output, ret, false);
+		return ret;
+	}
+	ret = disk_sync(store->config.disk, output->file);
+	if (ret != 0)
+		writer_part_failed(store, output, ret, true);
+	return ret;
+}
+
+static int write_outputs(struct jsonl_store *store)
+{
+	uint64_t free_bytes;
+	uint64_t needed = store->config.reserve_bytes;
+	int ret = 0;
+
+	for (size_t i = 0; i < OUTPUTS; i++)
+		needed += store->outputs[i].lines.length;
+	if (needed == store->config.reserve_bytes)
+		return 0;
+	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
+		free_bytes < needed)
+		return -ENOSPC;
+	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
+		if (store->outputs[i].run_count > 0)
+			ret = write_output(store, &store->outputs[i]);
+	}
+	return ret;
+}
+
+static int append_commit(struct jsonl_store *store, struct output *output)
+{
+	struct manifest_run *runs = calloc(output->run_count, sizeof(*runs));
+	struct manifest_commit commit = {
+		.part = output->part,
+		.offset = output->offset,
+		.length_bytes = output->lines.length,
+		.crc = crc32c(0, output->lines.data, output->lines.length),
+		.time_ns = writer_now(store),
+		.runs = runs,
+		.run_count = output->run_count,
+		.ordinals = &output->ordinals,
+	};
+	int ret;
+
+	if (runs == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < output->run_count; i++)
+		runs[i] = output->runs[i].run;
+	ret = manifest_commit(store->config.manifest, &commit);
+	output->committed = ret == 0;
+	free(runs);
+	return ret;
+}
+
+static int append_lost(struct jsonl_store *store)
+{
+	struct manifest_run run = {.spans = (uint32_t)store->lost_spans};
+	struct manifest_commit commit = {.time_ns = writer_now(store),
+		.runs = &run,
+		.run_count = 1,
+		.ordinals = &store->lost};
+	int ret = manifest_commit(store->config.manifest, &commit);
+
+	store->lost_committed = ret == 0;
+	return ret;
+}
+
+/* Appends the COMMITs of all outputs. When memory runs out in between, those that
+ * were appended stand, and the rest of the round is formatted anew. */
+static int append_commits(struct jsonl_store *store)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
+		if (store->outputs[i].run_count > 0)
+			ret = append_commit(store, &store->outputs[i]);
+	}
+	if (ret == 0 && store->lost_spans > 0)
+		ret = append_lost(store);
+	return ret;
+}
+
+static void tell_index(struct jsonl_store *store, const struct output *output)
+{
+	const struct writer_hooks *hooks = &store->config.hooks;
+	const struct manifest_part *part = manifest_part_by_id(state_of(store), output->part);
+	uint64_t offset = output->offset;
+	struct written_run run;
+
+	if (hooks->on_commit == NULL || part == NULL)
+		return;
+	for (size_t i = 0; i < output->run_count; i++) {
+		const struct manifest_run *length = &output->runs[i].run;
+
+		run = (struct written_run){
+			.trace_id = output->runs[i].trace_id,
+			.part = part->name,
+			.offset = offset,
+			.length_bytes = length->length_bytes,
+			.crc = length->crc,
+			.spans = length->spans,
+			.lines = output->lines.data + (offset - output->offset),
+		};
+		hooks->on_commit(hooks->ctx, &run, 1);
+		offset += length->length_bytes;
+	}
+}
+
+static void count_round(struct jsonl_store *store)
+{
+	const struct manifest_state *state = state_of(store);
+	uint64_t parts = 0;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if (part->state == PART_REMOVED)
+			continue;
+		parts++;
+		bytes +=
+			part->state == PART_SEALED ? part->sealed_length_bytes : part->length_bytes;
+	}
+	pthread_mutex_lock(&store->mutex);
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (!store->outputs[i].committed)
+			continue;
+		store->stats.commits++;
+		store->stats.bytes_written += store->outputs[i].lines.length;
+	}
+	store->stats.spans_written = state->spans_written + state->spans_expired;
+	store->stats.spans_expired = state->spans_expired;
+	store->stats.spans_quarantined = state->spans_quarantined;
+	store->stats.parts = parts;
+	store->stats.part_bytes = bytes;
+	pthread_mutex_unlock(&store->mutex);
+}
+
+/* The COMMITs are durable: tells whoever wants to know. complete: all of the
+ * round was committed, so that the puts before next_put are done. */
+static void finish_round(struct jsonl_store *store, bool complete)
+{
+	struct store_put *done = NULL;
+
+	count_round(store);
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		struct output *output = &store->outputs[i];
+
+		if (!output->committed)
+			continue;
+		tell_index(store, output);
+		writer_part_grown(store, output);
+	}
+	if (!complete) {
+		forget_round(store);
+		return;
+	}
+	for (size_t i = 0; i < OUTPUTS; i++)
+		clear_output(&store->outputs[i]);
+	consumed_clear(&store->lost);
+	store->lost_spans = 0;
+	store->lost_committed = false;
+	if (store->fresh_count > 0)
+		memset(store->fresh, 0, store->fresh_capacity * sizeof(*store->fresh));
+	store->fresh_count = 0;
+	pthread_mutex_lock(&store->mutex);
+	if (store->head != store->next_put) {
+		struct store_put *last = store->head;
+
+		done = store->head;
+		while (last->next != store->next_put)
+			last = last->next;
+		last->next = NULL;
+		store->head = store->next_put;
+		if (store->head == NULL)
+			store->tail = &store->head;
+	}
+	pthread_mutex_unlock(&store->mutex);
+	while (done != NULL) {
+		struct store_put *put = done;
+		uint64_t spans = 0;
+
+		done = put->next;
+		for (size_t i = 0; i < put->run_count; i++)
+			spans += put->runs[i].span_count;
+		pthread_mutex_lock(&store->mutex);
+		store->queued_spans -= spans;
+		pthread_mutex_unlock(&store->mutex);
+		put->on_durable(put, 0);
+	}
+}
+
+/* Whether every output that holds something was committed. */
+static bool round_complete(const struct jsonl_store *store)
+{
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].run_count > 0 && !store->outputs[i].committed)
+			return false;
+	}
+	return store->lost_spans == 0 || store->lost_committed;
+}
+
+static bool any_committed(const struct jsonl_store *store)
+{
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].committed)
+			return true;
+	}
+	return store->lost_committed;
+}
+
+/* Makes what is in the outputs durable. On failure the round is forgotten or in
+ * doubt. */
+static int flush(struct jsonl_store *store)
+{
+	int ret = store->doubt ? 0 : write_outputs(store);
+	int sync;
+
+	if (ret == 0 && !store->doubt)
+		ret = append_commits(store);
+	if (ret != 0 && !any_committed(store)) {
+		forget_round(store);
+		return ret;
+	}
+	sync = manifest_sync(store->config.manifest);
+	store->doubt = sync != 0;
+	if (sync != 0)
+		return sync;
+	finish_round(store, round_complete(store));
+	return ret;
+}
+
+/* ---- The table of functions --------------------------------------------------------- */
+
+static void jsonl_put(struct store *base, struct store_put *put)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+
+	put->next = NULL;
+	pthread_mutex_lock(&store->mutex);
+	*store->tail = put;
+	store->tail = &put->next;
+	if (store->next_put == NULL)
+		store->next_put = put;
+	for (size_t i = 0; i < put->run_count; i++)
+		store->queued_spans += put->runs[i].span_count;
+	pthread_mutex_unlock(&store->mutex);
+}
+
+static struct store_put *current_put(struct jsonl_store *store)
+{
+	struct store_put *put;
+
+	pthread_mutex_lock(&store->mutex);
+	put = store->next_put;
+	pthread_mutex_unlock(&store->mutex);
+	return put;
+}
+
+static void advance_put(struct jsonl_store *store)
+{
+	pthread_mutex_lock(&store->mutex);
+	store->next_put = store->next_put->next;
+	pthread_mutex_unlock(&store->mutex);
+	store->next_run = 0;
+}
+
+static size_t gathered_bytes(const struct jsonl_store *store)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < OUTPUTS; i++)
+		bytes += store->outputs[i].lines.length;
+	return bytes;
+}
+
+/* Formats the rest of a put; commits in between when enough is gathered. */
+static int take_put(struct jsonl_store *store, const struct store_put *put)
+{
+	while (store->next_run < put->run_count) {
+		int ret = take_run(store, &put->runs[store->next_run]);
+
+		if (ret != 0)
+			return ret;
+		store->next_run++;
+		if (gathered_bytes(store) >= store->config.buffer_bytes) {
+			ret = flush(store);
+			if (ret != 0)
+				return ret;
+		}
+	}
+	advance_put(store);
+	return 0;
+}
+
+/* Takes what is queued. A failure leaves the round forgotten, or in doubt. */
+static int work_rounds(struct jsonl_store *store)
+{
+	struct store_put *put;
+	int ret = store->doubt ? flush(store) : 0;
+
+	while (ret == 0 && current_put(store) != NULL) {
+		while (ret == 0 && (put = current_put(store)) != NULL)
+			ret = take_put(store, put);
+		if (ret == 0)
+			ret = flush(store);
+	}
+	if (ret != 0 && !store->doubt)
+		forget_round(store);
+	return ret;
+}
+
+/* Gives large buffers back when there is nothing to do. */
+static void slim(struct jsonl_store *store)
+{
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].lines.capacity > KEEP_BYTES)
+			bytes_done(&store->outputs[i].lines);
+	}
+	if (store->run_lines.capacity > KEEP_BYTES)
+		bytes_done(&store->run_lines);
+}
+
+static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	int ret = work_rounds(store);
+
+	(void)now_ns;
+	if (ret_error != NULL)
+		*ret_error = ret;
+	pthread_mutex_lock(&store->mutex);
+	store->stats.last_error = ret;
+	store->stats.failures += ret != 0;
+	pthread_mutex_unlock(&store->mutex);
+	if (ret == 0) {
+		store->pause_ns = 0;
+		slim(store);
+		return 0;
+	}
+	store->pause_ns = store->pause_ns == 0 ? PAUSE_FIRST_NS : store->pause_ns * 2;
+	if (store->pause_ns > PAUSE_LAST_NS)
+		store->pause_ns = PAUSE_LAST_NS;
+	return store->pause_ns;
+}
+
+static uint64_t jsonl_queued_spans(struct store *base)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	uint64_t spans;
+
+	pthread_mutex_lock(&store->mutex);
+	spans = store->queued_spans;
+	pthread_mutex_unlock(&store->mutex);
+	return spans;
+}
+
+static void jsonl_free(struct jsonl_store *store)
+{
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		struct output *output = &store->outputs[i];
+
+		writer_close_file(store, output);
+		bytes_done(&output->lines);
+		free(output->runs);
+		consumed_done(&output->ordinals);
+	}
+	consumed_done(&store->lost);
+	bytes_done(&store->run_lines);
+	free(store->run_ordinals);
+	free(store->fresh);
+	span_sources_free(store->sources);
+	pthread_mutex_destroy(&store->mutex);
+	free(store);
+}
+
+static void jsonl_close(struct store *base)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	struct store_put *put = store->head;
+
+	while (put != NULL) {
+		struct store_put *next = put->next;
+
+		put->on_durable(put, -ECANCELED);
+		put = next;
+	}
+	jsonl_free(store);
+}
+
+static const struct store_ops jsonl_ops = {
+	.name = "jsonl",
+	.put = jsonl_put,
+	.work = jsonl_work,
+	.queued_spans = jsonl_queued_spans,
+	.close = jsonl_close,
+};
+
+int writer_new(const struct writer_config *config, struct store **ret)
+{
+	struct jsonl_store *store = calloc(1, sizeof(*store));
+	int error;
+
+	if (store == NULL)
+		return -ENOMEM;
+	store->base.ops = &jsonl_ops;
+	store->config = *config;
+	if (store->config.part_bytes == 0)
+		store->config.part_bytes = PART_BYTES;
+	if (store->config.reserve_bytes == 0)
+		store->config.reserve_bytes = RESERVE_BYTES;
+	if (store->config.buffer_bytes == 0)
+		store->config.buffer_bytes = BUFFER_BYTES;
+	for (size_t i = 0; i < OUTPUTS; i++)
+		store->outputs[i].file = -1;
+	store->tail = &store->head;
+	error = span_sources_new(
+		config->disk, config->dirs->log, config->cache_bytes, &store->sources);
+	if (error != 0) {
+		free(store);
+		return error;
+	}
+	pthread_mutex_init(&store->mutex, NULL);
+	count_round(store);
+	*ret = &store->base;
+	return 0;
+}
+
+void writer_get_stats(struct store *base, struct writer_stats *ret)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+
+	pthread_mutex_lock(&store->mutex);
+	*ret = store->stats;
+	pthread_mutex_unlock(&store->mutex);
+}

@@ -1,0 +1,200 @@
+/* Forgetting of the log, and retention. See writer.h. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "writer_internal.h"
+
+/* ---- The log --------------------------------------------------------------------- */
+
+/* The first segment that is still needed: it takes records, or holds spans in no file,
+ * or records that the clients' table doesn't include yet. */
+static uint32_t first_needed(const struct manifest_state *state, const struct log_segment *segments,
+	size_t count, struct log_place accounted)
+{
+	uint32_t needed = state->first_segment;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct log_segment *segment = &segments[i];
+
+		if (segment->open || segment->number >= accounted.segment ||
+			consumed_in_segment(&state->consumed, segment->number) < segment->spans)
+			break;
+		needed = segment->number + 1;
+	}
+	return needed;
+}
+
+static int list_segments(struct log *log, struct log_segment **ret, size_t *ret_count)
+{
+	size_t capacity = log_segments(log, NULL, 0) + 4;
+	struct log_segment *segments = calloc(capacity, sizeof(*segments));
+	size_t count;
+
+	if (segments == NULL)
+		return -ENOMEM;
+	count = log_segments(log, segments, capacity);
+	*ret = segments;
+	*ret_count = count < capacity ? count : capacity;
+	return 0;
+}
+
+int writer_trim_log(struct store *base)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	struct manifest_image image = {0};
+	struct log_segment *segments;
+	uint32_t needed;
+	size_t count;
+	int ret = list_segments(store->config.log, &segments, &count);
+
+	if (ret != 0)
+		return ret;
+	/* COMMITs whose sync failed count in the state, but not yet for the log. */
+	if (store->doubt)
+		ret = manifest_sync(store->config.manifest);
+	if (ret == 0)
+		ret = clients_image(store->config.clients, false, &image);
+	if (ret == 0) {
+		needed = first_needed(state, segments, count, image.accounted);
+		if (needed > state->first_segment) {
+			ret = manifest_segment(store->config.manifest, needed, &image);
+			if (ret == 0)
+				ret = manifest_sync(store->config.manifest);
+			if (ret == 0)
+				clients_image_durable(store->config.clients);
+		}
+	}
+	/* Also what an earlier call could not delete. */
+	if (ret == 0) {
+		span_sources_forget(store->sources, state->first_segment);
+		ret = log_drop_below(store->config.log, state->first_segment);
+	}
+	manifest_image_done(&image);
+	free(segments);
+	return ret;
+}
+
+/* ---- Retention --------------------------------------------------------------------- */
+
+static uint64_t part_bytes(const struct manifest_part *part)
+{
+	return part->state == PART_SEALED ? part->sealed_length_bytes : part->length_bytes;
+}
+
+/* The oldest part by day and number that is there; NULL: none. */
+static const struct manifest_part *oldest_part(const struct manifest_state *state)
+{
+	const struct manifest_part *oldest = NULL;
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if (part->state == PART_REMOVED)
+			continue;
+		if (oldest == NULL || part->name.day < oldest->name.day ||
+			(part->name.day == oldest->name.day &&
+				part->name.number < oldest->name.number))
+			oldest = part;
+	}
+	return oldest;
+}
+
+static uint64_t total_bytes(const struct manifest_state *state)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		if (state->parts[i].state != PART_REMOVED)
+			bytes += part_bytes(&state->parts[i]);
+	}
+	return bytes;
+}
+
+/* A day is as old as its last moment. */
+static bool too_old(const struct manifest_part *part, uint64_t now_ns, uint64_t max_age_ns)
+{
+	uint64_t days = part->name.day < 0 ? 0 : (uint64_t)part->name.day + 1;
+
+	return max_age_ns != 0 && now_ns > days * DAY_NS && now_ns - days * DAY_NS > max_age_ns;
+}
+
+/* Deletes the file of a part that is recorded as removed. */
+static int delete_file(struct jsonl_store *store, const struct manifest_part *part)
+{
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	int ret;
+
+	part_name.sealed = part->sealed_length_bytes != 0;
+	ret = part_name_format(&part_name, name);
+	if (ret == 0)
+		ret = disk_unlink(store->config.disk, store->config.dirs->top, name);
+	if (ret == -ENOENT)
+		ret = 0;
+	if (ret == 0)
+		ret = disk_sync_dir(store->config.disk, store->config.dirs->top);
+	if (ret == 0)
+		manifest_part_gone(store->config.manifest, part->id);
+	return ret;
+}
+
+static int remove_part(struct jsonl_store *store, uint32_t id)
+{
+	int ret;
+
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].part == id) {
+			writer_close_file(store, &store->outputs[i]);
+			store->outputs[i].part = 0;
+		}
+	}
+	ret = manifest_removed(store->config.manifest, id);
+	if (ret == 0)
+		ret = manifest_sync(store->config.manifest);
+	if (ret != 0)
+		return ret;
+	writer_tell_part(store, id);
+	return delete_file(store, manifest_part_by_id(manifest_state(store->config.manifest), id));
+}
+
+/* Files that could not be deleted before. */
+static int retry_deletions(struct jsonl_store *store)
+{
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	int ret = 0;
+
+	for (size_t i = 0; i < state->part_count && ret == 0; i++) {
+		if (state->parts[i].state == PART_REMOVED && !state->parts[i].gone)
+			ret = delete_file(store, &state->parts[i]);
+	}
+	return ret;
+}
+
+int writer_retain(struct store *base, const struct retention *retention)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	uint64_t now_ns = writer_now(store);
+	int removed = 0;
+	int ret;
+
+	/* In doubt, an output still has to go to its part's committed place. */
+	ret = store->doubt ? -EAGAIN : retry_deletions(store);
+	while (ret == 0) {
+		const struct manifest_part *oldest = oldest_part(state);
+
+		if (oldest == NULL || (!too_old(oldest, now_ns, retention->max_age_ns) &&
+					      (retention->max_bytes == 0 ||
+						      total_bytes(state) <= retention->max_bytes)))
+			break;
+		ret = remove_part(store, oldest->id);
+		removed += ret == 0;
+	}
+	pthread_mutex_lock(&store->mutex);
+	store->stats.spans_written = state->spans_written + state->spans_expired;
+	store->stats.spans_expired = state->spans_expired;
+	store->stats.part_bytes = total_bytes(state);
+	pthread_mutex_unlock(&store->mutex);
+	return ret != 0 ? ret : removed;
+}

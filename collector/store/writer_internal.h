@@ -1,0 +1,93 @@
+/*
+ * What the files of the JSONL store share: writer.c (puts and rounds),
+ * writer_parts.c (files of the day), writer_chores.c (log and retention). All of
+ * it on the store's thread, but for the queue and the counts.
+ */
+#ifndef WAFT_STORE_WRITER_INTERNAL_H
+#define WAFT_STORE_WRITER_INTERNAL_H
+
+#include <pthread.h>
+
+#include "bytes.h"
+#include "consumed.h"
+#include "span_source.h"
+#include "writer.h"
+
+enum {
+	OUTPUTS = 8, /* days that are written to at once */
+};
+
+/* A run in an output. */
+struct output_run {
+	struct trace_id trace_id;
+	struct manifest_run run;
+};
+
+/* What is gathered for one day, and the part that it goes to. */
+struct output {
+	bool used;
+	int32_t day;
+	uint32_t part; /* 0: not chosen */
+	int file;      /* of the part; -1: not open */
+	struct bytes lines;
+	struct output_run *runs;
+	size_t run_count;
+	size_t run_capacity;
+	struct consumed ordinals;
+	uint64_t offset; /* in the part, once it is written */
+	bool committed;	 /* COMMIT appended, not yet synced */
+};
+
+/* The day of a trace that has its first run in this round. */
+struct fresh_trace {
+	struct trace_id trace_id;
+	int32_t day;
+	bool used;
+};
+
+struct jsonl_store {
+	struct store base; /* first */
+	struct writer_config config;
+
+	pthread_mutex_t mutex; /* of the queue and the stats */
+	struct store_put *head;
+	struct store_put **tail;
+	uint64_t queued_spans;
+	struct writer_stats stats;
+
+	struct span_sources *sources;
+	struct store_put *next_put; /* first whose runs are not in the outputs */
+	size_t next_run;	    /* of it */
+	struct output outputs[OUTPUTS];
+	struct bytes run_lines; /* of the run being formatted */
+	struct ordinal *run_ordinals;
+	size_t run_capacity;
+	struct consumed lost; /* ordinals whose spans can't be read */
+	uint64_t lost_spans;
+	bool lost_committed;
+	struct fresh_trace *fresh; /* hash of a power of two */
+	size_t fresh_count;
+	size_t fresh_capacity;
+	bool doubt; /* COMMITs appended whose sync failed */
+	uint64_t pause_ns;
+};
+
+uint64_t writer_now(const struct jsonl_store *store);
+
+/* Chooses or makes the part of an output and opens it, ready for an append at its
+ * committed length. */
+MUST_CHECK int writer_open_part(struct jsonl_store *store, struct output *output);
+
+/* Something failed on the output's part: brings it back to its committed length or
+ * gives it up. synced: it was the sync that failed. */
+void writer_part_failed(struct jsonl_store *store, struct output *output, int error, bool synced);
+
+/* The part has taken what was committed: closes it when it is full. */
+void writer_part_grown(struct jsonl_store *store, struct output *output);
+
+/* Closes the file, keeps the rest. */
+void writer_close_file(struct jsonl_store *store, struct output *output);
+
+void writer_tell_part(struct jsonl_store *store, uint32_t part);
+
+#endif
