@@ -90,7 +90,7 @@ static void test_alternatives(void **state)
 		IN "Alternative dict must have 'name' key");
 	refused(ALTERNATIVES("[{'name':true}]"), FAULT_FORM,
 		IN "Alternative name must be a string, got bool");
-	refused(ALTERNATIVES("['x','\\u2003 ']"), FAULT_RULE,
+	refused(ALTERNATIVES("['x','\\u2003\\u001f ']"), FAULT_RULE,
 		IN "Alternative name cannot be empty");
 	refused(ALTERNATIVES("[{'name':'x','description':['d']}]"), FAULT_FORM,
 		IN "Description of alternative 'x' must be a string, got list");

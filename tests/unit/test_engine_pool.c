@@ -263,6 +263,32 @@ static void test_killed_while_idle(void **state)
 	pool_close(pool, 10000);
 }
 
+/* Workers that died while nobody asked do not count as attempts. */
+static void test_all_killed_while_idle(void **state)
+{
+	(void)state;
+	enum { WORKERS = 4 };
+	struct pool *pool = start(WORKERS, 10000, 10000);
+	for (int round = 0; round < 2; round++) {
+		char path[64];
+		int pids[WORKERS];
+		int count = 0;
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", getpid(), getpid());
+		FILE *children = fopen(path, "re");
+		assert_non_null(children);
+		while (count < WORKERS && fscanf(children, "%d", &pids[count]) == 1)
+			count++;
+		fclose(children);
+		assert_true(count > 0);
+		for (int i = 0; i < count; i++) {
+			kill(pids[i], SIGKILL);
+			wait_until_dead(pids[i]);
+		}
+		assert_true(echo(pool, "hello") > 0);
+	}
+	pool_close(pool, 10000);
+}
+
 struct caller {
 	struct pool *pool;
 	pthread_t thread;
@@ -406,6 +432,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_deadly_request),
 		cmocka_unit_test(test_hung_worker_is_replaced),
 		cmocka_unit_test(test_killed_while_idle),
+		cmocka_unit_test(test_all_killed_while_idle),
 		cmocka_unit_test(test_all_busy),
 		cmocka_unit_test(test_many_callers),
 		cmocka_unit_test(test_program_that_is_not_there),
