@@ -513,7 +513,7 @@ struct copy {
 
 static void copy_add(struct copy *copy, const struct span_ref *refs, size_t count)
 {
-	if (copy->status < 0)
+	if (copy->status < 0 || count == 0)
 		return;
 	if (copy->capacity - copy->count < count) {
 		size_t capacity = copy->capacity == 0 ? 64 : copy->capacity;

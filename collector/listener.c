@@ -34,7 +34,7 @@ static int fill_address(const char *path, struct sockaddr_un *ret_address)
 	ret_address->sun_family = AF_UNIX;
 	if (strlen(path) >= sizeof(ret_address->sun_path))
 		return -ENAMETOOLONG;
-	strcpy(ret_address->sun_path, path);
+	memcpy(ret_address->sun_path, path, strlen(path) + 1);
 	return 0;
 }
 

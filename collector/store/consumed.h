@@ -49,7 +49,7 @@ MUST_CHECK int consumed_add(struct consumed *set, const struct ordinal *ordinal)
 bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
 
 /* How many spans of a segment, or of all, are in the set. */
-uint64_t consumed_in_segment(const struct consumed *set, uint32_t segment);
+uint64_t consumed_in_segment(const struct consumed *set, uint32_t number);
 uint64_t consumed_total(const struct consumed *set);
 uint64_t consumed_in_record(const struct consumed *set, struct log_place place);
 

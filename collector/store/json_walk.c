@@ -222,7 +222,7 @@ static int after_value(struct json_walk *walk, struct nesting *nesting)
 
 int json_walk_value(struct json_walk *walk, struct slice *ret_raw)
 {
-	struct nesting nesting;
+	struct nesting nesting = {0};
 	const uint8_t *start;
 	int ret;
 

@@ -229,9 +229,7 @@ int decision_evaluate(const struct matrix *matrix, const double *weights, bool w
 	struct evaluation evaluation = {0};
 	if (evaluation_init(&evaluation, matrix, with_details) < 0)
 		return fault_memory(fault);
-	/* Set when create_calculator returned 0; the analyzer cannot see that. */
-	r = calculator.calculate(/* NOLINT(clang-analyzer-core.CallAndMessage) */
-		matrix, weights, evaluation.totals, fault);
+	r = calculator.calculate(matrix, weights, evaluation.totals, fault);
 	if (r < 0) {
 		evaluation_done(&evaluation);
 		return r;

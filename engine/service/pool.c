@@ -29,8 +29,6 @@
 
 #include "log.h"
 
-extern char **environ;
-
 enum slot_state { SLOT_EMPTY = 0, SLOT_IDLE, SLOT_BUSY };
 
 struct slot {

@@ -152,7 +152,8 @@ static void server_free(struct server *server)
 	free(server);
 }
 
-static void on_daemon_error(void *cls, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_daemon_error(
+	void *cls, const char *format, va_list args)
 {
 	(void)cls;
 	log_mhd(format, args);
