@@ -7,41 +7,26 @@
 
 /* ---- Checking: is the whole of it well-formed? -------------------------- */
 
-static int check_values(struct slice bytes);
-
-/* Elements of a list may hold no list; what such a one holds is left out, so
- * this recurses once at most. */
-/* NOLINTBEGIN(misc-no-recursion) */
-static int check_value(struct slice bytes, bool element)
+/* An element of a list may hold no list; one that does is left out. */
+static int check_element(struct slice bytes)
 {
 	struct cursor cursor = cursor_of_slice(bytes);
 
-	while (cursor_more(&cursor)) {
-		uint32_t tag = cursor_tag(&cursor);
-		struct slice list;
-		int error;
-
-		if (tag != TAG_VALUE_LIST) {
-			cursor_skip(&cursor, tag);
-			continue;
-		}
-		list = cursor_bytes(&cursor);
-		error = element ? 0 : check_values(list);
-		if (error != 0)
-			return error;
-	}
+	while (cursor_more(&cursor))
+		cursor_skip(&cursor, cursor_tag(&cursor));
 	return cursor.error;
 }
 
-static int check_values(struct slice bytes)
+/* Checks all that stands under a tag. */
+static int check_nested(struct slice bytes, uint32_t wanted, int (*check)(struct slice))
 {
 	struct cursor cursor = cursor_of_slice(bytes);
 
 	while (cursor_more(&cursor)) {
 		uint32_t tag = cursor_tag(&cursor);
 
-		if (tag == TAG_VALUES_VALUES) {
-			int error = check_value(cursor_bytes(&cursor), true);
+		if (tag == wanted) {
+			int error = check(cursor_bytes(&cursor));
 
 			if (error != 0)
 				return error;
@@ -52,54 +37,29 @@ static int check_values(struct slice bytes)
 	return cursor.error;
 }
 
-/* NOLINTEND(misc-no-recursion) */
+static int check_list(struct slice bytes)
+{
+	return check_nested(bytes, TAG_VALUES_VALUES, check_element);
+}
+
+static int check_value(struct slice bytes)
+{
+	return check_nested(bytes, TAG_VALUE_LIST, check_list);
+}
 
 int batch_check_key_value(struct slice bytes)
 {
-	struct cursor cursor = cursor_of_slice(bytes);
-
-	while (cursor_more(&cursor)) {
-		uint32_t tag = cursor_tag(&cursor);
-
-		if (tag == TAG_KEY_VALUE_VALUE) {
-			int error = check_value(cursor_bytes(&cursor), false);
-
-			if (error != 0)
-				return error;
-		} else {
-			cursor_skip(&cursor, tag);
-		}
-	}
-	return cursor.error;
-}
-
-static int check_with_attributes(struct slice bytes, uint32_t attributes_tag)
-{
-	struct cursor cursor = cursor_of_slice(bytes);
-
-	while (cursor_more(&cursor)) {
-		uint32_t tag = cursor_tag(&cursor);
-
-		if (tag == attributes_tag) {
-			int error = batch_check_key_value(cursor_bytes(&cursor));
-
-			if (error != 0)
-				return error;
-		} else {
-			cursor_skip(&cursor, tag);
-		}
-	}
-	return cursor.error;
+	return check_nested(bytes, TAG_KEY_VALUE_VALUE, check_value);
 }
 
 int batch_check_event(struct slice bytes)
 {
-	return check_with_attributes(bytes, TAG_EVENT_ATTRIBUTES);
+	return check_nested(bytes, TAG_EVENT_ATTRIBUTES, batch_check_key_value);
 }
 
 int batch_check_link(struct slice bytes)
 {
-	return check_with_attributes(bytes, TAG_LINK_ATTRIBUTES);
+	return check_nested(bytes, TAG_LINK_ATTRIBUTES, batch_check_key_value);
 }
 
 /* ---- Values ------------------------------------------------------------- */

@@ -294,13 +294,20 @@ static void forget(struct batch *batch)
 
 int batch_open(struct batch *batch, const void *bytes, size_t length_bytes)
 {
-	struct cursor cursor = cursor_of(bytes, length_bytes);
+	static const uint8_t nothing[1];
+	struct cursor cursor;
 
 	forget(batch);
-	batch->bytes = bytes;
+	batch->bytes = length_bytes > 0 ? bytes : nothing;
 	batch->length = length_bytes;
 	if (length_bytes > WIRE_BATCH_LIMIT)
 		return ERR_LIMIT;
+	/* There is always a table of keys, so that a shape without any can point
+	 * into it. */
+	if (batch->keys == NULL && table_grow((void **)&batch->keys, &batch->key_capacity, 0, 1,
+					   sizeof(*batch->keys)) < 0)
+		return -ENOMEM;
+	cursor = cursor_of(batch->bytes, length_bytes);
 	while (cursor_more(&cursor)) {
 		uint32_t tag = cursor_tag(&cursor);
 		int ret = 0;

@@ -3,12 +3,12 @@
  */
 #include "cursor.h"
 
-uint64_t cursor_varint_long(struct cursor *cursor)
+uint64_t cursor_varint_long(struct cursor *cursor, unsigned int limit)
 {
 	const uint8_t *at = cursor->at;
 	uint64_t value = 0;
 
-	for (unsigned int shift = 0; shift < 70; shift += 7) {
+	for (unsigned int shift = 0; shift < 7 * limit; shift += 7) {
 		if (at == cursor->end) {
 			cursor_fail(cursor, ERR_TRUNCATED);
 			return 0;

@@ -108,15 +108,23 @@ static inline bool cursor_more(const struct cursor *cursor)
 	return cursor->at != cursor->end;
 }
 
-/* For cursor_varint: more than one byte. */
-uint64_t cursor_varint_long(struct cursor *cursor);
+/* A varint of at most limit bytes, 1 to 10; more are ERR_MALFORMED. */
+uint64_t cursor_varint_long(struct cursor *cursor, unsigned int limit);
 
 /* Padded forms are taken; more than 10 bytes are ERR_MALFORMED. */
 static inline uint64_t cursor_varint(struct cursor *cursor)
 {
 	if (cursor->at != cursor->end && *cursor->at < 0x80)
 		return *cursor->at++;
-	return cursor_varint_long(cursor);
+	return cursor_varint_long(cursor, 10);
+}
+
+/* Of a tag or a length: at most 5 bytes, as every protobuf reader has it. */
+static inline uint64_t cursor_varint_short(struct cursor *cursor)
+{
+	if (cursor->at != cursor->end && *cursor->at < 0x80)
+		return *cursor->at++;
+	return cursor_varint_long(cursor, 5);
 }
 
 /* A varint that must fit 32 bits; ERR_LIMIT if it does not. */
@@ -173,7 +181,7 @@ static inline struct slice cursor_take(struct cursor *cursor, uint64_t length_by
 /* A length and that many bytes; data is NULL after an error. */
 static inline struct slice cursor_bytes(struct cursor *cursor)
 {
-	uint64_t length = cursor_varint(cursor);
+	uint64_t length = cursor_varint_short(cursor);
 
 	if (cursor->error != 0)
 		return (struct slice){0};
@@ -184,7 +192,7 @@ static inline struct slice cursor_bytes(struct cursor *cursor)
  * 0 after an error. */
 static inline uint32_t cursor_tag(struct cursor *cursor)
 {
-	uint64_t tag = cursor_varint(cursor);
+	uint64_t tag = cursor_varint_short(cursor);
 
 	if (cursor->error == 0 && (tag < 8 || tag > UINT32_MAX)) {
 		cursor_fail(cursor, ERR_MALFORMED);

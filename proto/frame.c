@@ -70,11 +70,12 @@ static long check_header(const uint8_t *data, size_t have, struct frame *ret_fra
 long frame_parse(const uint8_t *data, size_t length_bytes, struct frame *ret_frame)
 {
 	long total = length_bytes > 0 ? check_header(data, length_bytes, ret_frame) : 0;
-	const uint8_t *payload = data + WIRE_FRAME_HEADER_BYTES;
+	const uint8_t *payload;
 	uint32_t length;
 
 	if (total <= 0 || length_bytes < (size_t)total)
 		return total < 0 ? total : 0;
+	payload = data + WIRE_FRAME_HEADER_BYTES;
 	length = (uint32_t)total - WIRE_FRAME_HEADER_BYTES;
 	if (crc32c(crc32c(0, data, CRC_OFFSET), payload, length) != le32_read(data + CRC_OFFSET))
 		return ERR_CHECKSUM;

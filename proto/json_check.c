@@ -251,7 +251,7 @@ static inline int begin_value(struct check *check)
 
 int json_check(const uint8_t *text, size_t length_bytes, size_t *ret_offset)
 {
-	struct check check = {.at = text, .end = text + length_bytes};
+	struct check check = {.at = text, .end = length_bytes > 0 ? text + length_bytes : text};
 	int ret;
 
 	do {

@@ -85,6 +85,15 @@ static void test_padded(void **state)
 	cursor = cursor_of("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00", 11);
 	assert_int_equal(cursor_varint(&cursor), 0);
 	assert_int_equal(cursor.error, ERR_MALFORMED);
+	/* Tags and lengths: at most 5 bytes. */
+	cursor = cursor_of("\x88\x80\x80\x80\x00", 5);
+	assert_int_equal(cursor_tag(&cursor), 8);
+	cursor = cursor_of("\x88\x80\x80\x80\x80\x00", 6);
+	assert_int_equal(cursor_tag(&cursor), 0);
+	assert_int_equal(cursor.error, ERR_MALFORMED);
+	cursor = cursor_of("\x81\x80\x80\x80\x80\x00z", 7);
+	assert_null(cursor_bytes(&cursor).data);
+	assert_int_equal(cursor.error, ERR_MALFORMED);
 	cursor = cursor_of("\x80\x80\x80\x80\x10", 5);
 	assert_int_equal(cursor_varint32(&cursor), 0);
 	assert_int_equal(cursor.error, ERR_LIMIT);
@@ -108,7 +117,7 @@ static void test_sticky(void **state)
 	assert_false(cursor_more(&cursor));
 	cursor = cursor_of("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01z", 11);
 	assert_null(cursor_bytes(&cursor).data);
-	assert_int_equal(cursor.error, ERR_TRUNCATED);
+	assert_int_equal(cursor.error, ERR_MALFORMED);
 	writer_fixed64(&writer, 1);
 	writer_byte(&writer, 1);
 	assert_int_equal(writer.error, ERR_NO_ROOM);
