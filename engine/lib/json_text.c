@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "number.h"
@@ -275,35 +276,70 @@ void json_out_number(struct json_out *out, double value)
 
 /* What follows recurses as deep as jansson reads, 2,048 values at most. */
 /* NOLINTBEGIN(misc-no-recursion) */
-static void write_object(struct json_out *out, const json_t *object)
+/* A container that json_out_value is inside of. */
+struct level {
+	json_t *container;
+	void *member; /* an object's next */
+	size_t index; /* an array's next */
+};
+
+struct levels {
+	struct level *levels;
+	size_t count;
+	size_t capacity;
+};
+
+static bool enter(struct levels *levels, struct json_out *out, json_t *container)
 {
-	/* jansson's iterator takes a json_t that it does not change. */
-	json_t *walked = (json_t *)object;
-	json_out_object(out);
-	for (void *at = json_object_iter(walked); at; at = json_object_iter_next(walked, at)) {
-		json_out_key(out, json_object_iter_key(at));
-		json_out_value(out, json_object_iter_value(at));
+	if (levels->count == levels->capacity) {
+		size_t capacity = levels->capacity ? levels->capacity * 2 : 16;
+		struct level *grown = realloc(levels->levels, capacity * sizeof(*grown));
+		if (grown == NULL) {
+			out->text.failed = true;
+			return false;
+		}
+		levels->levels = grown;
+		levels->capacity = capacity;
 	}
-	json_out_end_object(out);
+	levels->levels[levels->count++] = (struct level){
+		.container = container,
+		.member = json_object_iter(container), /* NULL for an array */
+	};
+	if (json_is_object(container))
+		json_out_object(out);
+	else
+		json_out_array(out);
+	return true;
 }
 
-static void write_array(struct json_out *out, const json_t *array)
+/* The next value of the innermost container, its key written; NULL at its end,
+ * which is written. */
+static json_t *next_value(struct levels *levels, struct json_out *out)
 {
-	json_out_array(out);
-	for (size_t i = 0; i < json_array_size(array); i++)
-		json_out_value(out, json_array_get(array, i));
-	json_out_end_array(out);
+	struct level *level = &levels->levels[levels->count - 1];
+	json_t *value = NULL;
+	if (json_is_array(level->container)) {
+		value = json_array_get(level->container, level->index++);
+	} else if (level->member) {
+		json_out_key(out, json_object_iter_key(level->member));
+		value = json_object_iter_value(level->member);
+		level->member = json_object_iter_next(level->container, level->member);
+	}
+	if (value)
+		return value;
+	levels->count--;
+	if (json_is_object(level->container))
+		json_out_end_object(out);
+	else
+		json_out_end_array(out);
+	return NULL;
 }
 
-void json_out_value(struct json_out *out, const json_t *value)
+static void write_scalar(struct json_out *out, const json_t *value)
 {
 	double number = 0;
 	if (json_number(value, &number))
 		json_out_number(out, number);
-	else if (json_is_object(value))
-		write_object(out, value);
-	else if (json_is_array(value))
-		write_array(out, value);
 	else if (json_is_string(value))
 		json_out_string(out, json_string_value(value), json_string_length(value));
 	else if (json_is_boolean(value))
@@ -311,4 +347,20 @@ void json_out_value(struct json_out *out, const json_t *value)
 	else
 		json_out_null(out);
 }
-/* NOLINTEND(misc-no-recursion) */
+
+void json_out_value(struct json_out *out, const json_t *value)
+{
+	struct levels levels = {0};
+	/* jansson's iterators take a json_t that they do not change. */
+	json_t *at = (json_t *)value;
+	do {
+		if (at && (json_is_object(at) || json_is_array(at))) {
+			if (!enter(&levels, out, at))
+				break;
+		} else if (at || levels.count == 0) {
+			write_scalar(out, at);
+		}
+		at = levels.count ? next_value(&levels, out) : NULL;
+	} while (levels.count > 0 || at);
+	free(levels.levels);
+}

@@ -170,7 +170,7 @@ static int echo(struct pool *pool, const char *body)
 	if (pool_call(pool, &question, &answer, &fault) != 0)
 		fail_msg("%s", fault_text(&fault));
 	assert_string_equal(answer.body, body);
-	int pid = atoi(answer.header);
+	int pid = (int)strtol(answer.header, NULL, 10);
 	frame_done(&answer);
 	return pid;
 }
@@ -276,9 +276,11 @@ static void test_all_killed_while_idle(void **state)
 		snprintf(path, sizeof(path), "/proc/%d/task/%d/children", getpid(), getpid());
 		FILE *children = fopen(path, "re");
 		assert_non_null(children);
-		while (count < WORKERS && fscanf(children, "%d", &pids[count]) == 1)
-			count++;
+		char list[256] = "";
+		assert_non_null(fgets(list, sizeof(list), children));
 		fclose(children);
+		for (char *at = list; count < WORKERS && *at; at++)
+			pids[count++] = (int)strtol(at, &at, 10);
 		assert_true(count > 0);
 		for (int i = 0; i < count; i++) {
 			kill(pids[i], SIGKILL);
