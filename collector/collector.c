@@ -12,6 +12,7 @@
 #include "notify.h"
 #include "paths.h"
 #include "peers.h"
+#include "report.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -49,6 +50,10 @@ static void apply_settings(struct collector *collector)
 	assembler_configure(collector->depot.assembler, settings->quiet_ms, settings->hold_ms);
 	if (collector->keeper != NULL)
 		keeper_retain(collector->keeper, &retention);
+	if (collector->queries != NULL)
+		query_service_configure(collector->queries, (uint32_t)settings->max_queries);
+	if (collector->tails != NULL)
+		tail_service_configure(collector->tails, (uint32_t)settings->max_tails);
 	if (collector->server != NULL)
 		server_configure(collector->server, (uint32_t)settings->max_connections,
 			settings->idle_ms, peers_group(settings->query_group));
@@ -164,6 +169,7 @@ static int start_threads(struct collector *collector)
 		.clients = collector->depot.clients,
 		.assembler = collector->depot.assembler,
 		.clock = collector->config.clock,
+		.on_batch = flow_on_batch,
 		.on_round = flow_on_round,
 		.context = collector,
 	};
@@ -181,6 +187,36 @@ static int start_threads(struct collector *collector)
 	if (status == 0)
 		status = keeper_start(&keeper, &collector->keeper);
 	return status;
+}
+
+static int start_readers(struct collector *collector)
+{
+	const struct query_service_config queries = {
+		.loop = &collector->loop,
+		.disk = collector->config.disk,
+		.live = collector->depot.live,
+		.store = collector->depot.path,
+		.max_queries = (uint32_t)collector->settings.max_queries,
+		.health = report_health,
+		.status = report_status,
+		.context = collector,
+	};
+	const struct tail_service_config tails = {
+		.loop = &collector->loop,
+		.disk = collector->config.disk,
+		.log_dir = collector->depot.dirs.log,
+		.max_tails = (uint32_t)collector->settings.max_tails,
+	};
+	int status = query_service_new(&queries, &collector->queries);
+
+	if (status == 0)
+		status = tail_service_new(&tails, &collector->tails);
+	if (status < 0)
+		return status;
+	collector->method_count += query_service_methods(
+		collector->queries, &collector->methods[collector->method_count]);
+	tail_service_method(collector->tails, &collector->methods[collector->method_count++]);
+	return 0;
 }
 
 static int start_services(struct collector *collector)
@@ -208,6 +244,9 @@ static int start_services(struct collector *collector)
 	if (status < 0)
 		return status;
 	export_service_method(collector->exports, &collector->methods[collector->method_count++]);
+	status = start_readers(collector);
+	if (status < 0)
+		return status;
 	server.method_count = collector->method_count;
 	return server_new(&server, &collector->server);
 }
@@ -291,6 +330,47 @@ static int start_listening(struct collector *collector)
 	return status;
 }
 
+/* ---- HTTP ---------------------------------------------------------------------------- */
+
+static char *http_body(void *context, const char *path, size_t *ret_length,
+	const char **ret_content_type, unsigned int *ret_status)
+{
+	struct collector *collector = context;
+	struct report report;
+
+	if (strcmp(path, "/metrics") != 0 && strcmp(path, "/healthz") != 0)
+		return NULL;
+	report_gather(collector, &report);
+	if (strcmp(path, "/metrics") == 0) {
+		*ret_content_type = "text/plain; version=0.0.4; charset=utf-8";
+		return report_metrics(&report, ret_length);
+	}
+	*ret_status = report.reason_count > 0 ? 503 : 200;
+	return report_healthz(&report, ret_length);
+}
+
+static int start_http(struct collector *collector)
+{
+	const struct http_config config = {
+		.loop = &collector->loop,
+		.address = collector->settings.http,
+		.remote = collector->settings.http_remote != 0,
+		.body = http_body,
+		.context = collector,
+	};
+	int status;
+
+	if (config.address == NULL)
+		return 0;
+	status = http_start(&config, &collector->http);
+	if (status == -EPERM)
+		log_error("--http %s is not a loopback address; --http-remote yes allows it",
+			config.address);
+	else if (status < 0)
+		log_error("can't serve HTTP on %s: %s", config.address, error_text(status));
+	return status;
+}
+
 /* ---- Store ------------------------------------------------------------------------ */
 
 static int open_depot(struct collector *collector)
@@ -350,8 +430,11 @@ static void say_ready(struct collector *collector)
 		if (length > 0 && (size_t)length < sizeof(names) - used)
 			used += (size_t)length;
 	}
-	fprintf(collector->config.ready_to, "waft-collectord: ready on %s, store %s\n", names,
+	fprintf(collector->config.ready_to, "waft-collectord: ready on %s, store %s", names,
 		collector->depot.path);
+	if (collector->http != NULL)
+		fprintf(collector->config.ready_to, ", http port %u", http_port(collector->http));
+	fputc('\n', collector->config.ready_to);
 	fflush(collector->config.ready_to);
 	notify_status("takes spans");
 	notify_send("READY=1");
@@ -369,7 +452,9 @@ static int start(struct collector *collector)
 		return status;
 	}
 	apply_settings(collector);
-	status = start_listening(collector);
+	status = start_http(collector);
+	if (status == 0)
+		status = start_listening(collector);
 	if (status < 0)
 		return status;
 	collector->watchdog_ms = notify_watchdog_ms();

@@ -8,11 +8,14 @@
 #include "collector.h"
 #include "depot.h"
 #include "export_service.h"
+#include "http.h"
 #include "intake.h"
 #include "keeper.h"
 #include "listener.h"
 #include "pressure.h"
+#include "query_service.h"
 #include "server.h"
+#include "tail_service.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -39,6 +42,9 @@ struct collector {
 	struct intake *intake;
 	struct keeper *keeper;
 	struct export_service *exports;
+	struct query_service *queries;
+	struct tail_service *tails;
+	struct http *http; /* NULL: not asked for */
 	struct server *server;
 	struct service_method methods[COLLECTOR_METHODS_MAX];
 	size_t method_count;
@@ -81,6 +87,7 @@ void flow_pulse(struct collector *collector);
 bool flow_drain(struct collector *collector);
 
 /* Callbacks of intake and keeper. */
+void flow_on_batch(void *context, struct log_place place, uint32_t spans);
 void flow_on_round(void *context, int error);
 void flow_on_written(void *context, struct run *run);
 void flow_on_progress(void *context, int error);

@@ -143,7 +143,6 @@ static int recover_store(
 	struct recovery_config recovery = {
 		.disk = config->disk,
 		.dirs = &depot->dirs,
-		.clients = depot->clients,
 		.now_ns = clock_realtime_ns(config->clock),
 		.segment_bytes = (uint32_t)config->segment_bytes,
 		.pending_limit = config->pending_bytes,
@@ -157,6 +156,7 @@ static int recover_store(
 	if (getrandom(recovery.new_store_id, sizeof(recovery.new_store_id), 0) !=
 		sizeof(recovery.new_store_id))
 		return fail(ret_error, -EIO, "can't make an id for the store", depot->path);
+	recovery.clients = depot->clients;
 	status = recover(&recovery, &ops, &depot->recovery);
 	if (status < 0)
 		return fail(ret_error, status, "can't recover the store", depot->path);

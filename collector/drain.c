@@ -81,15 +81,57 @@ static void on_intake_closed(void *context)
 	close_keeper(collector);
 }
 
-static void on_server_closed(void *context)
+/* After the last query, tail and connection. */
+static void on_readers_closed(struct collector *collector)
 {
-	struct collector *collector = context;
-
-	collector->server = NULL;
+	if (collector->queries != NULL || collector->tails != NULL || collector->http != NULL)
+		return;
 	if (collector->intake != NULL)
 		intake_close(collector->intake, on_intake_closed);
 	else
 		close_keeper(collector);
+}
+
+static void on_queries_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->queries = NULL;
+	on_readers_closed(collector);
+}
+
+static void on_tails_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->tails = NULL;
+	on_readers_closed(collector);
+}
+
+static void on_http_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->http = NULL;
+	on_readers_closed(collector);
+}
+
+static void on_server_closed(void *context)
+{
+	struct collector *collector = context;
+	bool none =
+		collector->queries == NULL && collector->tails == NULL && collector->http == NULL;
+
+	collector->server = NULL;
+	/* The last of these goes on. */
+	if (collector->http != NULL)
+		http_close(collector->http, on_http_closed, collector);
+	if (collector->tails != NULL)
+		tail_service_close(collector->tails, on_tails_closed, collector);
+	if (collector->queries != NULL)
+		query_service_close(collector->queries, on_queries_closed, collector);
+	if (none)
+		on_readers_closed(collector);
 }
 
 static void on_flush_over(uv_timer_t *timer)

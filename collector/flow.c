@@ -179,6 +179,13 @@ static void say_change(int before, int now, const char *what, const char *effect
 		log_notice("%s again", what);
 }
 
+void flow_on_batch(void *context, struct log_place place, uint32_t spans)
+{
+	struct collector *collector = context;
+
+	tail_service_on_batch(collector->tails, place, spans);
+}
+
 void flow_on_round(void *context, int error)
 {
 	struct collector *collector = context;

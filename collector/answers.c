@@ -1,0 +1,369 @@
+/* From requests to answers. A worker thread's, one reader each. */
+#include "answers.h"
+
+#include "ids.h"
+#include "query.h"
+#include "stats.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_BYTES_MAX (250u << 10)
+#define RECORDS_BYTES (128u << 10)
+/* A trace's page says which trace it belongs to: "last" may mean another by then. */
+#define PAGE_ID_BYTES 16u
+
+void answer_done(struct answer *answer)
+{
+	free(answer->frame);
+	*answer = (struct answer){0};
+}
+
+void answer_fail(struct answer *ret, enum grpc_status status, const char *format, ...)
+{
+	va_list args;
+
+	ret->status = status;
+	va_start(args, format);
+	vsnprintf(ret->message, sizeof(ret->message), format, args);
+	va_end(args);
+}
+
+/* The store's error as a status. */
+static void fail_by_error(struct answer *ret, int error, const char *what)
+{
+	if (error == -ESTALE) {
+		ret->stale = true;
+		answer_fail(ret, GRPC_UNAVAILABLE, "%s: the store moves too fast; try again", what);
+	} else if (error == -EINVAL) {
+		answer_fail(ret, GRPC_INVALID_ARGUMENT, "%s: the page or id is none of ours", what);
+	} else if (error == -ENOENT) {
+		answer_fail(ret, GRPC_NOT_FOUND, "%s: there is no such trace", what);
+	} else {
+		answer_fail(ret, error_to_grpc(error), "%s: %s", what, error_text(error));
+	}
+}
+
+void answer_pack(const ProtobufCMessage *message, uint32_t stream_id, struct answer *ret)
+{
+	int status = rpc_pack_frame(message, stream_id, &ret->frame, &ret->length_bytes);
+
+	if (status < 0)
+		answer_fail(ret, GRPC_RESOURCE_EXHAUSTED, "the answer: %s", error_text(status));
+}
+
+/* ---- Filters --------------------------------------------------------------- */
+
+static struct slice slice_of_field(const char *text)
+{
+	return text != NULL && *text != '\0' ? slice_of_text(text) : slice_of(NULL, 0);
+}
+
+static int64_t clamp_ns(uint64_t value)
+{
+	return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+}
+
+int answer_filter(const Waft__V1__Filter *message, struct filter *ret,
+	struct filter_attribute **ret_attributes)
+{
+	struct filter_attribute *attributes = NULL;
+
+	*ret = (struct filter){0};
+	*ret_attributes = NULL;
+	if (message == NULL)
+		return 0;
+	if (message->status != NULL && *message->status != '\0') {
+		int status = filter_set_status(ret, slice_of_text(message->status));
+
+		if (status < 0)
+			return status;
+	}
+	if (message->n_attributes > 0) {
+		attributes = calloc(message->n_attributes, sizeof(*attributes));
+		if (attributes == NULL)
+			return -ENOMEM;
+		for (size_t i = 0; i < message->n_attributes; i++) {
+			attributes[i].key = slice_of_text(message->attributes[i]->key);
+			attributes[i].value = slice_of_text(message->attributes[i]->value);
+		}
+	}
+	ret->since_ns = clamp_ns(message->since_ns);
+	ret->until_ns = clamp_ns(message->until_ns);
+	ret->service = slice_of_field(message->service);
+	ret->operation = slice_of_field(message->operation);
+	ret->layer = slice_of_field(message->layer);
+	ret->attributes = attributes;
+	ret->attribute_count = message->n_attributes;
+	ret->errors = message->errors;
+	ret->min_duration_ns = clamp_ns(message->min_duration_ns);
+	ret->max_duration_ns = clamp_ns(message->max_duration_ns);
+	ret->grep = slice_of_field(message->grep);
+	*ret_attributes = attributes;
+	return 0;
+}
+
+/* ---- Texts of answers -------------------------------------------------------- */
+
+/* Copies a slice with a NUL behind it; NULL without memory. */
+static char *copy_text(struct scratch *scratch, struct slice text)
+{
+	return scratch_copy(scratch, text.length > 0 ? (const void *)text.data : "", text.length);
+}
+
+static const char *status_name(enum record_status status)
+{
+	static const char *const names[] = {"success", "error", "pending"};
+
+	return names[status];
+}
+
+/* ---- ListTraces -------------------------------------------------------------- */
+
+static int fill_summary(
+	struct scratch *scratch, const struct trace_summary *trace, Waft__V1__TraceSummary *summary)
+{
+	waft__v1__trace_summary__init(summary);
+	summary->trace_id =
+		(ProtobufCBinaryData){.len = 16, .data = (uint8_t *)(uintptr_t)trace->trace_id};
+	summary->start_ns = (uint64_t)trace->start_ns;
+	summary->duration_ms = (double)trace->duration_ns / 1e6;
+	summary->pending = trace->pending;
+	summary->operation = copy_text(scratch, trace->operation);
+	summary->layer = copy_text(scratch, trace->layer);
+	summary->status = (char *)(uintptr_t)status_name(trace->status);
+	summary->spans = trace->spans;
+	summary->errors = trace->errors;
+	summary->n_services = trace->service_count;
+	summary->services =
+		scratch_alloc(scratch, (trace->service_count + 1) * sizeof(*summary->services));
+	if (summary->operation == NULL || summary->layer == NULL || summary->services == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < trace->service_count; i++) {
+		summary->services[i] = copy_text(scratch, trace->services[i]);
+		if (summary->services[i] == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Packs a page; 0, -EMSGSIZE when it is too large, -ENOMEM. */
+static int pack_list(const struct query_list *list, uint32_t stream_id, struct answer *ret)
+{
+	Waft__V1__ListTracesResponse response = WAFT__V1__LIST_TRACES_RESPONSE__INIT;
+	struct scratch scratch = {0};
+	Waft__V1__TraceSummary *summaries =
+		scratch_alloc(&scratch, (list->count + 1) * sizeof(*summaries));
+	Waft__V1__TraceSummary **pointers =
+		scratch_alloc(&scratch, (list->count + 1) * sizeof(*pointers));
+	int status = summaries == NULL || pointers == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; status == 0 && i < list->count; i++) {
+		status = fill_summary(&scratch, &list->traces[i], &summaries[i]);
+		pointers[i] = &summaries[i];
+	}
+	if (status == 0) {
+		response.n_traces = list->count;
+		response.traces = pointers;
+		response.next_page.len = list->next_page.length;
+		response.next_page.data = (uint8_t *)(uintptr_t)list->next_page.data;
+		if (waft__v1__list_traces_response__get_packed_size(&response) > ANSWER_BYTES_MAX)
+			status = -EMSGSIZE;
+		else
+			answer_pack(&response.base, stream_id, ret);
+	}
+	scratch_done(&scratch);
+	return status;
+}
+
+void answer_list(struct reader *reader, const Waft__V1__ListTracesRequest *request,
+	uint32_t stream_id, struct answer *ret)
+{
+	struct filter_attribute *attributes = NULL;
+	uint32_t limit = request->limit;
+	struct filter filter;
+	int status = answer_filter(request->filter, &filter, &attributes);
+
+	if (status < 0) {
+		answer_fail(ret, GRPC_INVALID_ARGUMENT,
+			"the status of a filter is success, error or pending");
+		return;
+	}
+	if (limit == 0)
+		limit = QUERY_LIMIT_DEFAULT;
+	/* Long texts can make a page too large: then it holds fewer traces. */
+	do {
+		struct query_list list = {0};
+
+		status = query_list(reader, &filter, limit,
+			slice_of(request->page.data, request->page.len), &list);
+		if (status == 0)
+			status = pack_list(&list, stream_id, ret);
+		query_list_done(&list);
+		limit = limit > 1 ? limit / 2 : 0;
+	} while (status == -EMSGSIZE && limit > 0);
+	if (status < 0)
+		fail_by_error(ret, status, "list");
+	free(attributes);
+}
+
+/* ---- GetTrace ------------------------------------------------------------------ */
+
+static void fail_ambiguous(const struct query_found *found, uint32_t stream_id, struct answer *ret)
+{
+	Waft__V1__GetTraceResponse response = WAFT__V1__GET_TRACE_RESPONSE__INIT;
+	char texts[QUERY_CANDIDATES_MAX][ID_UUID_LENGTH + 1];
+	char *pointers[QUERY_CANDIDATES_MAX];
+
+	for (size_t i = 0; i < found->candidate_count; i++) {
+		struct trace_id id;
+
+		memcpy(id.bytes, found->candidates[i], sizeof(id.bytes));
+		trace_id_format(&id, texts[i]);
+		texts[i][ID_UUID_LENGTH] = '\0';
+		pointers[i] = texts[i];
+	}
+	response.n_candidates = found->candidate_count;
+	response.candidates = pointers;
+	answer_pack(&response.base, stream_id, ret);
+	answer_fail(ret, GRPC_FAILED_PRECONDITION,
+		"the id could mean %zu%s traces: give more of it", found->candidate_count,
+		found->more ? " or more" : "");
+}
+
+static void pack_records(struct query_records *records, const uint8_t trace_id[16],
+	uint32_t stream_id, struct answer *ret)
+{
+	Waft__V1__GetTraceResponse response = WAFT__V1__GET_TRACE_RESPONSE__INIT;
+	ProtobufCBinaryData *lines =
+		scratch_alloc(&records->scratch, (records->count + 1) * sizeof(*lines));
+	uint8_t *page = scratch_alloc(&records->scratch, PAGE_ID_BYTES + records->next_page.length);
+
+	if (lines == NULL || page == NULL) {
+		fail_by_error(ret, -ENOMEM, "show");
+		return;
+	}
+	for (size_t i = 0; i < records->count; i++)
+		lines[i] = (ProtobufCBinaryData){.len = records->lines[i].length,
+			.data = (uint8_t *)(uintptr_t)records->lines[i].data};
+	response.n_records = records->count;
+	response.records = lines;
+	response.trace_id =
+		(ProtobufCBinaryData){.len = 16, .data = (uint8_t *)(uintptr_t)trace_id};
+	if (records->next_page.length > 0) {
+		memcpy(page, trace_id, PAGE_ID_BYTES);
+		memcpy(page + PAGE_ID_BYTES, records->next_page.data, records->next_page.length);
+		response.next_page = (ProtobufCBinaryData){
+			.len = PAGE_ID_BYTES + records->next_page.length, .data = page};
+	}
+	answer_pack(&response.base, stream_id, ret);
+}
+
+void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request, uint32_t stream_id,
+	struct answer *ret)
+{
+	struct query_records records = {0};
+	struct query_found found = {0};
+	struct slice page = slice_of(NULL, 0);
+	int status = 0;
+
+	if (request->page.len >= PAGE_ID_BYTES) {
+		memcpy(found.trace_id, request->page.data, PAGE_ID_BYTES);
+		page = slice_of(
+			request->page.data + PAGE_ID_BYTES, request->page.len - PAGE_ID_BYTES);
+	} else {
+		status = query_find(reader, slice_of_text(request->id), &found);
+	}
+	if (status == ERR_AMBIGUOUS) {
+		fail_ambiguous(&found, stream_id, ret);
+		return;
+	}
+	if (status == 0)
+		status = query_get(reader, found.trace_id, RECORDS_BYTES, page, &records);
+	if (status == 0)
+		pack_records(&records, found.trace_id, stream_id, ret);
+	else if (status == -ENOENT)
+		answer_fail(ret, GRPC_NOT_FOUND, "No trace found with ID: %.64s", request->id);
+	else
+		fail_by_error(ret, status, "show");
+	query_records_done(&records);
+}
+
+/* ---- Stats ---------------------------------------------------------------------- */
+
+static int fill_operation(
+	struct scratch *scratch, const struct stats_row *row, Waft__V1__OperationStats *operation)
+{
+	waft__v1__operation_stats__init(operation);
+	operation->service = copy_text(scratch, row->service);
+	operation->operation = copy_text(scratch, row->operation);
+	operation->layer = copy_text(scratch, row->layer);
+	operation->count = row->count;
+	operation->errors = row->errors;
+	operation->p50_ms = (double)stats_percentile_ns(row, 0.50) / 1e6;
+	operation->p95_ms = (double)stats_percentile_ns(row, 0.95) / 1e6;
+	operation->p99_ms = (double)stats_percentile_ns(row, 0.99) / 1e6;
+	operation->total_ms = (double)row->total_ns / 1e6;
+	operation->self_ms = (double)row->self_ns / 1e6;
+	return operation->service == NULL || operation->operation == NULL ||
+			       operation->layer == NULL
+		       ? -ENOMEM
+		       : 0;
+}
+
+/* The operations with the largest total time, as many as an answer can hold. */
+static int pack_stats(struct stats *stats, uint32_t stream_id, struct answer *ret)
+{
+	Waft__V1__StatsResponse response = WAFT__V1__STATS_RESPONSE__INIT;
+	size_t count = stats_count(stats);
+	struct scratch scratch = {0};
+	Waft__V1__OperationStats *operations =
+		scratch_alloc(&scratch, (count + 1) * sizeof(*operations));
+	Waft__V1__OperationStats **pointers =
+		scratch_alloc(&scratch, (count + 1) * sizeof(*pointers));
+	int status = operations == NULL || pointers == NULL ? -ENOMEM : 0;
+	size_t bytes = 0;
+
+	stats_sort(stats);
+	response.operations = pointers;
+	for (size_t i = 0; status == 0 && i < count; i++) {
+		status = fill_operation(&scratch, stats_at(stats, i), &operations[i]);
+		if (status < 0)
+			break;
+		bytes += waft__v1__operation_stats__get_packed_size(&operations[i]) + 8;
+		if (bytes > ANSWER_BYTES_MAX)
+			break;
+		pointers[i] = &operations[i];
+		response.n_operations = i + 1;
+	}
+	if (status == 0)
+		answer_pack(&response.base, stream_id, ret);
+	scratch_done(&scratch);
+	return status;
+}
+
+void answer_stats(struct reader *reader, const Waft__V1__StatsRequest *request, uint32_t stream_id,
+	struct answer *ret)
+{
+	struct filter_attribute *attributes = NULL;
+	struct stats *stats;
+	struct filter filter;
+	int status = answer_filter(request->filter, &filter, &attributes);
+
+	if (status < 0) {
+		answer_fail(ret, GRPC_INVALID_ARGUMENT,
+			"the status of a filter is success, error or pending");
+		return;
+	}
+	stats = stats_new();
+	status = stats == NULL ? -ENOMEM : query_stats(reader, &filter, stats);
+	if (status == 0)
+		status = pack_stats(stats, stream_id, ret);
+	if (status < 0)
+		fail_by_error(ret, status, "stats");
+	stats_free(stats);
+	free(attributes);
+}

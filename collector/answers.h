@@ -1,0 +1,47 @@
+/*
+ * The answers of the Query service: a request as protobuf-c unpacked it and a
+ * reader of the store in, the frame of the answer out. No loop, no socket; a
+ * worker thread runs it. Answers stay below 256 KiB by their pages.
+ */
+#ifndef WAFT_COLLECTOR_ANSWERS_H
+#define WAFT_COLLECTOR_ANSWERS_H
+
+#include "errors.h"
+#include "filter.h"
+#include "reader.h"
+#include "rpc.h"
+
+/* What a query comes to. */
+struct answer {
+	enum grpc_status status;
+	char message[256];
+	uint8_t *frame; /* owned (free); NULL when there is none */
+	size_t length_bytes;
+	bool stale; /* the view is too old: ask again with another */
+};
+
+/* Zero-initialised is empty. */
+void answer_done(struct answer *answer);
+
+/* ListTraces, GetTrace and Stats: fills *ret for the call with that stream id. */
+void answer_list(struct reader *reader, const Waft__V1__ListTracesRequest *request,
+	uint32_t stream_id, struct answer *ret);
+void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request, uint32_t stream_id,
+	struct answer *ret);
+void answer_stats(struct reader *reader, const Waft__V1__StatsRequest *request, uint32_t stream_id,
+	struct answer *ret);
+
+/* Sets the status and the message; formats like printf. */
+void answer_fail(struct answer *ret, enum grpc_status status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Makes the frame of a message; without room or memory, the failure. */
+void answer_pack(const ProtobufCMessage *message, uint32_t stream_id, struct answer *ret);
+
+/* A filter as the store takes it; texts point into the message. *ret_attributes
+ * is owned by the caller (free) and used by *ret. NULL means no filter. 0,
+ * -EINVAL (a status that there isn't), -ENOMEM. */
+int answer_filter(const Waft__V1__Filter *message, struct filter *ret,
+	struct filter_attribute **ret_attributes) MUST_CHECK;
+
+#endif

@@ -1,0 +1,194 @@
+/*
+ * libmicrohttpd on a uv loop: its epoll descriptor is watched by a uv_poll, its
+ * timeouts by a uv_timer; MHD_run does the rest. Loop thread.
+ */
+#include "http.h"
+
+#include "clock.h"
+#include "listener.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 16u
+#define TIMEOUT_S 10u
+#define MEMORY_BYTES (16u * 1024)
+
+struct http {
+	struct http_config config;
+	struct MHD_Daemon *daemon;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	unsigned int handles;
+	void (*on_closed)(void *context);
+	void *closed_context;
+};
+
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned int status,
+	const char *content_type, char *body, size_t length, enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(length, body, mode);
+	enum MHD_Result result;
+
+	if (response == NULL) {
+		if (mode == MHD_RESPMEM_MUST_FREE)
+			free(body);
+		return MHD_NO;
+	}
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result respond_text(
+	struct MHD_Connection *connection, unsigned int status, const char *text)
+{
+	return respond(connection, status, "text/plain; charset=utf-8", (char *)(uintptr_t)text,
+		strlen(text), MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *upload_data, size_t *upload_length,
+	void **request)
+{
+	struct http *http = context;
+	const char *content_type = "text/plain";
+	unsigned int status = MHD_HTTP_OK;
+	size_t length = 0;
+	char *body;
+
+	(void)version;
+	(void)upload_data;
+	(void)request;
+	if (*upload_length > 0) {
+		*upload_length = 0;
+		return MHD_YES;
+	}
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return respond_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET or HEAD only\n");
+	body = http->config.body(http->config.context, url, &length, &content_type, &status);
+	if (body == NULL)
+		return respond_text(
+			connection, MHD_HTTP_NOT_FOUND, "there are /metrics and /healthz\n");
+	return respond(connection, status, content_type, body, length, MHD_RESPMEM_MUST_FREE);
+}
+
+/* ---- The loop ------------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void run_daemon(struct http *http)
+{
+	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+
+	(void)MHD_run(http->daemon);
+	if (MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES)
+		(void)uv_timer_start(&http->timer, on_timer, timeout_ms, 0);
+	else
+		(void)uv_timer_stop(&http->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	run_daemon(timer->data);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	run_daemon(poll->data);
+}
+
+static int watch(struct http *http)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	int status;
+
+	if (info == NULL)
+		return -EIO;
+	status = uv_timer_init(http->config.loop, &http->timer);
+	if (status < 0)
+		return status;
+	status = uv_poll_init(http->config.loop, &http->poll, info->epoll_fd);
+	if (status < 0)
+		return status;
+	http->handles = 2;
+	http->timer.data = http;
+	http->poll.data = http;
+	return uv_poll_start(&http->poll, UV_READABLE, on_ready);
+}
+
+/* ---- Life ------------------------------------------------------------------------- */
+
+int http_start(const struct http_config *config, struct http **ret)
+{
+	struct sockaddr_storage address;
+	socklen_t length = 0;
+	unsigned int flags = MHD_USE_EPOLL;
+	int loopback = listener_parse_address(config->address, &address, &length);
+	struct http *http;
+	int status;
+
+	if (loopback < 0)
+		return loopback;
+	if (loopback == 0 && !config->remote)
+		return -EPERM;
+	http = calloc(1, sizeof(*http));
+	if (http == NULL)
+		return -ENOMEM;
+	http->config = *config;
+	if (address.ss_family == AF_INET6)
+		flags |= MHD_USE_IPv6;
+	errno = 0;
+	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http,
+		MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)MEMORY_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+	if (http->daemon == NULL) {
+		status = errno != 0 ? -errno : -EADDRINUSE;
+		free(http);
+		return status;
+	}
+	status = watch(http);
+	if (status < 0) {
+		/* Ends the program's start; the handles go with it. */
+		MHD_stop_daemon(http->daemon);
+		return status;
+	}
+	*ret = http;
+	return 0;
+}
+
+unsigned int http_port(const struct http *http)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
+
+	return info != NULL ? info->port : 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct http *http = handle->data;
+
+	if (--http->handles > 0)
+		return;
+	MHD_stop_daemon(http->daemon);
+	http->on_closed(http->closed_context);
+	free(http);
+}
+
+void http_close(struct http *http, void (*on_closed)(void *context), void *context)
+{
+	http->on_closed = on_closed;
+	http->closed_context = context;
+	uv_close((uv_handle_t *)&http->poll, on_handle_closed);
+	uv_close((uv_handle_t *)&http->timer, on_handle_closed);
+}
