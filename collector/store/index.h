@@ -33,13 +33,13 @@
 
 enum index_run_flags {
 	INDEX_HAS_ROOT = 1 << 0,
-	INDEX_CONTINUES = 1 << 1, /* the trace has an earlier run, here or elsewhere */
-	INDEX_UNSURE = 1 << 2, /* pending spans or ties: status, start and duration are guesses */
+	INDEX_CONTINUES = 1 << 1,  /* the trace has an earlier run, here or elsewhere */
+	INDEX_UNSURE = 1 << 2,	   /* pending spans, ties or an id twice: only the lines can tell */
 	INDEX_HEAD_ERROR = 1 << 3, /* status of the earliest root (else span) */
 	INDEX_HEAD_PENDING = 1 << 4,
 };
 
-/* Of one run of one trace. Made by index_run_begin and index_run_add… */
+/* Of one run of one trace; made by index_run_of_lines, or by index_run.h's builder. */
 struct index_run {
 	uint8_t trace_id[16];
 	uint64_t offset;       /* of the first line in its part */
@@ -52,34 +52,12 @@ struct index_run {
 	/* Bloom filter, 512 bits, 4 per text, of the services, operations, layers
 	 * and attributes of its spans. */
 	uint64_t filter[INDEX_FILTER_WORDS];
-
-	int64_t first_ns; /* private, while it is made: start of the head so far */
 };
 
-/* Begins an empty run of a trace. */
-void index_run_begin(struct index_run *ret_run, const uint8_t trace_id[16]);
-
-/* Adds a span in numbers. duration_ns is -1 for a pending one. Cheap: no
- * memory, a few hashes. The texts are decoded ones. */
-void index_run_add_span(struct index_run *run, bool root, int64_t start_ns, int64_t duration_ns,
-	enum record_status status, struct slice service, struct slice operation,
-	struct slice layer);
-
-/* Adds an attribute of the span, of its resource, or a plain member of its
- * metadata (pid, host, kind, …): each that record_for_each_attribute would give,
- * with the same text for the value. */
-void index_run_add_attribute(struct index_run *run, struct slice key, struct slice value);
-
-/* Both of the above from a record. 0 or -ENOMEM. */
-int index_run_add_record(
-	struct index_run *run, const struct record *record, struct scratch *scratch) MUST_CHECK;
-
-/* A whole run from its lines (each ended by a newline), all of one trace; what the
- * writer calls when it has nothing but the lines. offset is where they stand in the
- * part. 0; ERR_MALFORMED when a line is no record or another trace's; -EFBIG
- * beyond 4 GiB; -ENOMEM. */
-int index_run_of_lines(struct slice lines, uint64_t offset, struct scratch *scratch,
-	struct index_run *ret_run) MUST_CHECK;
+/* A run from its lines (each ended by a newline), all of one trace; offset is
+ * where they stand in the part. 0; ERR_MALFORMED when a line is no record or
+ * another trace's; -EFBIG beyond 4 GiB; -ENOMEM. */
+int index_run_of_lines(struct slice lines, uint64_t offset, struct index_run *ret_run) MUST_CHECK;
 
 /* ---- The daemon's index ---------------------------------------------------- */
 

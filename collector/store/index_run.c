@@ -1,0 +1,282 @@
+/*
+ * index_run.c: see index_run.h.
+ */
+#include "index_run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ids.h"
+#include "scan.h"
+#include "scratch.h"
+
+/* ---- Filter bits --------------------------------------------------------- */
+
+enum token { TOKEN_SERVICE = 1, TOKEN_OPERATION, TOKEN_LAYER, TOKEN_ATTRIBUTE };
+
+static uint64_t hash_text(uint64_t hash, struct slice text)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= text.length; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, text.data + i, 8);
+		hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+		hash ^= hash >> 29;
+	}
+	for (; i < text.length; i++)
+		hash = (hash ^ text.data[i]) * UINT64_C(0x100000001b3);
+	return (hash ^ text.length) * UINT64_C(0x9fb21c651e98df25);
+}
+
+/* Sets 4 bits, each picked by 9 bits of the hash. */
+static void set_bits(uint64_t filter[INDEX_FILTER_WORDS], uint64_t hash)
+{
+	hash = id_mix(hash);
+	for (int i = 0; i < 4; i++) {
+		filter[hash >> 6 & 7] |= UINT64_C(1) << (hash & 63);
+		hash >>= 9;
+	}
+}
+
+static void set_token(uint64_t filter[INDEX_FILTER_WORDS], enum token token, struct slice text)
+{
+	set_bits(filter, hash_text(token, text));
+}
+
+static void set_attribute(uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value)
+{
+	set_bits(filter, hash_text(hash_text(TOKEN_ATTRIBUTE, key), value));
+}
+
+uint64_t index_hash_id(const uint8_t id[16])
+{
+	uint64_t halves[2];
+
+	memcpy(halves, id, 16);
+	return id_mix(halves[1] ^ id_mix(halves[0] + UINT64_C(0x9e3779b97f4a7c15)));
+}
+
+/* A flag of runs that are being made: some span is pending. */
+#define OPEN_SPANS (UINT32_C(1) << 31)
+
+/* ---- Builder ------------------------------------------------------------- */
+
+void index_builder_done(struct index_builder *builder)
+{
+	free(builder->ids);
+	*builder = (struct index_builder){0};
+}
+
+void index_builder_begin(struct index_builder *builder, const uint8_t trace_id[16])
+{
+	builder->run = (struct index_run){0};
+	memcpy(builder->run.trace_id, trace_id, 16);
+}
+
+static int remember_id(struct index_builder *builder, const uint8_t id[16])
+{
+	if (builder->run.spans == builder->id_capacity) {
+		size_t capacity = builder->id_capacity > 0 ? builder->id_capacity * 2 : 64;
+		uint64_t *ids = reallocarray(builder->ids, capacity, sizeof(*ids));
+
+		if (ids == NULL)
+			return -ENOMEM;
+		builder->ids = ids;
+		builder->id_capacity = capacity;
+	}
+	builder->ids[builder->run.spans] = index_hash_id(id);
+	return 0;
+}
+
+static void take_head(struct index_builder *builder, const struct record *record)
+{
+	struct index_run *run = &builder->run;
+
+	run->flags &= ~(uint32_t)(INDEX_HEAD_ERROR | INDEX_HEAD_PENDING);
+	if (record->status == RECORD_ERROR)
+		run->flags |= INDEX_HEAD_ERROR;
+	if (record->status == RECORD_PENDING)
+		run->flags |= INDEX_HEAD_PENDING;
+	run->duration_ns = record->duration_ns;
+	builder->first_ns = record->start_ns;
+}
+
+/* Is it the trace's head? The earliest root, without a root the earliest span. */
+static void consider_head(struct index_builder *builder, const struct record *record)
+{
+	struct index_run *run = &builder->run;
+	bool has_root = (run->flags & INDEX_HAS_ROOT) != 0;
+	bool root = !record->has_parent;
+
+	if (run->spans == 0 || (root && !has_root)) {
+		if (root)
+			run->flags |= INDEX_HAS_ROOT;
+		run->flags &= ~(uint32_t)INDEX_UNSURE;
+		builder->last_ns = record->start_ns;
+		take_head(builder, record);
+		return;
+	}
+	if (root != has_root)
+		return;
+	if (record->start_ns > builder->last_ns)
+		builder->last_ns = record->start_ns;
+	if (record->start_ns == builder->first_ns)
+		run->flags |= INDEX_UNSURE; /* a tie, for now */
+	if (record->start_ns < builder->first_ns) {
+		run->flags &= ~(uint32_t)INDEX_UNSURE;
+		take_head(builder, record);
+	}
+}
+
+static int add_attribute(void *ctx, struct slice key, struct slice value)
+{
+	set_attribute(ctx, key, value);
+	return 0;
+}
+
+int index_builder_add(
+	struct index_builder *builder, const struct record *record, struct scratch *scratch)
+{
+	struct index_run *run = &builder->run;
+	int ret = run->spans < UINT32_MAX ? remember_id(builder, record->span_id) : -EFBIG;
+
+	if (ret == 0)
+		ret = record_for_each_attribute(record, scratch, add_attribute, run->filter);
+	if (ret != 0)
+		return ret;
+	consider_head(builder, record);
+	set_token(run->filter, TOKEN_SERVICE, record->service);
+	set_token(run->filter, TOKEN_OPERATION, record->operation);
+	set_token(run->filter, TOKEN_LAYER, record->layer);
+	run->spans++;
+	run->errors += record->status == RECORD_ERROR;
+	if (record->status == RECORD_PENDING)
+		run->flags |= OPEN_SPANS;
+	return 0;
+}
+
+static int compare_hashes(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left;
+	uint64_t b = *(const uint64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+static bool has_id_twice(struct index_builder *builder)
+{
+	size_t count = builder->run.spans;
+
+	qsort(builder->ids, count, sizeof(*builder->ids), compare_hashes);
+	for (size_t i = 1; i < count; i++)
+		if (builder->ids[i] == builder->ids[i - 1])
+			return true;
+	return false;
+}
+
+void index_builder_end(struct index_builder *builder)
+{
+	struct index_run *run = &builder->run;
+
+	if ((run->flags & OPEN_SPANS) != 0 || has_id_twice(builder))
+		run->flags |= INDEX_UNSURE;
+	run->flags &= ~(uint32_t)OPEN_SPANS;
+	run->start_ns = (run->flags & INDEX_UNSURE) != 0 ? builder->last_ns : builder->first_ns;
+}
+
+struct making {
+	struct index_builder builder;
+	struct scratch scratch;
+};
+
+static int add_line(void *ctx, const struct scan_line *line)
+{
+	struct making *making = ctx;
+	struct record record;
+	int ret = line->whole ? record_parse(line->text, &making->scratch, &record, NULL)
+			      : ERR_MALFORMED;
+
+	if (ret != 0)
+		return ret;
+	if (making->builder.run.spans == 0)
+		index_builder_begin(&making->builder, record.trace_id);
+	else if (memcmp(making->builder.run.trace_id, record.trace_id, 16) != 0)
+		return ERR_MALFORMED;
+	ret = index_builder_add(&making->builder, &record, &making->scratch);
+	scratch_reset(&making->scratch);
+	return ret;
+}
+
+int index_run_of_lines(struct slice lines, uint64_t offset, struct index_run *ret_run)
+{
+	struct making making = {0};
+	int ret = lines.length <= UINT32_MAX ? scan_memory(lines, 0, add_line, &making) : -EFBIG;
+
+	if (ret == 0 && making.builder.run.spans == 0)
+		ret = ERR_MALFORMED;
+	if (ret == 0) {
+		index_builder_end(&making.builder);
+		*ret_run = making.builder.run;
+		ret_run->offset = offset;
+		ret_run->length_bytes = (uint32_t)lines.length;
+	}
+	index_builder_done(&making.builder);
+	scratch_done(&making.scratch);
+	return ret;
+}
+
+/* ---- Questions ----------------------------------------------------------- */
+
+void index_question_init(struct index_question *question, const struct filter *filter)
+{
+	*question = (struct index_question){.filter = filter};
+	/* All must hold on one span, hence in one run: one mask does for all. */
+	if (filter->service.length > 0)
+		set_token(question->mask, TOKEN_SERVICE, filter->service);
+	if (filter->operation.length > 0)
+		set_token(question->mask, TOKEN_OPERATION, filter->operation);
+	if (filter->layer.length > 0)
+		set_token(question->mask, TOKEN_LAYER, filter->layer);
+	for (size_t i = 0; i < filter->attribute_count; i++)
+		set_attribute(
+			question->mask, filter->attributes[i].key, filter->attributes[i].value);
+}
+
+bool index_run_may_have_span(const struct index_run *run, const struct index_question *question)
+{
+	for (size_t word = 0; word < INDEX_FILTER_WORDS; word++)
+		if ((question->mask[word] & ~run->filter[word]) != 0)
+			return false;
+	return true;
+}
+
+static bool head_may_match(const struct index_run *run, const struct filter *filter)
+{
+	enum record_status status = (run->flags & INDEX_HEAD_ERROR) != 0     ? RECORD_ERROR
+				    : (run->flags & INDEX_HEAD_PENDING) != 0 ? RECORD_PENDING
+									     : RECORD_SUCCESS;
+
+	if (filter->until_ns != 0 && run->start_ns >= filter->until_ns)
+		return false;
+	if (filter->has_status && filter->status != status)
+		return false;
+	if (filter->min_duration_ns != 0 && run->duration_ns < filter->min_duration_ns)
+		return false;
+	return filter->max_duration_ns == 0 || run->duration_ns <= filter->max_duration_ns;
+}
+
+bool index_run_may_match(const struct index_run *run, const struct index_question *question)
+{
+	const struct filter *filter = question->filter;
+
+	if (filter->since_ns != 0 && run->start_ns < filter->since_ns)
+		return false;
+	if (filter->errors && run->errors == 0)
+		return false;
+	if ((run->flags & INDEX_UNSURE) == 0 && !head_may_match(run, filter))
+		return false;
+	return index_run_may_have_span(run, question);
+}

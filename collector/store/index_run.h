@@ -1,0 +1,49 @@
+/*
+ * index_run.h: making runs of records (index.h), and asking of a run whether it
+ * may hold what a filter wants. One thread at a time per builder.
+ */
+#ifndef WAFT_STORE_INDEX_RUN_H
+#define WAFT_STORE_INDEX_RUN_H
+
+#include "filter.h"
+#include "index.h"
+
+/* Zero-initialise; run is what was made so far. */
+struct index_builder {
+	struct index_run run;
+	int64_t first_ns; /* private: earliest of those that could be the head */
+	int64_t last_ns;  /* private: latest of them */
+	uint64_t *ids;	  /* private: hashes of span ids */
+	size_t id_capacity;
+};
+
+void index_builder_done(struct index_builder *builder);
+
+/* Begins a run of this trace; keeps memory. */
+void index_builder_begin(struct index_builder *builder, const uint8_t trace_id[16]);
+
+/* Adds a span. 0, -ENOMEM, or -EFBIG beyond 2^32 - 1 spans. */
+int index_builder_add(struct index_builder *builder, const struct record *record,
+	struct scratch *scratch) MUST_CHECK;
+
+/* Settles what depends on all spans: call it before run is used. */
+void index_builder_end(struct index_builder *builder);
+
+/* What a filter asks of runs. */
+struct index_question {
+	const struct filter *filter;	   /* borrowed */
+	uint64_t mask[INDEX_FILTER_WORDS]; /* bits that must be set */
+};
+
+void index_question_init(struct index_question *question, const struct filter *filter);
+
+/* Whether one of the run's spans may satisfy the span part of the filter. */
+bool index_run_may_have_span(const struct index_run *run, const struct index_question *question);
+
+/* Whether a trace that has this run alone may satisfy the filter. */
+bool index_run_may_match(const struct index_run *run, const struct index_question *question);
+
+/* Spreads trace ids, also those that aren't random. */
+uint64_t index_hash_id(const uint8_t id[16]);
+
+#endif

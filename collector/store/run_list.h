@@ -1,0 +1,100 @@
+/*
+ * run_list.h: the runs of one file of a store, for those who read: from its index as
+ * far as there is one that holds, from the lines themselves for the rest.
+ *
+ * Runs come in blocks of up to 255, in order of their place; what is common to a
+ * block is known without it. Used by reader.c and the queries; one thread at a time.
+ * Memory: none to speak of for indexed runs; 144 bytes a run for others.
+ *
+ * ERR_INDEX from any call means that the index is damaged: call run_list_distrust
+ * and begin the query again; the runs then come from the lines.
+ */
+#ifndef WAFT_STORE_RUN_LIST_H
+#define WAFT_STORE_RUN_LIST_H
+
+#include "index.h"
+#include "index_format.h"
+#include "scan.h"
+#include "source.h"
+
+enum { ERR_INDEX = -9001 }; /* private to the read side; never leaves a query */
+
+/* Runs that are in memory. Zero-initialise. */
+struct run_array {
+	struct index_run *runs; /* owned */
+	size_t count;
+	size_t capacity;
+	struct index_zone *zones; /* owned; of each block, the last one growing */
+	size_t zone_capacity;
+};
+
+int run_array_add(struct run_array *array, const struct index_run *run) MUST_CHECK;
+void run_array_done(struct run_array *array);
+
+struct run_list {
+	/* From the index file. */
+	int file; /* handle of disk; -1: none */
+	int ids_file;
+	uint32_t seed;
+	uint32_t ids_seed;
+	uint64_t indexed;	/* runs taken from it */
+	uint64_t indexed_bytes; /* of the part, that they cover */
+	struct index_ids ids;	/* runs 0: no .ids file */
+	struct disk *disk;
+	/* From the lines behind that. */
+	struct run_array scanned;
+	uint64_t scanned_bytes; /* where the next line begins */
+	bool foreign;		/* a trace's runs may stand anywhere in it */
+	bool distrusted;
+	/* Of the runs that .ids doesn't cover: made at the second search. */
+	struct run_key *table; /* owned; sorted */
+	size_t table_count;
+	uint64_t searches;
+	struct scan_buffer buffer;
+};
+
+/* A line that was passed over. */
+typedef void (*run_list_on_bad)(void *ctx, uint64_t offset, uint64_t number, const char *why);
+
+void run_list_init(struct run_list *list, struct disk *disk, bool foreign);
+void run_list_done(struct run_list *list);
+
+/* Takes in the index of a part: index_dir is the handle of .waft/index. 0 also when there is
+ * none that holds. */
+int run_list_open_index(struct run_list *list, int index_dir, const uint8_t store_id[16],
+	const struct part_name *part, uint64_t length_bytes) MUST_CHECK;
+
+/* Reads the lines from where the runs end up to length_bytes; again, when the file has
+ * grown. on_bad may be NULL. 0 or a negative error. */
+int run_list_scan(struct run_list *list, struct source *source, uint64_t length_bytes,
+	run_list_on_bad on_bad, void *ctx) MUST_CHECK;
+
+/* Forgets all that came from the index; scan again. */
+void run_list_distrust(struct run_list *list);
+
+size_t run_list_blocks(const struct run_list *list);
+
+/* Whether the runs of the block are known to be all that there is of their traces unless
+ * flags say INDEX_CONTINUES: not so for foreign files and those scanned. */
+bool run_list_is_sure(const struct run_list *list, size_t block);
+
+/* What is common to all runs, when that is known at once: true. */
+bool run_list_zone(const struct run_list *list, struct index_zone *ret);
+
+/* What is common to a block. */
+int run_list_block_zone(
+	const struct run_list *list, size_t block, struct index_zone *ret) MUST_CHECK;
+
+/* The runs of a block. */
+int run_list_block(const struct run_list *list, size_t block,
+	struct index_run ret[INDEX_BLOCK_RUNS], size_t *ret_count) MUST_CHECK;
+
+/* Calls on_run for each run of a trace, in order of place. A result other than 0 ends
+ * it and is returned. */
+int run_list_find(struct run_list *list, const uint8_t trace_id[16],
+	int (*on_run)(void *ctx, const struct index_run *run), void *ctx) MUST_CHECK;
+
+/* Bytes of memory. */
+size_t run_list_memory(const struct run_list *list);
+
+#endif
