@@ -25,6 +25,7 @@ struct live {
 	size_t count;
 	size_t capacity;
 	bool lost; /* a part could not be noted: views fail until memory is there */
+	uint8_t store_id[16];
 };
 
 struct live_view {
@@ -120,6 +121,7 @@ int live_new(struct disk *disk, int log_dir, struct assembler *assembler,
 	live->disk = disk;
 	live->log_dir = log_dir;
 	live->assembler = assembler;
+	memcpy(live->store_id, state->store_id, sizeof(live->store_id));
 	for (size_t i = 0; i < state->part_count; i++)
 		if (state->parts[i].state != PART_REMOVED)
 			note_part(live, &state->parts[i]);
@@ -317,6 +319,7 @@ int live_view_open(struct live *live, const atomic_bool *cancelled, struct live_
 	view->cancelled = cancelled;
 	view->source = (struct live_source){
 		.ctx = view, .for_each_part = for_each_part, .for_each_span = for_each_span};
+	memcpy(view->source.store_id, live->store_id, sizeof(live->store_id));
 	/* First the waiting ones: what is written in between is in both. */
 	view->snapshot = assembler_snapshot_begin(live->assembler);
 	if (view->snapshot == 0)

@@ -44,6 +44,7 @@ struct live_span {
  * callback ends the walk and is returned. */
 struct live_source {
 	void *ctx;
+	uint8_t store_id[16]; /* the manifest's */
 	int (*for_each_part)(
 		void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg);
 	/* Waiting spans of one trace, or of all (trace_id NULL), ascending by ordinal;

@@ -115,6 +115,8 @@ static void open_ids(struct run_list *list, int index_dir, const uint8_t store_i
 	if (index_file_name(part, INDEX_IDS, name) != 0)
 		return;
 	list->ids_seed = index_seed(INDEX_IDS, store_id, part);
+	list->ids = (struct index_ids){0};
+	disk_close(list->disk, list->ids_file);
 	list->ids_file = disk_open(list->disk, index_dir, name, DISK_READ);
 	if (list->ids_file < 0)
 		return;
@@ -147,6 +149,7 @@ int run_list_open_index(struct run_list *list, int index_dir, const uint8_t stor
 		drop_index(list);
 		return 0;
 	}
+	drop_table(list);
 	find_end(list, index_runs_in_file(stat.length_bytes), length_bytes);
 	if (list->indexed == 0) {
 		drop_index(list);
@@ -283,11 +286,11 @@ static int read_block(const struct run_list *list, size_t block,
 
 	if (error != 0)
 		return error;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; error == 0 && i < count; i++)
 		if (!index_run_get(list->seed, first + i, slots + i * INDEX_SLOT_BYTES, &ret[i]))
-			return ERR_INDEX;
+			error = read_run(list, first + i, &ret[i]);
 	*ret_count = count;
-	return 0;
+	return error;
 }
 
 int run_list_block(const struct run_list *list, size_t block,
@@ -319,9 +322,10 @@ int run_list_block_zone(const struct run_list *list, size_t block, struct index_
 	}
 	if ((uint64_t)(block + 1) * INDEX_BLOCK_RUNS <= list->indexed &&
 		read_exactly(list->disk, list->file, slot, sizeof(slot),
-			index_zone_slot(block) * INDEX_SLOT_BYTES) == 0)
-		return index_zone_get(list->seed, block, slot, ret) ? 0 : ERR_INDEX;
-	/* The block is not full, or its zone not written yet. */
+			index_zone_slot(block) * INDEX_SLOT_BYTES) == 0 &&
+		index_zone_get(list->seed, block, slot, ret))
+		return 0;
+	/* The block is not full, or its zone not written yet or damaged. */
 	error = read_block(list, block, runs, &count);
 	if (error != 0)
 		return error;

@@ -1,0 +1,297 @@
+/*
+ * trace_walk.c: see trace_walk.h.
+ */
+#include "trace_walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WHOLE_FILE SIZE_MAX
+
+struct walk_piece {
+	int64_t max_start_ns;
+	struct view_file *file; /* NULL: waiting */
+	size_t block;		/* WHOLE_FILE: blocks are still to be told apart */
+};
+
+/* ---- The heap of pieces -------------------------------------------------------- */
+
+static int push_piece(struct trace_walk *walk, struct walk_piece piece)
+{
+	size_t at = walk->piece_count;
+
+	if (at == walk->piece_capacity) {
+		size_t capacity = at > 0 ? at * 2 : 64;
+		struct walk_piece *pieces = reallocarray(walk->pieces, capacity, sizeof(*pieces));
+
+		if (pieces == NULL)
+			return -ENOMEM;
+		walk->pieces = pieces;
+		walk->piece_capacity = capacity;
+	}
+	walk->piece_count++;
+	while (at > 0 && walk->pieces[(at - 1) / 2].max_start_ns < piece.max_start_ns) {
+		walk->pieces[at] = walk->pieces[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	walk->pieces[at] = piece;
+	return 0;
+}
+
+static struct walk_piece pop_piece(struct trace_walk *walk)
+{
+	struct walk_piece top = walk->pieces[0];
+	struct walk_piece last = walk->pieces[--walk->piece_count];
+	size_t count = walk->piece_count;
+	size_t at = 0;
+
+	while (at * 2 + 1 < count) {
+		size_t child = at * 2 + 1;
+
+		if (child + 1 < count &&
+			walk->pieces[child + 1].max_start_ns > walk->pieces[child].max_start_ns)
+			child++;
+		if (walk->pieces[child].max_start_ns <= last.max_start_ns)
+			break;
+		walk->pieces[at] = walk->pieces[child];
+		at = child;
+	}
+	walk->pieces[at] = last;
+	return top;
+}
+
+/* ---- Start ---------------------------------------------------------------------- */
+
+static int push_block(struct trace_walk *walk, struct view_file *file, size_t block,
+	const struct index_zone *zone)
+{
+	struct walk_piece piece = {
+		.max_start_ns = zone->max_start_ns, .file = file, .block = block};
+
+	return push_piece(walk, piece);
+}
+
+static int push_blocks(struct trace_walk *walk, struct view_file *file)
+{
+	for (size_t block = 0; block < run_list_blocks(&file->runs); block++) {
+		struct index_zone zone;
+		int ret = run_list_block_zone(&file->runs, block, &zone);
+
+		if (ret == ERR_INDEX)
+			return view_distrust(file);
+		if (ret == 0)
+			ret = push_block(walk, file, block, &zone);
+		if (ret != 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* Traces of runs that no index vouches for. */
+static int add_scattered(struct trace_walk *walk, const struct run_array *runs)
+{
+	for (size_t i = 0; i < runs->count; i++) {
+		int ret = id_map_add(&walk->scattered, runs->runs[i].trace_id, 0);
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int start_file(struct trace_walk *walk, struct view_file *file)
+{
+	struct index_zone zone;
+	int ret = view_runs(walk->reader, file);
+
+	if (ret == ERR_INDEX)
+		return view_distrust(file);
+	if (ret == 0)
+		ret = add_scattered(walk, &file->runs.scanned);
+	if (ret != 0 || run_list_blocks(&file->runs) == 0)
+		return ret;
+	if (run_list_zone(&file->runs, &zone))
+		return push_block(walk, file, WHOLE_FILE, &zone);
+	return push_blocks(walk, file);
+}
+
+int trace_walk_start(struct trace_walk *walk, struct reader *reader, const struct filter *filter)
+{
+	int ret;
+
+	walk->reader = reader;
+	index_question_init(&walk->question, filter);
+	ret = waiting_collect(&walk->waiting, reader);
+	if (ret == 0)
+		ret = add_scattered(walk, &walk->waiting.runs);
+	for (size_t i = 0; ret == 0 && i * INDEX_BLOCK_RUNS < walk->waiting.runs.count; i++)
+		ret = push_block(walk, NULL, i, &walk->waiting.runs.zones[i]);
+	for (size_t i = 0; ret == 0 && i < reader->file_count; i++)
+		ret = start_file(walk, reader->files[i]);
+	return ret;
+}
+
+void trace_walk_done(struct trace_walk *walk)
+{
+	waiting_done(&walk->waiting);
+	id_map_done(&walk->scattered);
+	id_map_done(&walk->met);
+	free(walk->pieces);
+	walk->pieces = NULL;
+}
+
+/* ---- Blocks ---------------------------------------------------------------------- */
+
+static int compare_starts(const void *left, const void *right, void *ctx)
+{
+	const struct index_run *runs = ctx;
+	const struct index_run *a = &runs[*(const uint16_t *)left];
+	const struct index_run *b = &runs[*(const uint16_t *)right];
+
+	return (a->start_ns < b->start_ns) - (a->start_ns > b->start_ns);
+}
+
+static int load_waiting_block(struct trace_walk *walk, size_t block)
+{
+	const struct run_array *runs = &walk->waiting.runs;
+	size_t first = block * INDEX_BLOCK_RUNS;
+	size_t left = runs->count - first;
+
+	walk->run_count = left < INDEX_BLOCK_RUNS ? left : INDEX_BLOCK_RUNS;
+	memcpy(walk->runs, runs->runs + first, walk->run_count * sizeof(*walk->runs));
+	walk->sure = false;
+	return 0;
+}
+
+static int load_block(struct trace_walk *walk, const struct walk_piece *piece)
+{
+	int ret;
+
+	walk->file = piece->file;
+	walk->next = 0;
+	if (piece->file == NULL) {
+		ret = load_waiting_block(walk, piece->block);
+	} else {
+		ret = run_list_block(
+			&piece->file->runs, piece->block, walk->runs, &walk->run_count);
+		walk->sure = run_list_is_sure(&piece->file->runs, piece->block);
+	}
+	if (ret == ERR_INDEX)
+		view_distrust(piece->file);
+	if (ret != 0)
+		return ret;
+	for (size_t i = 0; i < walk->run_count; i++)
+		walk->order[i] = (uint16_t)i;
+	qsort_r(walk->order, walk->run_count, sizeof(*walk->order), compare_starts, walk->runs);
+	return 0;
+}
+
+/* 1 with a block loaded; 0: none left that starts at floor_ns or later. */
+static int next_block(struct trace_walk *walk, int64_t floor_ns)
+{
+	while (walk->piece_count > 0 && walk->pieces[0].max_start_ns >= floor_ns) {
+		struct walk_piece piece = pop_piece(walk);
+		int ret = piece.block == WHOLE_FILE ? push_blocks(walk, piece.file)
+						    : load_block(walk, &piece);
+
+		if (ret != 0)
+			return ret;
+		if (piece.block != WHOLE_FILE)
+			return 1;
+	}
+	return 0;
+}
+
+/* ---- Traces ----------------------------------------------------------------------- */
+
+/* What the runs of a scattered trace say together. */
+struct together {
+	const struct index_question *question;
+	bool late_enough;
+	bool errors;
+	bool span;
+};
+
+static void add_run(struct together *together, const struct index_run *run)
+{
+	const struct filter *filter = together->question->filter;
+
+	together->late_enough |= filter->since_ns == 0 || run->start_ns >= filter->since_ns;
+	together->errors |= run->errors > 0;
+	together->span |= index_run_may_have_span(run, together->question);
+}
+
+static int on_run(void *ctx, struct view_file *file, const struct index_run *run)
+{
+	(void)file;
+	add_run(ctx, run);
+	return 0;
+}
+
+/* Whether all runs of a trace together may satisfy the filter. 1, 0, or an error. */
+static int may_match_together(struct trace_walk *walk, const uint8_t trace_id[16])
+{
+	struct together together = {.question = &walk->question};
+	uint32_t number;
+	int ret;
+
+	if (id_map_find(&walk->waiting.map, trace_id, &number))
+		add_run(&together, &walk->waiting.runs.runs[number]);
+	ret = view_find(walk->reader, trace_id, NULL, on_run, &together);
+	if (ret != 0)
+		return ret;
+	return together.late_enough && together.span &&
+	       (together.errors || !walk->question.filter->errors);
+}
+
+static bool is_scattered(const struct trace_walk *walk, const struct index_run *run)
+{
+	return !walk->sure || (run->flags & (INDEX_CONTINUES | INDEX_CONTINUED)) != 0 ||
+	       id_map_find(&walk->scattered, run->trace_id, NULL);
+}
+
+/* Whether a run's trace is to be given. 1, 0, or an error. */
+static int consider(
+	struct trace_walk *walk, const struct index_run *run, struct walk_trace *ret_trace)
+{
+	int ret;
+
+	*ret_trace = (struct walk_trace){
+		.trace_id = run->trace_id,
+		.start_ns = run->start_ns,
+		.exact = (run->flags & INDEX_UNSURE) == 0,
+		.single = true,
+		.file = walk->file,
+		.run = run,
+	};
+	if (!is_scattered(walk, run))
+		return index_run_may_match(run, &walk->question);
+	ret_trace->single = ret_trace->exact = false;
+	ret = id_map_add(&walk->met, run->trace_id, 0);
+	if (ret != 0)
+		return ret == 1 ? 0 : ret;
+	return may_match_together(walk, run->trace_id);
+}
+
+int trace_walk_next(struct trace_walk *walk, int64_t floor_ns, struct walk_trace *ret_trace)
+{
+	for (;;) {
+		int ret;
+
+		while (walk->next < walk->run_count) {
+			const struct index_run *run = &walk->runs[walk->order[walk->next]];
+
+			if (run->start_ns < floor_ns)
+				break;
+			walk->next++;
+			ret = consider(walk, run, ret_trace);
+			if (ret != 0)
+				return ret;
+		}
+		walk->run_count = 0;
+		ret = next_block(walk, floor_ns);
+		if (ret <= 0)
+			return ret;
+	}
+}

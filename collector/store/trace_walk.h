@@ -1,0 +1,62 @@
+/*
+ * trace_walk.h: the traces of a store that may satisfy a filter, newest first, each
+ * once, found by runs. Private to the queries; one thread at a time.
+ *
+ * Blocks of runs are taken by their latest start. A trace with a single run stands
+ * where that says; of others any run may be met first, so that all their runs are
+ * looked up. The start of a run is never less than what the trace's start would be if
+ * it had this run alone, and a trace's start is that of one of its runs; therefore
+ * what has not been met when the walk has come down to a time started before it.
+ */
+#ifndef WAFT_STORE_TRACE_WALK_H
+#define WAFT_STORE_TRACE_WALK_H
+
+#include "id_map.h"
+#include "index_run.h"
+#include "view.h"
+#include "waiting.h"
+
+/* A trace to look at. */
+struct walk_trace {
+	const uint8_t *trace_id; /* borrowed until the next step */
+	int64_t start_ns;	 /* it started then or earlier, or was met before */
+	bool exact;		 /* it started exactly then */
+	bool single;		 /* file and run are all that there is of it */
+	struct view_file *file;
+	const struct index_run *run;
+};
+
+struct walk_piece; /* a file or a block of one, private */
+
+/* Zero-initialise. */
+struct trace_walk {
+	struct reader *reader;
+	struct index_question question;
+	struct waiting waiting;
+	struct id_map scattered;   /* traces that may have runs in several places */
+	struct id_map met;	   /* of these, those given or ruled out */
+	struct walk_piece *pieces; /* owned; a heap, the latest start on top */
+	size_t piece_count;
+	size_t piece_capacity;
+	/* The block under way, latest start first. */
+	struct view_file *file; /* NULL: waiting */
+	struct index_run runs[INDEX_BLOCK_RUNS];
+	uint16_t order[INDEX_BLOCK_RUNS];
+	size_t run_count;
+	size_t next;
+	bool sure; /* of the block */
+};
+
+/* The view must be fresh. 0, ERR_INDEX, -ESTALE, -ENOMEM, … */
+int trace_walk_start(
+	struct trace_walk *walk, struct reader *reader, const struct filter *filter) MUST_CHECK;
+
+/* The next trace that may match and was not ruled out by floor_ns: none that
+ * certainly started before floor_ns are given. 1, 0 when there is no more, or a
+ * negative error. */
+int trace_walk_next(
+	struct trace_walk *walk, int64_t floor_ns, struct walk_trace *ret_trace) MUST_CHECK;
+
+void trace_walk_done(struct trace_walk *walk);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * view.h: a reader at one moment: which files there are, how far they count, what
+ * is still waiting. Private to reader.c and the queries.
+ *
+ * A query begins with view_refresh, and is begun again when a call returns
+ * ERR_INDEX or -ESTALE: VIEW_RETRY. Files that can't be opened or read are noted in
+ * the report and passed over.
+ */
+#ifndef WAFT_STORE_VIEW_H
+#define WAFT_STORE_VIEW_H
+
+#include "offline.h"
+#include "reader.h"
+#include "run_list.h"
+#include "scan.h"
+#include "source.h"
+
+struct view_file {
+	char *name; /* in the trace directory; owned. A sealed part's ends in .zst */
+	struct part_name part;
+	bool ours;
+	uint64_t length_bytes; /* of plain text that counts */
+	uint64_t stored_bytes; /* of the file as it is */
+	uint64_t inode;
+	int64_t modified_ns;
+	bool present;	       /* in the refresh under way */
+	bool failed;	       /* can't be opened or read: passed over until it changes */
+	bool ready;	       /* runs are up to length_bytes */
+	struct source *source; /* NULL: not open */
+	struct run_list runs;
+};
+
+struct reader {
+	struct disk real;
+	struct disk *disk;
+	struct reader_config config;
+	struct offline_dirs dirs;
+	int index_dir;
+	uint8_t store_id[16];
+	const struct live_source *live; /* the daemon's; NULL: offline */
+	struct offline *offline;
+	struct view_file **files; /* owned, by name */
+	size_t file_count;
+	size_t file_capacity;
+	size_t open_sources;
+	struct reader_report report;
+	struct scan_buffer buffer;
+};
+
+/* One moment. 0 or a negative error. */
+int view_refresh(struct reader *reader) MUST_CHECK;
+
+/* What waits. */
+const struct live_source *view_live(const struct reader *reader);
+
+/* Makes file->runs complete. 0 (also when the file had to be passed over: it then
+ * has no runs), ERR_INDEX, -ENOMEM. */
+int view_runs(struct reader *reader, struct view_file *file) MUST_CHECK;
+
+/* Calls on_line for the lines of a stretch of a file. A file that can't be read is noted and
+ * gives no (more) lines. */
+int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, uint64_t length,
+	scan_on_line on_line, void *ctx) MUST_CHECK;
+
+/* Calls on_run for each run of a trace in any file, file by file by name, from the file
+ * named `from` on (NULL: all). */
+int view_find(struct reader *reader, const uint8_t trace_id[16], const char *from,
+	int (*on_run)(void *ctx, struct view_file *file, const struct index_run *run),
+	void *ctx) MUST_CHECK;
+
+/* Notes a line that was passed over. */
+void view_bad_line(
+	struct reader *reader, const char *file, uint64_t offset, uint64_t number, const char *why);
+
+/* Whether the query is to be begun again for this error; *tries counts them. */
+bool view_retry(struct reader *reader, int error, unsigned int *tries);
+
+/* The index of this file lied. Returns ERR_INDEX. */
+int view_distrust(struct view_file *file);
+
+#endif
