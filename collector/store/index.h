@@ -27,14 +27,16 @@
 #include "record.h"
 #include "slice.h"
 
+struct scratch;
+
 /* ---- A run in numbers ----------------------------------------------------- */
 
 #define INDEX_FILTER_WORDS 8
 
 enum index_run_flags {
 	INDEX_HAS_ROOT = 1 << 0,
-	INDEX_CONTINUES = 1 << 1, /* the trace has an earlier run, here or elsewhere */
-	INDEX_CONTINUED = 1 << 5, /* the trace has a later run */
+	INDEX_CONTINUES = 1 << 1,  /* the trace has an earlier run, here or elsewhere */
+	INDEX_CONTINUED = 1 << 5,  /* the trace has a later run */
 	INDEX_UNSURE = 1 << 2,	   /* pending spans, ties or an id twice: only the lines can tell */
 	INDEX_HEAD_ERROR = 1 << 3, /* status of the earliest root (else span) */
 	INDEX_HEAD_PENDING = 1 << 4,
@@ -57,8 +59,9 @@ struct index_run {
 
 /* A run from its lines (each ended by a newline), all of one trace; offset is
  * where they stand in the part. 0; ERR_MALFORMED when a line is no record or
- * another trace's; -EFBIG beyond 4 GiB; -ENOMEM. */
-int index_run_of_lines(struct slice lines, uint64_t offset, struct index_run *ret_run) MUST_CHECK;
+ * another trace's; -EFBIG beyond 4 GiB; -ENOMEM. scratch is reset. */
+int index_run_of_lines(struct slice lines, uint64_t offset, struct scratch *scratch,
+	struct index_run *ret_run) MUST_CHECK;
 
 /* ---- The daemon's index ---------------------------------------------------- */
 

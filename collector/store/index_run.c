@@ -189,14 +189,14 @@ void index_builder_end(struct index_builder *builder)
 
 struct making {
 	struct index_builder builder;
-	struct scratch scratch;
+	struct scratch *scratch;
 };
 
 static int add_line(void *ctx, const struct scan_line *line)
 {
 	struct making *making = ctx;
 	struct record record;
-	int ret = line->whole ? record_parse(line->text, &making->scratch, &record, NULL)
+	int ret = line->whole ? record_parse(line->text, making->scratch, &record, NULL)
 			      : ERR_MALFORMED;
 
 	if (ret != 0)
@@ -205,14 +205,15 @@ static int add_line(void *ctx, const struct scan_line *line)
 		index_builder_begin(&making->builder, record.trace_id);
 	else if (memcmp(making->builder.run.trace_id, record.trace_id, 16) != 0)
 		return ERR_MALFORMED;
-	ret = index_builder_add(&making->builder, &record, &making->scratch);
-	scratch_reset(&making->scratch);
+	ret = index_builder_add(&making->builder, &record, making->scratch);
+	scratch_reset(making->scratch);
 	return ret;
 }
 
-int index_run_of_lines(struct slice lines, uint64_t offset, struct index_run *ret_run)
+int index_run_of_lines(
+	struct slice lines, uint64_t offset, struct scratch *scratch, struct index_run *ret_run)
 {
-	struct making making = {0};
+	struct making making = {.scratch = scratch};
 	int ret = lines.length <= UINT32_MAX ? scan_memory(lines, 0, add_line, &making) : -EFBIG;
 
 	if (ret == 0 && making.builder.run.spans == 0)
@@ -224,7 +225,6 @@ int index_run_of_lines(struct slice lines, uint64_t offset, struct index_run *re
 		ret_run->length_bytes = (uint32_t)lines.length;
 	}
 	index_builder_done(&making.builder);
-	scratch_done(&making.scratch);
 	return ret;
 }
 
