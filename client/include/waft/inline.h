@@ -54,9 +54,14 @@ struct waft_open_ {
 	uint64_t trace[2];
 	uint64_t raw;
 	uint32_t generation;
-	uint32_t flags; /* not 0: not for the fast path */
-	uint64_t distance;
+	uint32_t flags; /* not 0: ended by the library; of WAFT_OPEN_APART_: so are its children */
+	uint64_t distance; /* low 16 bits: to the parent's raw; high 32: WAFT_TRAIT_… */
 };
+/* What children take over. */
+#define WAFT_TRAITS_ 0xffffffff00000000u
+#define WAFT_TRAIT_NOT_RANDOM_ 0x100000000u /* the trace id came without W3C's random flag */
+enum { WAFT_OPEN_APART_ = 0xff };
+#define WAFT_GENERATION_ 0x7fffffffu /* the bit above: another thread ended it */
 
 /* A thread's writing place, in memory that the kernel wipes in a forked child,
  * where all of it is zero: every fast path then takes the slow way. */
@@ -127,6 +132,8 @@ enum {
 	WAFT_SPAN_EXTRA_ = 8,	   /* more of it lies with the library */
 	WAFT_SPAN_ID_ = 16,	   /* raw_ is the id itself, not what is mixed */
 	WAFT_SPAN_UNSAMPLED_ = 32, /* left out by the sampler */
+	WAFT_SPAN_GENERIC_ = 64,   /* some attribute lies in no shape */
+	WAFT_SPAN_NOT_RANDOM_ = 128,
 };
 
 /* ---- The slow ways ------------------------------------------------------ */
@@ -184,7 +191,8 @@ WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *sit
 	open = hot->free;
 	raw = hot->next_raw;
 	distance = raw - parent->raw;
-	if (WAFT_UNLIKELY_(open == NULL || parent->flags != 0 || distance > 65535 ||
+	if (WAFT_UNLIKELY_(open == NULL || (parent->flags & WAFT_OPEN_APART_) != 0 ||
+			   distance > 65535 ||
 			   (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0))
 		goto slow;
 	hot->free = open->next;
@@ -193,12 +201,13 @@ WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *sit
 	open->trace[0] = parent->trace[0];
 	open->trace[1] = parent->trace[1];
 	open->raw = raw;
-	open->distance = distance;
+	open->distance = distance | (parent->distance & WAFT_TRAITS_);
 	waft_thread_.current = open;
 	span->open_ = open;
 	span->generation_ = WAFT_LOAD_(&open->generation);
 	span->shape_ = shape;
-	span->bits_ = WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_;
+	span->bits_ = WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_ |
+		      (uint32_t)(parent->distance >> 25 & WAFT_SPAN_NOT_RANDOM_);
 	span->fill_ = 0;
 	span->trace_[0] = parent->trace[0];
 	span->trace_[1] = parent->trace[1];
@@ -282,10 +291,10 @@ WAFT_HOT_INLINE_ void waft_end(struct waft_span *span)
 		goto slow;
 	at += waft_encode_(chunk + at, since | duration << 32,
 		sequence | open->distance << 32 | (uint64_t)span->shape_ << 48, span);
-	hot->ended++;
+	WAFT_STORE_(&hot->ended, hot->ended + 1);
 	__atomic_store_n((uint32_t *)(void *)chunk, at, __ATOMIC_RELEASE);
 	WAFT_STORE_(&open->slot->state, 0);
-	WAFT_STORE_(&open->generation, span->generation_ + 1);
+	WAFT_STORE_(&open->generation, (span->generation_ + 1) & WAFT_GENERATION_);
 	waft_thread_.current = open->prev;
 	open->next = hot->free;
 	hot->free = open;
@@ -349,7 +358,8 @@ WAFT_HOT_INLINE_ bool waft_attr_fits_(
 	const struct waft_span *span, uint64_t change, uint32_t length_bytes)
 {
 	return WAFT_LIKELY_((uint32_t)change == span->shape_ &&
-			    span->fill_ + length_bytes <= WAFT_VALUES_ROOM_);
+			    span->fill_ + length_bytes <= WAFT_VALUES_ROOM_ &&
+			    (span->bits_ & WAFT_SPAN_GENERIC_) == 0);
 }
 
 WAFT_HOT_INLINE_ void waft_attr_string_(

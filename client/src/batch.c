@@ -1,0 +1,392 @@
+/* See batch.h. */
+#include "batch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "chunk.h"
+#include "cursor.h"
+#include "export.h"
+#include "frame.h"
+#include "process.h"
+#include "shape.h"
+
+enum {
+	PREAMBLE_BYTES = 20 * 1024, /* producer and clock, at most */
+	SECTION_HEAD = 4 + 9 + 9 + 11,
+	SHAPES_BYTES = (WIRE_SHAPE_ID_LIMIT + 1) * 2,
+	SEEN_BYTES = (WIRE_SHAPE_ID_LIMIT + 1) * 4,
+	FRAME_BYTES = WIRE_PAYLOAD_LIMIT + 4096,
+	FRAME_HEAD = WIRE_FRAME_HEADER_BYTES + EXPORT_BATCH_HEAD_LIMIT,
+};
+
+int batch_init(struct batch_maker *maker)
+{
+	uint8_t *memory = mmap(NULL, FRAME_BYTES + SEEN_BYTES + SHAPES_BYTES,
+		PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	maker->frame = memory;
+	maker->seen = (uint32_t *)(void *)(memory + FRAME_BYTES);
+	maker->shapes = (uint16_t *)(void *)(memory + FRAME_BYTES + SEEN_BYTES);
+	return 0;
+}
+
+/* ---- Walking a chunk ---------------------------------------------------------- */
+
+struct walk {
+	const uint8_t *bytes; /* of the chunk */
+	uint32_t at;
+	uint32_t end;
+	uint32_t trace_at;
+	uint64_t id_base;
+	uint64_t clock_base;
+	uint64_t thread;
+};
+
+struct walked {
+	uint32_t length; /* of the entry; 0: malformed */
+	bool mark;
+	bool trace; /* the span says its trace */
+	uint16_t shape;
+};
+
+/* What stands at walk->at. The bytes are ours, but the host's stray pointers may
+ * have been there: nothing is read beyond the end. */
+static struct walked walk_look(struct walk *walk)
+{
+	const uint8_t *at = walk->bytes + walk->at;
+	uint32_t left = walk->end - walk->at;
+	struct walked walked = {0};
+	uint32_t head;
+	uint32_t length;
+	uint32_t ids;
+
+	if (left >= REGION_MARK_BYTES && at[0] == 0) {
+		walked.mark = true;
+		walked.length = REGION_MARK_BYTES;
+		return walked;
+	}
+	if (left < 21 || at[0] != TAG_SECTION_SPANS)
+		return walked;
+	length = (at[1] & 0x7fu) | (at[2] & 0x7fu) << 7;
+	head = 3;
+	if ((at[2] & 0x80) != 0) {
+		length |= (uint32_t)at[3] << 14;
+		head = 4;
+	}
+	ids = at[head] == TAG_SPAN_TIMES ? 9 : 18;
+	if (length > left - head || length < ids + 9)
+		return walked;
+	walked.length = head + length;
+	walked.shape = le16_read(at + head + ids + 7);
+	if (length > ids + 9 && at[head + ids + 9] == TAG_SPAN_TRACE) {
+		walked.trace = true;
+		walk->trace_at = walk->at + head + ids + 9;
+	}
+	return walked;
+}
+
+static void walk_mark(struct walk *walk)
+{
+	const uint8_t *at = walk->bytes + walk->at;
+
+	walk->id_base = le64_read(at + 1);
+	walk->clock_base = le64_read(at + 9);
+	walk->thread = le64_read(at + 17);
+	walk->trace_at = 0;
+	walk->at += REGION_MARK_BYTES;
+}
+
+/* The Trace message at a Span.trace of the chunk. */
+static struct slice trace_at(const struct walk *walk, uint32_t at)
+{
+	struct cursor cursor;
+	uint64_t length;
+
+	if (at == 0)
+		return slice_of(NULL, 0);
+	cursor = cursor_of(walk->bytes + at + 1, walk->end - at - 1);
+	length = cursor_varint(&cursor);
+	if (cursor.error != 0 || length > cursor_left(&cursor))
+		return slice_of(NULL, 0);
+	return slice_of(cursor.at, length);
+}
+
+/* ---- Taking stretches in -------------------------------------------------------- */
+
+static void maker_begin(struct batch_maker *maker)
+{
+	maker->number++;
+	maker->made = 0;
+	maker->shape_count = 0;
+	maker->section_count = 0;
+	maker->spans = 0;
+	maker->bytes = PREAMBLE_BYTES;
+}
+
+static bool section_begin(struct batch_maker *maker, const struct walk *walk)
+{
+	struct section *section = &maker->sections[maker->section_count];
+
+	if (maker->section_count == BATCH_SECTIONS)
+		return false;
+	*section = (struct section){.spans = walk->bytes + walk->at,
+		.id_base = walk->id_base,
+		.clock_base = walk->clock_base,
+		.thread = walk->thread,
+		.trace = trace_at(walk, walk->trace_at)};
+	maker->bytes += SECTION_HEAD + section->trace.length + 4;
+	maker->section_count++;
+	return true;
+}
+
+/* Takes the span at walk->at into the section; false: the batch is full. */
+static bool span_add(struct batch_maker *maker, const struct walk *walk, struct walked walked)
+{
+	size_t bytes = walked.length;
+
+	if (maker->seen[walked.shape] != maker->number)
+		bytes += shape_bytes(walked.shape).length;
+	if (maker->bytes + bytes > BATCH_BYTES && maker->spans > 0)
+		return false;
+	if (maker->seen[walked.shape] != maker->number) {
+		maker->seen[walked.shape] = maker->number;
+		maker->shapes[maker->shape_count++] = walked.shape;
+	}
+	maker->bytes += bytes;
+	maker->sections[maker->section_count - 1].length =
+		(uint32_t)(walk->bytes + walk->at + walked.length -
+			   maker->sections[maker->section_count - 1].spans);
+	maker->spans++;
+	return true;
+}
+
+/* From walk->at to its end, or as far as the batch takes it. False: malformed. */
+static bool stretch_add(struct batch_maker *maker, struct walk *walk)
+{
+	bool fresh = true; /* a section must begin before the next span */
+
+	while (walk->at < walk->end) {
+		uint32_t trace_before = walk->trace_at;
+		struct walked walked = walk_look(walk);
+
+		if (walked.length == 0)
+			return false;
+		if (walked.mark) {
+			walk_mark(walk);
+			fresh = true;
+			continue;
+		}
+		if (fresh) {
+			uint32_t trace_now = walk->trace_at;
+
+			/* A first span that says its trace needs none from before. */
+			walk->trace_at = walked.trace ? 0 : trace_before;
+			if (!section_begin(maker, walk)) {
+				walk->trace_at = trace_before;
+				return true;
+			}
+			walk->trace_at = trace_now;
+			fresh = false;
+		}
+		if (!span_add(maker, walk, walked)) {
+			walk->trace_at = trace_before;
+			return true;
+		}
+		walk->at += walked.length;
+	}
+	return true;
+}
+
+/* An empty section is none. */
+static void maker_trim(struct batch_maker *maker)
+{
+	if (maker->section_count > 0 && maker->sections[maker->section_count - 1].length == 0)
+		maker->section_count--;
+}
+
+/* ---- Cutting -------------------------------------------------------------------- */
+
+size_t batch_waiting(void)
+{
+	size_t bytes = 0;
+	struct chunk *chunk = __atomic_load_n(&process.chunks, __ATOMIC_ACQUIRE);
+
+	for (; chunk != NULL; chunk = __atomic_load_n(&chunk->next, __ATOMIC_ACQUIRE))
+		bytes += __atomic_load_n(
+				 &chunk_head(&process.region, chunk)->published, __ATOMIC_ACQUIRE) -
+			 chunk->cut;
+	return bytes;
+}
+
+/* One chunk's part; false: the batch is full. */
+static bool chunk_cut(struct batch_maker *maker, struct ledger *ledger, struct entry *entry,
+	struct chunk *chunk, uint32_t published)
+{
+	uint32_t place = (ledger->cut_first + ledger->cut_count) % REGION_CUTS;
+	struct region_cut *cut = &process.region.cuts[place];
+	struct walk walk = {.bytes = (const uint8_t *)chunk_head(&process.region, chunk),
+		.at = chunk->cut,
+		.end = published,
+		.trace_at = chunk->trace_at,
+		.id_base = chunk->id_base,
+		.clock_base = chunk->clock_base,
+		.thread = chunk->thread};
+	bool whole = stretch_add(maker, &walk);
+
+	maker_trim(maker);
+	if (whole && walk.at == chunk->cut)
+		return false;
+	*cut = (struct region_cut){.unit = chunk->unit,
+		.from = chunk->cut,
+		.to = whole ? walk.at : published,
+		.trace_at = chunk->trace_at,
+		.id_base = chunk->id_base,
+		.clock_base = chunk->clock_base,
+		.thread = chunk->thread};
+	__atomic_store_n(&cut->sequence, entry->sequence, __ATOMIC_RELEASE);
+	chunk->cut = cut->to;
+	chunk->trace_at = walk.trace_at;
+	chunk->id_base = walk.id_base;
+	chunk->clock_base = walk.clock_base;
+	chunk->thread = walk.thread;
+	entry->cuts++;
+	ledger->cut_count++;
+	return walk.at == published || !whole;
+}
+
+bool batch_cut(struct batch_maker *maker, struct ledger *ledger)
+{
+	struct chunk *chunk = __atomic_load_n(&process.chunks, __ATOMIC_ACQUIRE);
+	struct entry *entry = ledger_new(ledger);
+	uint32_t source = 0;
+
+	if (entry == NULL)
+		return false;
+	maker_begin(maker);
+	for (; chunk != NULL; chunk = __atomic_load_n(&chunk->next, __ATOMIC_ACQUIRE)) {
+		const struct region_chunk *head = chunk_head(&process.region, chunk);
+		uint32_t published = __atomic_load_n(&head->published, __ATOMIC_ACQUIRE);
+
+		if (published == chunk->cut || (entry->cuts > 0 && head->clock != source))
+			continue;
+		if (entry->cuts == BATCH_CUTS || ledger->cut_count == REGION_CUTS)
+			break;
+		source = head->clock;
+		if (!chunk_cut(maker, ledger, entry, chunk, published))
+			break;
+	}
+	if (entry->cuts == 0)
+		return false;
+	maker->made = entry->sequence;
+	entry->spans = maker->spans;
+	entry->clock.source = (enum wire_clock_source)source;
+	ledger_commit(ledger);
+	return true;
+}
+
+/* ---- Writing ---------------------------------------------------------------------- */
+
+/* Takes the stretches of an entry in again, as they were cut. */
+static void cuts_add(struct batch_maker *maker, const struct entry *entry, uint32_t first_cut)
+{
+	maker_begin(maker);
+	for (uint32_t i = 0; i < entry->cuts; i++) {
+		const struct region_cut *cut = &process.region.cuts[(first_cut + i) % REGION_CUTS];
+		struct walk walk = {.bytes = region_unit(&process.region, cut->unit),
+			.at = cut->from,
+			.end = cut->to,
+			.trace_at = cut->trace_at,
+			.id_base = cut->id_base,
+			.clock_base = cut->clock_base,
+			.thread = cut->thread};
+
+		(void)stretch_add(maker, &walk);
+		maker_trim(maker);
+	}
+}
+
+static void clock_write(struct writer *writer, const struct clock_span *clock)
+{
+	size_t begin = writer_nested_begin(writer, TAG_BATCH_CLOCK);
+
+	writer_field_varint(writer, TAG_CLOCK_SOURCE, clock->source);
+	writer_field_fixed64(writer, TAG_CLOCK_OPEN_RAW, clock->open.raw);
+	writer_field_fixed64(writer, TAG_CLOCK_OPEN_REALTIME_NS, clock->open.realtime_ns);
+	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_RAW, clock->close.raw);
+	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_REALTIME_NS, clock->close.realtime_ns);
+	writer_field_fixed64(writer, TAG_CLOCK_NS_PER_TICK, double_to_bits(clock->ns_per_tick));
+	writer_field_varint(writer, TAG_CLOCK_STEPPED, clock->stepped);
+	writer_nested_end(writer, begin);
+}
+
+static void section_write(struct writer *writer, const struct section *section)
+{
+	size_t begin = writer_nested_begin(writer, TAG_BATCH_SECTIONS);
+
+	writer_field_fixed64(writer, TAG_SECTION_ID_BASE, section->id_base);
+	writer_field_fixed64(writer, TAG_SECTION_CLOCK_BASE, section->clock_base);
+	writer_field_varint(writer, TAG_SECTION_THREAD, section->thread);
+	if (section->trace.data != NULL)
+		writer_field_bytes(writer, TAG_SECTION_TRACE, section->trace);
+	writer_bytes(writer, section->spans, section->length);
+	writer_nested_end(writer, begin);
+}
+
+static size_t batch_write(struct batch_maker *maker, uint8_t *to, const struct clock_span *clock,
+	struct slice producer)
+{
+	struct writer writer = writer_of(to, WIRE_BATCH_LIMIT);
+
+	writer_field_bytes(&writer, TAG_BATCH_PRODUCER, producer);
+	clock_write(&writer, clock);
+	for (uint32_t i = 0; i < maker->shape_count; i++) {
+		struct slice shape = shape_bytes(maker->shapes[i]);
+
+		writer_bytes(&writer, shape.data, shape.length);
+	}
+	for (uint32_t i = 0; i < maker->section_count; i++)
+		section_write(&writer, &maker->sections[i]);
+	return writer.error == 0 ? writer_length(&writer) : 0;
+}
+
+static struct slice drop_frame(struct batch_maker *maker, const struct entry *entry)
+{
+	uint8_t *payload = maker->frame + WIRE_FRAME_HEADER_BYTES;
+	struct writer writer = writer_of(payload, 1024);
+	struct export_request request = {
+		.sequence = entry->sequence, .emitted = entry->emitted, .body = EXPORT_DROP};
+
+	request.drop.reason = slice_of_text(waft_drop_reason_name(entry->reason));
+	request.drop.spans = entry->spans;
+	export_request_encode(&writer, &request);
+	frame_header_write(
+		maker->frame, FRAME_MESSAGE, BATCH_STREAM, payload, writer_length(&writer));
+	return slice_of(maker->frame, WIRE_FRAME_HEADER_BYTES + writer_length(&writer));
+}
+
+struct slice batch_frame(struct batch_maker *maker, const struct entry *entry, uint32_t first_cut,
+	struct slice producer)
+{
+	uint8_t head[EXPORT_BATCH_HEAD_LIMIT];
+	struct writer writer = writer_of(head, sizeof(head));
+	uint8_t *batch = maker->frame + FRAME_HEAD;
+	uint8_t *payload;
+	size_t length;
+
+	if (entry->drop)
+		return drop_frame(maker, entry);
+	if (maker->made != entry->sequence)
+		cuts_add(maker, entry, first_cut);
+	length = batch_write(maker, batch, &entry->clock, producer);
+	export_batch_head_encode(&writer, entry->sequence, entry->emitted, length);
+	payload = batch - writer_length(&writer);
+	memcpy(payload, head, writer_length(&writer));
+	length += writer_length(&writer);
+	frame_header_write(
+		payload - WIRE_FRAME_HEADER_BYTES, FRAME_MESSAGE, BATCH_STREAM, payload, length);
+	return slice_of(payload - WIRE_FRAME_HEADER_BYTES, WIRE_FRAME_HEADER_BYTES + length);
+}

@@ -1,0 +1,120 @@
+/* See inbox.h. */
+#include "inbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "ids.h"
+
+enum { PATH_BYTES = CONFIG_PATH_BYTES + 64 };
+
+/* Every missing directory of the path, for the owner only. */
+static int directories_make(char *path)
+{
+	for (char *at = path + 1;; at++) {
+		char end = *at;
+
+		if (end != '/' && end != '\0')
+			continue;
+		*at = '\0';
+		if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+			*at = end;
+			return -errno;
+		}
+		*at = end;
+		if (end == '\0')
+			return 0;
+	}
+}
+
+static int directory_sync(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = fsync(fd) == 0 ? 0 : -errno;
+	close(fd);
+	return ret;
+}
+
+int inbox_open(struct inbox *inbox, const char *directory, const uint8_t client[16])
+{
+	char path[PATH_BYTES];
+	char name[33] = "";
+	size_t length;
+	int fd;
+	int ret;
+
+	*inbox = (struct inbox){.file = DESCRIPTOR_NONE};
+	snprintf(path, sizeof(path), "%s/.waft/inbox", directory);
+	length = strlen(path);
+	ret = directories_make(path);
+	if (ret < 0)
+		return ret;
+	hex_format(client, 16, name);
+	name[32] = '\0';
+	snprintf(path + length, sizeof(path) - length, "/%s.waft", name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	path[length] = '\0';
+	ret = directory_sync(path);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	descriptor_set(&inbox->file, fd);
+	return 0;
+}
+
+int inbox_append(struct inbox *inbox, struct slice frame)
+{
+	size_t done = 0;
+	int ret = 0;
+
+	if (!descriptor_check(&inbox->file))
+		return -EBADF;
+	while (done < frame.length) {
+		ssize_t wrote = write(inbox->file.fd, frame.data + done, frame.length - done);
+
+		if (wrote < 0 && errno == EINTR)
+			continue;
+		if (wrote <= 0) {
+			ret = wrote < 0 ? -errno : -EIO;
+			break;
+		}
+		done += (size_t)wrote;
+	}
+	inbox->written += (int64_t)done;
+	if (ret < 0 && ftruncate(inbox->file.fd, inbox->synced) == 0)
+		inbox->written = inbox->synced;
+	return ret;
+}
+
+int inbox_sync(struct inbox *inbox)
+{
+	if (!descriptor_check(&inbox->file))
+		return -EBADF;
+	if (inbox->written != inbox->synced && fdatasync(inbox->file.fd) != 0)
+		return -errno;
+	inbox->synced = inbox->written;
+	return 0;
+}
+
+void inbox_close(struct inbox *inbox)
+{
+	descriptor_close(&inbox->file);
+}

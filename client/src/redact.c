@@ -1,0 +1,303 @@
+/* See redact.h. */
+#include "redact.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "wire.h"
+
+struct name {
+	uint8_t length;
+	char text[REDACT_NAME_BYTES]; /* lower case, words written together */
+};
+
+static struct {
+	size_t count;
+	uint8_t first[256]; /* some name begins with this character */
+	struct name names[REDACT_NAMES_LIMIT];
+} all;
+
+static const char *const default_names[] = {"password", "passwd", "secret", "token",
+	"authorization", "api key", "cookie", "private key"};
+
+enum class { SEPARATOR, LOWER, UPPER, DIGIT };
+
+static enum class class_of(unsigned char c) {
+	if (c >= 'a' && c <= 'z') return LOWER; if (c >= 'A' && c <= 'Z') return UPPER;
+	if (c >= '0' && c <= '9') return DIGIT;
+	return c >= 0x80 ? LOWER : SEPARATOR;
+}
+
+static char lower_of(unsigned char c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
+/* ---- Names --------------------------------------------------------------- */
+
+static int name_add(const char *text, size_t length)
+{
+	struct name name = {0};
+
+	for (size_t i = 0; i < length && name.length < REDACT_NAME_BYTES; i++)
+		if (class_of((unsigned char)text[i]) != SEPARATOR)
+			name.text[name.length++] = lower_of((unsigned char)text[i]);
+	if (name.length == 0)
+		return 0;
+	if (all.count == REDACT_NAMES_LIMIT)
+		return -EINVAL;
+	all.names[all.count++] = name;
+	all.first[(unsigned char)name.text[0]] = 1;
+	return 0;
+}
+
+int redact_set_names(const char *more)
+{
+	int ret = 0;
+
+	memset(&all, 0, sizeof(all));
+	for (size_t i = 0; i < sizeof(default_names) / sizeof(default_names[0]); i++)
+		(void)name_add(default_names[i], strlen(default_names[i]));
+	while (more != NULL && *more != '\0') {
+		size_t length = strcspn(more, ",");
+
+		if (name_add(more, length) < 0)
+			ret = -EINVAL;
+		more += length;
+		more += *more == ',';
+	}
+	return ret;
+}
+
+/* ---- Matching ------------------------------------------------------------ */
+
+static int hex_value(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* The character at `at`; *ret_length is how many bytes it takes. Of an escape
+ * that stands for an ASCII character: that character. */
+static unsigned char char_at(const char *text, size_t length, size_t at, size_t *ret_length)
+{
+	unsigned char c = (unsigned char)text[at];
+	int value = 0;
+
+	*ret_length = 1;
+	if (c != '\\' || at + 1 >= length)
+		return c;
+	if (text[at + 1] != 'u') {
+		*ret_length = 2;
+		return ' ';
+	}
+	if (at + 6 > length)
+		return c;
+	for (size_t i = 2; i < 6; i++) {
+		int digit = hex_value((unsigned char)text[at + i]);
+
+		if (digit < 0)
+			return c;
+		value = value * 16 + digit;
+	}
+	*ret_length = 6;
+	return (unsigned char)(value < 0x80 ? value : 0x80);
+}
+
+/* Whether a word begins with `c` after a character of class `before`; `next` is
+ * the class of what follows (for "APIKey": API, Key). */
+static bool word_begins(enum class before, enum class now, enum class next)
+{
+	if (now == SEPARATOR)
+		return false;
+	if (before == SEPARATOR)
+		return true;
+	return now == UPPER && (before != UPPER || next == LOWER);
+}
+
+static enum class class_at(const char *text, size_t length, size_t at) {
+	size_t bytes;
+
+	return at < length ? class_of(char_at(text, length, at, &bytes)) : SEPARATOR;
+}
+
+/* Whether the name's characters stand from `at` on, separators passed over, up
+ * to the end of a word. */
+static bool name_at(const char *text, size_t length, size_t at, const struct name *name)
+{
+	enum class before = SEPARATOR;
+	uint8_t matched = 0;
+
+	while (at < length) {
+		size_t bytes;
+		unsigned char c = char_at(text, length, at, &bytes);
+		enum class now = class_of(c);
+
+		if (matched == name->length)
+			return now == SEPARATOR ||
+			       word_begins(before, now, class_at(text, length, at + bytes));
+		if (now != SEPARATOR) {
+			if (lower_of(c) != name->text[matched])
+				return false;
+			matched++;
+		}
+		before = now;
+		at += bytes;
+	}
+	return matched == name->length;
+}
+
+bool redact_text_holds(const char *text, size_t length)
+{
+	enum class before = SEPARATOR;
+	size_t at = 0;
+
+	while (at < length) {
+		size_t bytes;
+		unsigned char c = char_at(text, length, at, &bytes);
+		enum class now = class_of(c);
+
+		if (all.first[(unsigned char)lower_of(c)] != 0 &&
+			word_begins(before, now, class_at(text, length, at + bytes)))
+			for (size_t i = 0; i < all.count; i++)
+				if (all.names[i].text[0] == lower_of(c) &&
+					name_at(text, length, at, &all.names[i]))
+					return true;
+		before = now;
+		at += bytes;
+	}
+	return false;
+}
+
+bool redact_key_matches(const char *key, size_t length)
+{
+	return redact_text_holds(key, length);
+}
+
+/* ---- JSON ---------------------------------------------------------------- */
+
+/* All below walk text that is known to be JSON: no length is checked that the
+ * grammar promises, but none is passed either. */
+struct walk {
+	const char *text;
+	size_t length;
+	size_t at;
+	size_t written; /* text before it has gone out */
+	bool replaced;
+	redact_write_fn write;
+	void *arg;
+};
+
+static void space_skip(struct walk *walk)
+{
+	while (walk->at < walk->length && strchr(" \t\r\n", walk->text[walk->at]) != NULL &&
+		walk->text[walk->at] != '\0')
+		walk->at++;
+}
+
+/* Past the string that begins at walk->at. */
+static void string_skip(struct walk *walk)
+{
+	walk->at++;
+	while (walk->at < walk->length && walk->text[walk->at] != '"')
+		walk->at += walk->text[walk->at] == '\\' ? 2 : 1;
+	walk->at++;
+	if (walk->at > walk->length)
+		walk->at = walk->length;
+}
+
+/* Past the value that begins at walk->at, whatever it holds. */
+static void value_skip(struct walk *walk)
+{
+	size_t depth = 0;
+
+	while (walk->at < walk->length) {
+		char c = walk->text[walk->at];
+
+		if (c == '"') {
+			string_skip(walk);
+		} else if (c == '{' || c == '[') {
+			depth++;
+			walk->at++;
+		} else if (c == '}' || c == ']') {
+			if (depth == 0)
+				return; /* the end of what holds this number or word */
+			depth--;
+			walk->at++;
+		} else if (depth == 0 && (c == ',' || strchr(" \t\r\n", c) != NULL)) {
+			return;
+		} else {
+			walk->at++;
+			continue;
+		}
+		if (depth == 0)
+			return;
+	}
+}
+
+static void value_replace(struct walk *walk)
+{
+	walk->write(walk->arg, walk->text + walk->written, walk->at - walk->written);
+	walk->write(walk->arg, "\"" REDACT_TEXT "\"", sizeof("\"" REDACT_TEXT "\"") - 1);
+	value_skip(walk);
+	walk->written = walk->at;
+	walk->replaced = true;
+}
+
+/* At a string: a key when a colon follows. */
+static void string_or_key(struct walk *walk, bool in_object)
+{
+	size_t begin = walk->at + 1;
+	size_t end;
+
+	string_skip(walk);
+	end = walk->at - 1;
+	if (!in_object)
+		return;
+	space_skip(walk);
+	if (walk->at >= walk->length || walk->text[walk->at] != ':')
+		return;
+	walk->at++;
+	space_skip(walk);
+	if (redact_key_matches(walk->text + begin, end - begin))
+		value_replace(walk);
+}
+
+bool redact_json(const char *text, size_t length, redact_write_fn write, void *arg)
+{
+	struct walk walk = {.text = text, .length = length, .write = write, .arg = arg};
+	uint64_t objects = 0; /* a bit per level: 1 is an object */
+	unsigned int depth = 0;
+
+	_Static_assert(WIRE_JSON_DEPTH_LIMIT <= 64, "a bit for each level");
+	while (walk.at < length) {
+		switch (text[walk.at]) {
+		case '"':
+			string_or_key(&walk, depth > 0 && (objects & 1) != 0);
+			break;
+		case '{':
+		case '[':
+			objects = objects << 1 | (text[walk.at] == '{');
+			depth++;
+			walk.at++;
+			break;
+		case '}':
+		case ']':
+			objects >>= 1;
+			depth--;
+			walk.at++;
+			break;
+		default:
+			walk.at++;
+		}
+	}
+	if (walk.replaced)
+		write(arg, text + walk.written, length - walk.written);
+	return walk.replaced;
+}

@@ -1,0 +1,28 @@
+/*
+ * Snapshots: what went into an operation and what came out, as JSON text that
+ * anyone may see. Redacted, then cut, in the caller's private memory.
+ * Thread-safe; each buffer is one thread's.
+ */
+#ifndef WAFT_CLIENT_SNAPSHOT_H
+#define WAFT_CLIENT_SNAPSHOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer.h"
+
+/* Puts the text into *out (emptied first) as one JSON value: as it is when it
+ * is JSON, without what must not be seen; else as a string when it holds none
+ * of the redacted names; else "[invalid JSON, N bytes]". Over limit bytes: the
+ * text's beginning, cut at a character, as a string that ends
+ * `... (truncated, total length: N)`, N the bytes of the redacted text. */
+void snapshot_take(struct buffer *out, const char *text, size_t length, size_t limit);
+
+/* "[invalid JSON, N bytes]". */
+void snapshot_invalid(struct buffer *out, size_t length);
+
+/* A JSON string of these bytes, quotes and escapes included; U+FFFD for what is
+ * no UTF-8. */
+void snapshot_string(struct buffer *out, const char *text, size_t length);
+
+#endif

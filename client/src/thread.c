@@ -1,0 +1,345 @@
+/* See thread.h. */
+#include "thread.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "carry.h"
+#include "chunk.h"
+#include "ids.h"
+#include "sender.h"
+#include "span.h"
+
+__thread struct waft_thread_ waft_thread_ __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t exit_key;
+
+/* ---- Slots ---------------------------------------------------------------- */
+
+static void slot_push(struct thread *thread, struct open *open)
+{
+	open->hot.next = thread->hot->free;
+	thread->hot->free = &open->hot;
+}
+
+/* 16 more slots; false when there is no memory. lock held. */
+static bool slots_add_locked(struct thread *thread)
+{
+	struct open_block *block = process_alloc(sizeof(*block));
+	struct waft_slot_ *slots = NULL;
+	int unit;
+
+	_Static_assert(sizeof(struct waft_slot_) * THREAD_SLOTS == REGION_UNIT_BYTES,
+		"a unit holds the slots of a block");
+	if (block == NULL)
+		return false;
+	unit = region_take(&process.region, 1, REGION_SLOTS);
+	if (unit >= 0) {
+		slots = region_unit(&process.region, (uint32_t)unit);
+		memset(slots, 0, REGION_UNIT_BYTES);
+	}
+	block->next = thread->blocks;
+	for (uint32_t i = THREAD_SLOTS; i-- > 0;) {
+		struct open *open = &block->opens[i];
+
+		open->thread = thread;
+		open->hot.generation = 1;
+		open->hot.slot = slots != NULL ? &slots[i] : &open->own_slot;
+		WAFT_STORE_(&open->hot.slot->clock, thread->source);
+		WAFT_STORE_(&open->hot.slot->thread, thread->tid);
+		slot_push(thread, open);
+	}
+	thread->slots += THREAD_SLOTS;
+	__atomic_store_n(&thread->blocks, block, __ATOMIC_RELEASE);
+	return true;
+}
+
+struct open *thread_take_slot(struct thread *thread)
+{
+	struct waft_open_ *hot;
+
+	if (thread->hot->free == NULL && thread->slots < THREAD_SLOTS_LIMIT) {
+		pthread_mutex_lock(&process.lock);
+		(void)slots_add_locked(thread);
+		pthread_mutex_unlock(&process.lock);
+	}
+	hot = thread->hot->free;
+	if (hot == NULL)
+		return NULL;
+	thread->hot->free = hot->next;
+	return open_of(hot);
+}
+
+bool open_claim(struct open *open, uint32_t generation, bool own)
+{
+	uint32_t after = own ? (generation + 1) & WAFT_GENERATION_ : generation | ~WAFT_GENERATION_;
+
+	return (generation & ~WAFT_GENERATION_) == 0 &&
+	       __atomic_compare_exchange_n(&open->hot.generation, &generation, after, false,
+		       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Makes the slot ready for the next span. Owner only. */
+static void slot_clean(struct thread *thread, struct open *open)
+{
+	uint32_t generation = WAFT_LOAD_(&open->hot.generation);
+
+	if ((generation & ~WAFT_GENERATION_) != 0)
+		WAFT_STORE_(&open->hot.generation, (generation + 1) & WAFT_GENERATION_);
+	if ((open->hot.flags & OPEN_CARRY) != 0)
+		carry_release(open->carry);
+	open->carry = NULL;
+	open->hot.flags = 0;
+	open->parent = 0;
+	open->hot.distance = 0;
+	extra_clear(open->extra);
+	WAFT_STORE_(&open->hot.slot->clock, thread->source);
+	slot_push(thread, open);
+}
+
+void open_release(struct open *open, struct thread *caller)
+{
+	struct thread *owner = open->thread;
+	struct open *first;
+
+	__atomic_store_n(&open->hot.slot->state, 0, __ATOMIC_RELEASE);
+	if (owner == caller) {
+		slot_clean(owner, open);
+		return;
+	}
+	first = __atomic_load_n(&owner->returned, __ATOMIC_RELAXED);
+	do {
+		open->returned = first;
+	} while (!__atomic_compare_exchange_n(
+		&owner->returned, &first, open, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	__atomic_fetch_or(&owner->hot->bell, WAFT_BELL_SLOT_, __ATOMIC_RELEASE);
+}
+
+/* Takes it out of the stack, wherever it stands. */
+static void stack_remove(const struct open *open)
+{
+	struct waft_open_ **place = &waft_thread_.current;
+
+	while (*place != NULL && *place != &open->hot)
+		place = &(*place)->prev;
+	if (*place != NULL)
+		*place = open->hot.prev;
+}
+
+static void slots_collect(struct thread *thread)
+{
+	struct open *open = __atomic_exchange_n(&thread->returned, NULL, __ATOMIC_ACQUIRE);
+
+	while (open != NULL) {
+		struct open *next = open->returned;
+
+		if ((open->hot.flags & OPEN_DETACHED) == 0)
+			stack_remove(open);
+		slot_clean(thread, open);
+		open = next;
+	}
+}
+
+void thread_abandon(struct thread *thread, const struct open *until)
+{
+	const struct waft_open_ *stop = until != NULL ? &until->hot : NULL;
+
+	while (waft_thread_.current != NULL && waft_thread_.current != stop) {
+		struct open *open = open_of(waft_thread_.current);
+
+		waft_thread_.current = open->hot.prev;
+		/* One that ended elsewhere comes by the list of returned slots. */
+		if (!open_claim(open, WAFT_LOAD_(&open->hot.generation), true))
+			continue;
+		if ((open->hot.flags & (OPEN_ATTACHED | OPEN_UNSAMPLED)) == 0)
+			span_write_pending(thread, open);
+		open_release(open, thread);
+	}
+}
+
+/* ---- The raw clock changes ------------------------------------------------- */
+
+static void clock_change(struct thread *thread)
+{
+	uint32_t source = __atomic_load_n(&process.source, __ATOMIC_ACQUIRE);
+
+	if (source == thread->source)
+		return;
+	chunk_close(thread);
+	thread->source = source;
+	thread->hot->tsc = source == WIRE_CLOCK_TSC;
+	for (struct open_block *block = thread->blocks; block != NULL; block = block->next)
+		for (uint32_t i = 0; i < THREAD_SLOTS; i++) {
+			struct open *open = &block->opens[i];
+
+			if ((WAFT_LOAD_(&open->hot.slot->state) & WAFT_SLOT_OPEN_) != 0)
+				open->hot.flags |= OPEN_CLOCK;
+			else
+				WAFT_STORE_(&open->hot.slot->clock, source);
+		}
+}
+
+void thread_bell(struct thread *thread)
+{
+	uint32_t rung = __atomic_fetch_and(&thread->hot->bell, WAFT_BELL_STOP_, __ATOMIC_ACQUIRE);
+
+	if ((rung & WAFT_BELL_WAKE_) != 0)
+		sender_wake();
+	if ((rung & WAFT_BELL_CLOCK_) != 0)
+		clock_change(thread);
+	if ((rung & WAFT_BELL_SLOT_) != 0)
+		slots_collect(thread);
+}
+
+void waft_bell_slow_(void)
+{
+	struct thread *thread = waft_thread_.self;
+
+	if (thread != NULL && thread->epoch == process.epoch)
+		thread_bell(thread);
+}
+
+uint64_t waft_clock_slow_(void)
+{
+	return clock_monotonic_ns();
+}
+
+/* ---- Coming and going ------------------------------------------------------- */
+
+struct thread *thread_new_locked(uint64_t tid)
+{
+	struct thread *thread = process_alloc(sizeof(*thread));
+
+	if (thread == NULL)
+		return NULL;
+	thread->hot = process_alloc_hot();
+	if (thread->hot == NULL)
+		return NULL;
+	thread->epoch = process.epoch;
+	thread->tid = tid;
+	thread->source = __atomic_load_n(&process.source, __ATOMIC_ACQUIRE);
+	random_init(&thread->random);
+	thread->hot->tsc = thread->source == WIRE_CLOCK_TSC;
+	thread->hot->id_base = random_id_base(&thread->random);
+	thread->hot->next_raw = thread->hot->id_base + 1;
+	thread->next = process.threads;
+	__atomic_store_n(&process.threads, thread, __ATOMIC_RELEASE);
+	return thread;
+}
+
+static struct thread *thread_find(void)
+{
+	uint64_t tid = (uint64_t)syscall(SYS_gettid);
+	struct thread *thread;
+
+	pthread_mutex_lock(&process.lock);
+	thread = process.retired;
+	if (thread != NULL) {
+		process.retired = thread->next_retired;
+		thread->tid = tid;
+		for (struct waft_open_ *open = thread->hot->free; open != NULL; open = open->next)
+			WAFT_STORE_(&open->slot->thread, tid);
+	} else {
+		thread = thread_new_locked(tid);
+		if (thread != NULL && !slots_add_locked(thread))
+			thread = NULL;
+	}
+	if (thread != NULL && __atomic_load_n(&process.idle, __ATOMIC_ACQUIRE) != 0)
+		__atomic_fetch_or(&thread->hot->bell, WAFT_BELL_WAKE_, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&process.lock);
+	return thread;
+}
+
+/* What was current before a fork is the parent of what begins in the child. */
+static void base_inherit(struct thread *thread, const struct open *before)
+{
+	struct open *open;
+	uint32_t flags = before->hot.flags;
+
+	if ((flags & OPEN_NONE) != 0)
+		return;
+	open = thread_take_slot(thread);
+	if (open == NULL)
+		return;
+	memcpy(open->hot.trace, before->hot.trace, sizeof(open->hot.trace));
+	open->hot.raw = (flags & OPEN_ID) != 0 ? before->hot.raw : id_mix(before->hot.raw);
+	open->hot.flags = OPEN_ATTACHED | OPEN_ID | (flags & (OPEN_UNSAMPLED | OPEN_CARRY));
+	if ((flags & OPEN_CARRY) != 0)
+		open->carry = carry_retain(before->carry);
+	open->hot.distance = before->hot.distance & WAFT_TRAITS_;
+	open->hot.prev = NULL;
+	waft_thread_.current = &open->hot;
+}
+
+static struct thread *thread_start(void)
+{
+	struct waft_open_ *before = waft_thread_.current;
+	struct thread *thread = thread_find();
+
+	waft_thread_ = (struct waft_thread_){0};
+	if (thread == NULL) {
+		process_complain("thread", "no memory for a thread: its spans are dropped");
+		return NULL;
+	}
+	waft_thread_.self = thread;
+	waft_thread_.hot = thread->hot;
+	thread_bell(thread);
+	clock_change(thread);
+	if (before != NULL)
+		base_inherit(thread, open_of(before));
+	pthread_setspecific(exit_key, thread);
+	sender_start();
+	return thread;
+}
+
+struct thread *thread_get(void)
+{
+	struct thread *thread;
+	int saved;
+
+	if (!process_enter()) {
+		if (waft_thread_.current == NULL)
+			waft_thread_.hot = WAFT_DISABLED_;
+		return NULL;
+	}
+	thread = waft_thread_.self;
+	if (__builtin_expect(thread != NULL && thread->epoch == process.epoch, 1)) {
+		if (WAFT_LOAD_(&thread->hot->bell) != 0)
+			thread_bell(thread);
+		return thread;
+	}
+	saved = errno;
+	thread = thread_start();
+	errno = saved;
+	return thread;
+}
+
+static void thread_exit(void *arg)
+{
+	struct thread *thread = arg;
+
+	if (waft_thread_.self != thread || thread->epoch != process.epoch || !process_enter() ||
+		thread->epoch != process.epoch)
+		return;
+	thread_bell(thread);
+	thread_abandon(thread, NULL);
+	chunk_close(thread);
+	waft_thread_ = (struct waft_thread_){0};
+	pthread_mutex_lock(&process.lock);
+	thread->next_retired = process.retired;
+	process.retired = thread;
+	pthread_mutex_unlock(&process.lock);
+	if (__atomic_load_n(&process.idle, __ATOMIC_ACQUIRE) != 0)
+		sender_wake();
+}
+
+int thread_prepare(void)
+{
+	int ret = pthread_key_create(&exit_key, thread_exit);
+
+	if (ret == 0)
+		ret = pthread_atfork(NULL, NULL, process_fork_child);
+	return -ret;
+}
