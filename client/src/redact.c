@@ -21,11 +21,16 @@ static struct {
 static const char *const default_names[] = {"password", "passwd", "secret", "token",
 	"authorization", "api key", "cookie", "private key"};
 
-enum class { SEPARATOR, LOWER, UPPER, DIGIT };
+enum letter { SEPARATOR, LOWER, UPPER, DIGIT };
 
-static enum class class_of(unsigned char c) {
-	if (c >= 'a' && c <= 'z') return LOWER; if (c >= 'A' && c <= 'Z') return UPPER;
-	if (c >= '0' && c <= '9') return DIGIT;
+static enum letter letter_of(unsigned char c)
+{
+	if (c >= 'a' && c <= 'z')
+		return LOWER;
+	if (c >= 'A' && c <= 'Z')
+		return UPPER;
+	if (c >= '0' && c <= '9')
+		return DIGIT;
 	return c >= 0x80 ? LOWER : SEPARATOR;
 }
 
@@ -41,7 +46,7 @@ static int name_add(const char *text, size_t length)
 	struct name name = {0};
 
 	for (size_t i = 0; i < length && name.length < REDACT_NAME_BYTES; i++)
-		if (class_of((unsigned char)text[i]) != SEPARATOR)
+		if (letter_of((unsigned char)text[i]) != SEPARATOR)
 			name.text[name.length++] = lower_of((unsigned char)text[i]);
 	if (name.length == 0)
 		return 0;
@@ -112,7 +117,7 @@ static unsigned char char_at(const char *text, size_t length, size_t at, size_t 
 
 /* Whether a word begins with `c` after a character of class `before`; `next` is
  * the class of what follows (for "APIKey": API, Key). */
-static bool word_begins(enum class before, enum class now, enum class next)
+static bool word_begins(enum letter before, enum letter now, enum letter next)
 {
 	if (now == SEPARATOR)
 		return false;
@@ -121,27 +126,28 @@ static bool word_begins(enum class before, enum class now, enum class next)
 	return now == UPPER && (before != UPPER || next == LOWER);
 }
 
-static enum class class_at(const char *text, size_t length, size_t at) {
+static enum letter letter_at(const char *text, size_t length, size_t at)
+{
 	size_t bytes;
 
-	return at < length ? class_of(char_at(text, length, at, &bytes)) : SEPARATOR;
+	return at < length ? letter_of(char_at(text, length, at, &bytes)) : SEPARATOR;
 }
 
 /* Whether the name's characters stand from `at` on, separators passed over, up
  * to the end of a word. */
 static bool name_at(const char *text, size_t length, size_t at, const struct name *name)
 {
-	enum class before = SEPARATOR;
+	enum letter before = SEPARATOR;
 	uint8_t matched = 0;
 
 	while (at < length) {
 		size_t bytes;
 		unsigned char c = char_at(text, length, at, &bytes);
-		enum class now = class_of(c);
+		enum letter now = letter_of(c);
 
 		if (matched == name->length)
 			return now == SEPARATOR ||
-			       word_begins(before, now, class_at(text, length, at + bytes));
+			       word_begins(before, now, letter_at(text, length, at + bytes));
 		if (now != SEPARATOR) {
 			if (lower_of(c) != name->text[matched])
 				return false;
@@ -155,16 +161,16 @@ static bool name_at(const char *text, size_t length, size_t at, const struct nam
 
 bool redact_text_holds(const char *text, size_t length)
 {
-	enum class before = SEPARATOR;
+	enum letter before = SEPARATOR;
 	size_t at = 0;
 
 	while (at < length) {
 		size_t bytes;
 		unsigned char c = char_at(text, length, at, &bytes);
-		enum class now = class_of(c);
+		enum letter now = letter_of(c);
 
 		if (all.first[(unsigned char)lower_of(c)] != 0 &&
-			word_begins(before, now, class_at(text, length, at + bytes)))
+			word_begins(before, now, letter_at(text, length, at + bytes)))
 			for (size_t i = 0; i < all.count; i++)
 				if (all.names[i].text[0] == lower_of(c) &&
 					name_at(text, length, at, &all.names[i]))
