@@ -18,8 +18,6 @@
 /* A manifest that changes this often while it is read is being written to without
  * a pause; by then something else is wrong. */
 #define REFRESH_TRIES 50
-/* Ordinals of inbox files: segments that no log reaches. */
-#define INBOX_SEGMENT UINT32_C(0x80000000)
 #define INBOX_FILES_MAX 65536u
 
 struct waiting_span {
@@ -184,7 +182,7 @@ static int read_inbox_file(struct offline *offline, size_t number)
 	if (inbox->file < 0)
 		return inbox->file == -ENOMEM ? -ENOMEM : 0;
 	for (;;) {
-		struct log_place place = {.segment = INBOX_SEGMENT + (uint32_t)number};
+		struct log_place place = {.segment = OFFLINE_INBOX_SEGMENT + (uint32_t)number};
 
 		ret = inbox_frame_at(
 			offline->disk, inbox->file, frame.next, &offline->inbox_buffer, &frame);
@@ -319,7 +317,7 @@ static int fetch_batch(struct offline *offline, struct log_place place, struct s
 	struct inbox_file *inbox;
 	int ret;
 
-	if (place.segment < INBOX_SEGMENT) {
+	if (place.segment < OFFLINE_INBOX_SEGMENT) {
 		ret = 0;
 		if (offline->log_reader == NULL)
 			ret = log_reader_new(
@@ -333,7 +331,7 @@ static int fetch_batch(struct offline *offline, struct log_place place, struct s
 		*ret_peer = &record->peer;
 		return 0;
 	}
-	inbox = &offline->inbox[place.segment - INBOX_SEGMENT];
+	inbox = &offline->inbox[place.segment - OFFLINE_INBOX_SEGMENT];
 	inbox->file = disk_open(offline->disk, offline->dirs->inbox, inbox->name, DISK_READ);
 	ret = inbox->file >= 0 ? inbox_frame_at(offline->disk, inbox->file, place.offset,
 					 &offline->inbox_buffer, &frame)
