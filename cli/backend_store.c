@@ -1,0 +1,257 @@
+/*
+ * backend_store.c: reads from the files of a store, without a collector.
+ */
+#include "backend.h"
+
+#include "query.h"
+#include "reader.h"
+#include "stats.h"
+#include "store_backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failed(struct store_backend *store, int error)
+{
+	return backend_fail(
+		&store->backend, error, "the store %s: %s", store->directory, error_text(error));
+}
+
+/* ---- Filters ---------------------------------------------------------- */
+
+static struct slice slice_or_none(const char *text)
+{
+	return text != NULL ? slice_of_text(text) : (struct slice){0};
+}
+
+static int64_t clamp(uint64_t ns)
+{
+	return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
+}
+
+int store_filter_init(struct store_filter *made, struct store_backend *store,
+	const struct waft_trace_filter *filter)
+{
+	*made = (struct store_filter){.filter = {.since_ns = filter->since_ns,
+					      .until_ns = filter->until_ns,
+					      .service = slice_or_none(filter->service),
+					      .operation = slice_or_none(filter->operation),
+					      .layer = slice_or_none(filter->layer),
+					      .errors = filter->errors,
+					      .min_duration_ns = clamp(filter->min_duration_ns),
+					      .max_duration_ns = clamp(filter->max_duration_ns),
+					      .grep = slice_or_none(filter->grep)}};
+	if (filter->status != NULL &&
+		filter_set_status(&made->filter, slice_of_text(filter->status)) != 0)
+		return backend_fail(&store->backend, -EINVAL,
+			"\"%s\" is not a status: success, error or pending", filter->status);
+	if (filter->attribute_count == 0)
+		return 0;
+	made->attributes = calloc(filter->attribute_count, sizeof *made->attributes);
+	if (made->attributes == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < filter->attribute_count; i++) {
+		made->attributes[i].key = slice_or_none(filter->attributes[i].key);
+		made->attributes[i].value = slice_or_none(filter->attributes[i].value);
+	}
+	made->filter.attributes = made->attributes;
+	made->filter.attribute_count = filter->attribute_count;
+	return 0;
+}
+
+void store_filter_done(struct store_filter *made)
+{
+	free(made->attributes);
+}
+
+/* ---- Lists ------------------------------------------------------------ */
+
+static struct slice status_slice(enum record_status status)
+{
+	return slice_of_text(status == RECORD_ERROR	? "error"
+			     : status == RECORD_PENDING ? "pending"
+							: "success");
+}
+
+static int add_page(struct listing *into, const struct query_list *page)
+{
+	for (size_t i = 0; i < page->count; i++) {
+		const struct trace_summary *from = &page->traces[i];
+		struct listing_entry entry = {.trace_id = from->trace_id,
+			.start_ns = from->start_ns,
+			.duration_ms = (double)from->duration_ns / 1e6,
+			.pending = from->pending,
+			.operation = from->operation,
+			.layer = from->layer,
+			.status = status_slice(from->status),
+			.services = from->services,
+			.service_count = from->service_count,
+			.spans = from->spans,
+			.errors = from->errors};
+		int result = listing_add(into, &entry);
+
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+static int store_list(struct backend *backend, const struct waft_trace_filter *filter, size_t limit,
+	struct listing *into)
+{
+	struct store_backend *store = (struct store_backend *)backend;
+	struct query_list pages[2] = {{0}, {0}};
+	struct store_filter made;
+	unsigned now = 0;
+	int result = store_filter_init(&made, store, filter);
+
+	/* The page asked for lies in the answer before, so two are kept. */
+	while (result == 0 && into->count < limit) {
+		size_t left = limit - into->count;
+		struct slice page = pages[now ^ 1].next_page;
+
+		result = query_list(store->reader, &made.filter,
+			(uint32_t)(left < QUERY_LIMIT_MAX ? left : QUERY_LIMIT_MAX), page,
+			&pages[now]);
+		if (result != 0)
+			result = failed(store, result);
+		else
+			result = add_page(into, &pages[now]);
+		query_list_done(&pages[now ^ 1]);
+		pages[now ^ 1] = (struct query_list){0};
+		if (pages[now].next_page.length == 0)
+			break;
+		now ^= 1;
+	}
+	query_list_done(&pages[0]);
+	query_list_done(&pages[1]);
+	store_filter_done(&made);
+	return result;
+}
+
+/* ---- One trace -------------------------------------------------------- */
+
+static int not_one_trace(
+	struct store_backend *store, const char *id, int error, const struct query_found *found)
+{
+	struct strbuf *said = &store->backend.error;
+	char text[RECORD_ID_TEXT_BYTES];
+
+	if (error == -ENOENT || error == -EINVAL)
+		(void)backend_fail(&store->backend, error, "No trace found with ID: ");
+	else if (error == ERR_AMBIGUOUS)
+		error = backend_fail(&store->backend, -ENOTUNIQ, "%s", "");
+	else
+		return failed(store, error);
+	strbuf_safe(said, id, strlen(id));
+	if (error == -EINVAL)
+		strbuf_string(said,
+			"\nAn id is a UUID, plain hex, a beginning or ending of at least 4 "
+			"digits, \"last\", or \"@N\".");
+	if (error != -ENOTUNIQ)
+		return error;
+	strbuf_string(said, " could mean:");
+	for (size_t i = 0; i < found->candidate_count; i++) {
+		record_format_id(found->candidates[i], text);
+		strbuf_format(said, "\n  %s", text);
+	}
+	if (found->more)
+		strbuf_string(said, "\n  and others");
+	return error;
+}
+
+static int store_get(struct backend *backend, const char *id, struct trace_build *into)
+{
+	struct store_backend *store = (struct store_backend *)backend;
+	struct query_records records = {0};
+	struct query_found found = {0};
+	int result = query_find(store->reader, slice_of_text(id), &found);
+
+	if (result != 0)
+		return not_one_trace(store, id, result, &found);
+	memcpy(into->trace_id, found.trace_id, sizeof into->trace_id);
+	result = query_get(store->reader, found.trace_id, 0, (struct slice){0}, &records);
+	if (result == -ENOENT)
+		result = not_one_trace(store, id, result, &found);
+	else if (result != 0)
+		result = failed(store, result);
+	for (size_t i = 0; result == 0 && i < records.count; i++)
+		result = trace_build_add(into, records.lines[i]);
+	query_records_done(&records);
+	return result;
+}
+
+/* ---- Figures ---------------------------------------------------------- */
+
+static int store_stats(
+	struct backend *backend, const struct waft_trace_filter *filter, struct figures *into)
+{
+	struct store_backend *store = (struct store_backend *)backend;
+	struct stats *stats = stats_new();
+	struct store_filter made = {0};
+	int result = stats == NULL ? -ENOMEM : store_filter_init(&made, store, filter);
+
+	if (result == 0) {
+		result = query_stats(store->reader, &made.filter, stats);
+		if (result != 0)
+			result = failed(store, result);
+	}
+	for (size_t i = 0; result == 0 && i < stats_count(stats); i++) {
+		const struct stats_row *from = stats_at(stats, i);
+		struct waft_operation_stats row = {.count = from->count,
+			.errors = from->errors,
+			.p50_ms = (double)stats_percentile_ns(from, 0.50) / 1e6,
+			.p95_ms = (double)stats_percentile_ns(from, 0.95) / 1e6,
+			.p99_ms = (double)stats_percentile_ns(from, 0.99) / 1e6,
+			.total_ms = (double)from->total_ns / 1e6,
+			.self_ms = (double)from->self_ns / 1e6};
+
+		result = figures_add(into, from->service, from->operation, from->layer, &row);
+	}
+	stats_free(stats);
+	store_filter_done(&made);
+	return result;
+}
+
+/* ---- Opening ---------------------------------------------------------- */
+
+static void store_close(struct backend *backend)
+{
+	struct store_backend *store = (struct store_backend *)backend;
+
+	reader_close(store->reader);
+	strbuf_done(&backend->error);
+	free(store->directory);
+	free(store);
+}
+
+static const struct backend_ops ops = {
+	.list = store_list,
+	.get = store_get,
+	.tail = store_tail,
+	.stats = store_stats,
+	.status = store_status,
+	.close = store_close,
+};
+
+int backend_store_open(const char *directory, struct backend **ret_backend, struct strbuf *error)
+{
+	struct reader_config config = {.directory = directory};
+	struct store_backend *store = calloc(1, sizeof *store);
+	int result;
+
+	if (store == NULL)
+		return -ENOMEM;
+	store->backend.ops = &ops;
+	store->directory = strdup(directory);
+	result = store->directory == NULL ? -ENOMEM : reader_open(&config, &store->reader);
+	if (result != 0) {
+		strbuf_format(error, "file:%s: %s", directory, error_text(result));
+		free(store->directory);
+		free(store);
+		return result;
+	}
+	*ret_backend = &store->backend;
+	return 0;
+}

@@ -1,0 +1,74 @@
+/*
+ * endpoint.c: where traces are read when nobody says where.
+ */
+#include "endpoint.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const endpoint_stores[] = {"_pyrite/analytics/traces", "/var/lib/waft/traces", NULL};
+
+int endpoint_parse(const char *text, enum endpoint_kind *ret_kind, const char **ret_path)
+{
+	static const struct {
+		const char *scheme;
+		enum endpoint_kind kind;
+	} schemes[] = {{"unix:", ENDPOINT_UNIX}, {"file:", ENDPOINT_FILE}};
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		size_t scheme = strlen(schemes[i].scheme);
+
+		if (strncmp(text, schemes[i].scheme, scheme) != 0 || text[scheme] == '\0')
+			continue;
+		*ret_kind = schemes[i].kind;
+		*ret_path = text + scheme;
+		return 0;
+	}
+	if (text[0] == '/' && length > 5 && strcmp(text + length - 5, ".sock") == 0) {
+		*ret_kind = ENDPOINT_UNIX;
+		*ret_path = text;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static size_t add(
+	char paths[ENDPOINT_SEARCH_MAX][ENDPOINT_PATH_BYTES], size_t count, const char *directory)
+{
+	int length = snprintf(paths[count], ENDPOINT_PATH_BYTES, "%s/collector.sock", directory);
+
+	return length > 0 && length < ENDPOINT_PATH_BYTES ? count + 1 : count;
+}
+
+size_t endpoint_search(char ret_paths[ENDPOINT_SEARCH_MAX][ENDPOINT_PATH_BYTES])
+{
+	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+	char directory[ENDPOINT_PATH_BYTES];
+	struct stat status;
+	size_t count = 0;
+
+	if (runtime != NULL && runtime[0] == '/' && strlen(runtime) < sizeof directory - 8) {
+		(void)snprintf(directory, sizeof directory, "%s/waft", runtime);
+		count = add(ret_paths, count, directory);
+	}
+	count = add(ret_paths, count, "/run/waft");
+	(void)snprintf(directory, sizeof directory, "/tmp/waft-%u", (unsigned)getuid());
+	/* Anyone may make a directory in /tmp under this name. */
+	if (lstat(directory, &status) != 0 ||
+		(S_ISDIR(status.st_mode) && status.st_uid == getuid() &&
+			(status.st_mode & (S_IWGRP | S_IWOTH)) == 0))
+		count = add(ret_paths, count, directory);
+	return count;
+}
+
+const char *endpoint_environment(void)
+{
+	const char *value = secure_getenv("WAFT_ENDPOINT");
+
+	return value != NULL && value[0] != '\0' ? value : NULL;
+}

@@ -1,0 +1,10 @@
+/*
+ * program.h: waftctl from its command line to its exit code.
+ */
+#ifndef WAFT_CLI_PROGRAM_H
+#define WAFT_CLI_PROGRAM_H
+
+/* Runs a command line; writes to stdout and stderr. Returns enum exit_code. */
+int program_run(int argc, char **argv);
+
+#endif
