@@ -117,6 +117,10 @@ static void on_housekeeping(uv_timer_t *timer)
 		notify_send("WATCHDOG=1");
 	flow_balance(collector);
 	drain_step(collector);
+	if (collector->inbox != NULL) {
+		inbox_on_room(collector->inbox);
+		inbox_look(collector->inbox);
+	}
 	if (collector->state == COLLECTOR_RUNNING && now_ms >= collector->expire_ms) {
 		collector->expire_ms = now_ms + CLIENTS_EXPIRE_MS;
 		(void)clients_expire(
@@ -219,6 +223,21 @@ static int start_readers(struct collector *collector)
 	return 0;
 }
 
+static int start_inbox(struct collector *collector)
+{
+	const struct inbox_config inbox = {
+		.loop = &collector->loop,
+		.disk = collector->config.disk,
+		.dir = collector->depot.inbox_dir,
+		.quarantine_dir = collector->depot.dirs.quarantine,
+		.ingest = intake_ingest(collector->intake),
+		.clients = collector->depot.clients,
+		.clock = collector->config.clock,
+	};
+
+	return inbox_new(&inbox, &collector->inbox);
+}
+
 static int start_services(struct collector *collector)
 {
 	struct export_config exports = {
@@ -239,6 +258,9 @@ static int start_services(struct collector *collector)
 	};
 	int status;
 
+	status = start_inbox(collector);
+	if (status < 0)
+		return status;
 	memcpy(exports.store_id, collector->depot.store_id, sizeof(exports.store_id));
 	status = export_service_new(&exports, &collector->exports);
 	if (status < 0)
@@ -466,6 +488,7 @@ static int start(struct collector *collector)
 	(void)uv_timer_start(&collector->watchdog, on_housekeeping, period_ms, period_ms);
 	flow_balance(collector);
 	flow_pulse(collector);
+	inbox_look(collector->inbox);
 	say_ready(collector);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "depot.h"
 #include "export_service.h"
 #include "http.h"
+#include "inbox.h"
 #include "intake.h"
 #include "keeper.h"
 #include "listener.h"
@@ -44,6 +45,7 @@ struct collector {
 	struct export_service *exports;
 	struct query_service *queries;
 	struct tail_service *tails;
+	struct inbox *inbox;
 	struct http *http; /* NULL: not asked for */
 	struct server *server;
 	struct service_method methods[COLLECTOR_METHODS_MAX];

@@ -16,6 +16,24 @@
 /* A connection's last words may take so long. */
 #define FLUSH_MS 500
 
+static void on_inbox_closed(void *context)
+{
+	struct collector *collector = context;
+
+	collector->inbox = NULL;
+}
+
+/* What is on its way of the inbox becomes durable or is cancelled; the rest stays
+ * where it is. */
+static void close_inbox(struct collector *collector)
+{
+	struct inbox *inbox = collector->inbox;
+
+	collector->inbox = NULL;
+	if (inbox != NULL)
+		inbox_close(inbox, on_inbox_closed, collector);
+}
+
 void drain_begin(struct collector *collector)
 {
 	if (collector->state == COLLECTOR_STARTING || collector->state >= COLLECTOR_CLOSING)
@@ -31,6 +49,7 @@ void drain_begin(struct collector *collector)
 	collector->state = COLLECTOR_DRAIN_COMMITS;
 	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms;
 	server_stop_accepting(collector->server);
+	close_inbox(collector);
 	flow_balance(collector);
 	drain_step(collector);
 }
@@ -151,6 +170,7 @@ void drain_close(struct collector *collector)
 	for (int i = 0; i < COLLECTOR_SIGNALS; i++)
 		uv_close((uv_handle_t *)&collector->signals[i], NULL);
 	uv_close((uv_handle_t *)&collector->watchdog, NULL);
+	close_inbox(collector);
 	if (collector->server == NULL) {
 		uv_close((uv_handle_t *)&collector->pulse, NULL);
 		on_server_closed(collector);

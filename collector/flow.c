@@ -199,6 +199,8 @@ void flow_on_round(void *context, int error)
 	collector->commit_error = error;
 	flow_balance(collector);
 	export_service_flush(collector->exports);
+	if (collector->inbox != NULL)
+		inbox_on_room(collector->inbox);
 	if (!uv_is_active((uv_handle_t *)&collector->pulse))
 		set_pulse(collector, false);
 	drain_step(collector);

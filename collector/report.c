@@ -185,6 +185,20 @@ static void gather_connections(struct collector *collector, struct report *repor
 		report, "tail_missed_total", tails.missed, "Spans that readers were too slow for.");
 }
 
+static void gather_inbox(struct collector *collector, struct report *report)
+{
+	struct inbox_counts inbox = {0};
+
+	if (collector->inbox != NULL)
+		inbox_count(collector->inbox, &inbox);
+	add_count(report, "inbox_files_total", inbox.files, "Inbox files taken in.");
+	add_count(report, "inbox_batches_total", inbox.batches, "Messages taken from inbox files.");
+	add_count(report, "inbox_torn_bytes_total", inbox.torn_bytes,
+		"Bytes of messages that a kill cut off.");
+	add_count(report, "inbox_damaged_total", inbox.damaged_files,
+		"Inbox files with a bad frame.");
+}
+
 static void gather_clients(struct collector *collector, struct report *report)
 {
 	struct client_counts total;
@@ -231,6 +245,7 @@ void report_gather(struct collector *collector, struct report *ret)
 	gather_intake(collector, ret);
 	gather_store(collector, ret);
 	gather_connections(collector, ret);
+	gather_inbox(collector, ret);
 	gather_clients(collector, ret);
 	add_gauge(ret, "resident_bytes", resident_bytes(), "Memory of the process.");
 	add_gauge(ret, "uptime_ms", collector_now_ms(collector) - collector->started_ms,
