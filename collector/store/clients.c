@@ -428,7 +428,7 @@ static int count_drop(
 {
 	struct cursor in = cursor_of(record->payload, record->payload_length);
 	struct slice reason = {0};
-	uint64_t spans = 0;
+	uint64_t spans = record->spans;
 
 	while (cursor_more(&in)) {
 		uint32_t tag = cursor_tag(&in);
@@ -440,8 +440,7 @@ static int count_drop(
 		else
 			cursor_skip(&in, tag);
 	}
-	/* The daemon wrote it itself; if it can't be read, the record has the count. */
-	return add_dropped(clients, client, reason, in.error == 0 ? spans : record->spans);
+	return add_dropped(clients, client, reason, spans);
 }
 
 static int count_refusal(struct client *client, const struct log_record *record)

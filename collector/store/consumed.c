@@ -288,6 +288,8 @@ void consumed_drop_below(struct consumed *set, uint32_t first_needed)
 {
 	size_t drop = segment_index(set, first_needed);
 
+	if (drop == 0)
+		return;
 	for (size_t i = 0; i < drop; i++)
 		segment_done(&set->segments[i]);
 	memmove(set->segments, set->segments + drop, (set->count - drop) * sizeof(*set->segments));

@@ -52,7 +52,8 @@ struct log {
 	size_t place_capacity;
 	uint32_t next_number;
 	int file;	 /* of the current segment; -1 when none can be written to */
-	uint32_t length; /* of the current segment, synced */
+	uint32_t length; /* of the current segment, synced but for a mark at its end */
+	bool marked;	 /* nothing came behind a mark */
 };
 
 int log_open(const struct log_config *config, struct log **ret)
@@ -90,6 +91,7 @@ void log_close(struct log *log)
 {
 	if (log == NULL)
 		return;
+	log_mark(log);
 	disk_close(log->disk, log->file);
 	pthread_mutex_destroy(&log->mutex);
 	bytes_done(&log->filling);
@@ -196,6 +198,7 @@ static void group_is_durable(struct log *log, uint32_t number, uint32_t length, 
 	log->group_bytes = 0;
 	pthread_mutex_unlock(&log->mutex);
 	log->length = length;
+	log->marked = false;
 }
 
 static int segments_reserve(struct log *log)
@@ -297,6 +300,29 @@ static int begin_segment(struct log *log)
 	log->file = file;
 	group_is_durable(log, number, (uint32_t)(sizeof(raw) + log->group.length), spans);
 	return 0;
+}
+
+void log_mark(struct log *log)
+{
+	uint8_t mark[LOG_RECORD_HEADER_BYTES];
+	struct log_record record = {.kind = LOG_MARK, .format = LOG_FORMAT_WAFT_V1};
+	struct log_place place;
+	bool roll;
+
+	pthread_mutex_lock(&log->mutex);
+	place = (struct log_place){.segment = log->current, .offset = log->length};
+	roll = log->roll;
+	pthread_mutex_unlock(&log->mutex);
+	if (log->file < 0 || log->marked || roll)
+		return;
+	log_record_encode(&record, mark);
+	log_record_seal(mark, place, log->length);
+	if (disk_write(log->disk, log->file, mark, sizeof(mark), log->length) != 0) {
+		leave_segment(log);
+		return;
+	}
+	log->length += (uint32_t)sizeof(mark);
+	log->marked = true;
 }
 
 static int write_group(struct log *log)

@@ -41,6 +41,7 @@ enum log_kind {
 	LOG_DROP = 2,
 	LOG_REFUSAL = 3,
 	LOG_GOODBYE = 4,
+	LOG_MARK = 5, /* of the log's own: says that what is before it was synced */
 };
 
 #define LOG_FORMAT_WAFT_V1 1
@@ -111,6 +112,12 @@ struct log_config {
 /* Opens for appending. Writes nothing: the first segment is made by the first
  * log_commit. *ret is owned by the caller (log_close). */
 MUST_CHECK int log_open(const struct log_config *config, struct log **ret);
+
+/* Says in the log that all in it is synced, unless a later record says so already: damage
+ * of the last group can then be told from a torn tail. For when nothing is likely to
+ * come for a while; log_close does it too. Not synced itself, and nothing depends on it.
+ * The thread of log_commit. */
+void log_mark(struct log *log);
 
 /* Frees it. What was appended and not committed is forgotten: it was never
  * acknowledged. No other call may be running. NULL is ignored. */

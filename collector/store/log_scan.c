@@ -228,10 +228,10 @@ static int walk_records(struct scan *scan, struct walk *walk, size_t at)
 			struct log_place place = {.segment = walk->number, .offset = (uint32_t)at};
 
 			at += length;
-			scan->result->records++;
+			scan->result->records += record.kind != LOG_MARK;
 			scan->result->end =
 				(struct log_place){.segment = walk->number, .offset = (uint32_t)at};
-			if (scan->ops->on_record != NULL)
+			if (scan->ops->on_record != NULL && record.kind != LOG_MARK)
 				ret = scan->ops->on_record(scan->ctx, place, &record);
 		}
 		if (ret != 0)

@@ -340,10 +340,11 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 {
 	struct recoverer *recoverer = ctx;
 	const struct recovery_ops *ops = recoverer->ops;
-	int counted = clients_durable(recoverer->config->clients, place, record);
 	uint64_t consumed;
+	int counted;
 
 	recoverer->result->log_records++;
+	counted = clients_durable(recoverer->config->clients, place, record);
 	if (counted == -EEXIST)
 		return 0;
 	if (counted < 0)

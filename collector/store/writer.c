@@ -307,15 +307,20 @@ static void clear_output(struct output *output)
 {
 	output->lines.length = 0;
 	output->run_count = 0;
+	output->written = false;
 	output->committed = false;
 	consumed_clear(&output->ordinals);
 }
 
-/* Forgets what is in the outputs and begins again with the first queued put. */
+/* Forgets what is in the outputs and begins again with the first queued put. What of
+ * them was written is cut off: a shorter round may follow. */
 static void forget_round(struct jsonl_store *store)
 {
-	for (size_t i = 0; i < OUTPUTS; i++)
+	for (size_t i = 0; i < OUTPUTS; i++) {
+		if (store->outputs[i].written && !store->outputs[i].committed)
+			writer_part_failed(store, &store->outputs[i], -ENOSPC, false);
 		clear_output(&store->outputs[i]);
+	}
 	consumed_clear(&store->lost);
 	store->lost_spans = 0;
 	store->lost_committed = false;
@@ -338,6 +343,7 @@ static int write_output(struct jsonl_store *store, struct output *output)
 		return ret;
 	part = manifest_part_by_id(state_of(store), output->part);
 	output->offset = part->length_bytes;
+	output->written = true;
 	ret = disk_write(store->config.disk, output->file, output->lines.data, output->lines.length,
 		output->offset);
 	if (ret != 0) {

@@ -35,6 +35,7 @@ struct output {
 	size_t run_capacity;
 	struct consumed ordinals;
 	uint64_t offset; /* in the part, once it is written */
+	bool written;	 /* bytes may stand behind the committed ones */
 	bool committed;	 /* COMMIT appended, not yet synced */
 };
 

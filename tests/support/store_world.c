@@ -1,0 +1,586 @@
+/* A small daemon for tests. See store_world.h. */
+#include "store_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cursor.h"
+#include "wire.h"
+
+#define SECOND_NS UINT64_C(1000000000)
+
+static void fail(const char *when, const char *what, uint64_t number)
+{
+	fprintf(stderr, "%s: %s (%llu)\n", when, what, (unsigned long long)number);
+	abort();
+}
+
+struct world_history *world_history_new(void)
+{
+	struct world_history *history = calloc(1, sizeof(*history));
+
+	if (history == NULL)
+		abort();
+	/* Shortly before midnight, so that traces are of two days. */
+	history->base_ns = 20500 * DAY_NS - 30 * SECOND_NS;
+	return history;
+}
+
+static struct trace_id trace_id_of(uint32_t trace)
+{
+	struct trace_id id;
+
+	memset(id.bytes, 0x40, sizeof(id.bytes));
+	le32_write(id.bytes + 8, trace * UINT32_C(2654435761));
+	le32_write(id.bytes + 12, trace + 1);
+	return id;
+}
+
+static uint32_t trace_of_id(const struct trace_id *id)
+{
+	return le32_read(id->bytes + 12) - 1;
+}
+
+static void client_id(uint32_t client, uint8_t ret[16])
+{
+	memset(ret, 0xc0, 16);
+	ret[15] = (uint8_t)client;
+}
+
+/* ---- Opening ------------------------------------------------------------------ */
+
+static void add_waiting(struct world *world, uint32_t span, const struct store_span *at)
+{
+	if (world->waiting_count == world->waiting_capacity) {
+		world->waiting_capacity = world->waiting_capacity * 2 + 64;
+		world->waiting = reallocarray(
+			world->waiting, world->waiting_capacity, sizeof(*world->waiting));
+		if (world->waiting == NULL)
+			abort();
+	}
+	world->waiting[world->waiting_count++] = (struct world_waiting){.span = span, .at = *at};
+}
+
+/* Reads a batch's spans as the daemon would. */
+static void take_batch(struct world *world, struct log_place place, const uint8_t *payload,
+	size_t length, const struct consumed *consumed)
+{
+	struct batch batch = {0};
+	struct batch_iter iter;
+	struct span_view view;
+	struct ordinal ordinal = {.segment = place.segment, .offset = place.offset};
+
+	if (batch_open(&batch, payload, length) != 0)
+		fail("batch", "does not decode", 0);
+	batch_iter_init(&iter);
+	while (batch_next(&batch, &iter, &view) == 1) {
+		struct slice name = batch_slice(&batch, view.shape->name);
+		struct store_span at = {.ordinal = ordinal, .place = view.place};
+		char text[32];
+
+		snprintf(text, sizeof(text), "%.*s", (int)name.length, (const char *)name.data);
+		if (consumed == NULL || !consumed_has(consumed, &ordinal))
+			add_waiting(world, (uint32_t)strtoul(text + 2, NULL, 10), &at);
+		ordinal.position++;
+	}
+	batch_done(&batch);
+}
+
+static int on_batch(void *ctx, struct log_place place, const struct log_record *record,
+	const struct consumed *consumed)
+{
+	take_batch(ctx, place, record->payload, record->payload_length, consumed);
+	return 0;
+}
+
+static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret_day)
+{
+	const struct world *world = ctx;
+	int32_t day = world->trace_days[trace_of_id(trace_id)];
+
+	if (day == INT32_MIN)
+		return 0;
+	*ret_day = day;
+	return 1;
+}
+
+static void on_commit(void *ctx, const struct written_run *runs, size_t count)
+{
+	struct world *world = ctx;
+
+	for (size_t i = 0; i < count; i++) {
+		int32_t *day = &world->trace_days[trace_of_id(&runs[i].trace_id)];
+
+		if (*day == INT32_MIN)
+			*day = runs[i].part.day;
+		if (*day != runs[i].part.day)
+			fail("on_commit", "a trace went to two days", 0);
+	}
+}
+
+/* What an index would know, from the parts themselves. */
+static void find_days(struct world *world)
+{
+	const struct manifest_state *state = manifest_state(world->recovery.manifest);
+
+	for (size_t i = 0; i < WORLD_TRACES; i++)
+		world->trace_days[i] = INT32_MIN;
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+		char name[PART_NAME_BYTES];
+		const uint8_t *data;
+		size_t length;
+
+		if (part->state == PART_REMOVED || part_name_format(&part->name, name) != 0)
+			continue;
+		data = fake_disk_content(world->fake, name, &length);
+		for (size_t at = 0; data != NULL && at < length && at < part->length_bytes;) {
+			const uint8_t *end = memchr(data + at, '\n', length - at);
+			struct trace_id id;
+
+			if (end == NULL ||
+				trace_id_parse((const char *)data + at + 13, 36, &id) != 0)
+				fail("find_days", "a bad line", at);
+			world->trace_days[trace_of_id(&id)] = part->name.day;
+			at = (size_t)(end - data) + 1;
+		}
+	}
+}
+
+int world_open(struct world *world, struct fake_disk *fake, struct world_history *history)
+{
+	struct recovery_ops ops = {.on_batch = on_batch, .ctx = world};
+	struct recovery_config config = {.now_ns = history->base_ns};
+	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = 4000};
+	uint32_t segment_bytes = world->segment_bytes;
+	uint64_t part_bytes = world->part_bytes;
+	int ret;
+
+	*world = (struct world){.fake = fake,
+		.disk = fake_disk_disk(fake),
+		.history = history,
+		.segment_bytes = segment_bytes,
+		.part_bytes = part_bytes};
+	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
+	ret = clients_new(0, &world->clients);
+	if (ret == 0)
+		ret = store_dirs_open(world->disk, "store", true, &world->dirs);
+	if (ret == 0)
+		ret = store_lock(world->disk, &world->dirs);
+	config.disk = world->disk;
+	config.dirs = &world->dirs;
+	config.clients = world->clients;
+	config.segment_bytes = segment_bytes;
+	config.reserve_bytes = 1;
+	memset(config.new_store_id, 0x5a, sizeof(config.new_store_id));
+	if (ret == 0)
+		ret = recover(&config, &ops, &world->recovery);
+	if (ret != 0)
+		return ret;
+	find_days(world);
+	writer.disk = world->disk;
+	writer.dirs = &world->dirs;
+	writer.manifest = world->recovery.manifest;
+	writer.log = world->recovery.log;
+	writer.clients = world->clients;
+	writer.part_bytes = part_bytes;
+	writer.hooks = (struct writer_hooks){
+		.day_of_trace = day_of_trace, .on_commit = on_commit, .ctx = world};
+	return writer_new(&writer, &world->store);
+}
+
+void world_close(struct world *world)
+{
+	store_close(world->store);
+	log_close(world->recovery.log);
+	manifest_free(world->recovery.manifest);
+	clients_free(world->clients);
+	store_dirs_close(world->disk, &world->dirs);
+	if (fake_disk_open_handles(world->fake) != 0)
+		fail("close", "handles stay open", fake_disk_open_handles(world->fake));
+	free(world->waiting);
+	world->waiting = NULL;
+	world->store = NULL;
+	world->recovery = (struct recovery){0};
+	world->clients = NULL;
+}
+
+/* ---- Sending -------------------------------------------------------------------- */
+
+/* The same bytes for the same batch, each time. */
+static size_t encode_batch(
+	const struct world_history *history, uint32_t index, uint8_t *buffer, size_t size)
+{
+	const struct world_batch *batch = &history->batches[index];
+	uint64_t now = history->base_ns + index * SECOND_NS / 4;
+	struct batch_clock clock = {.open_realtime_ns = now,
+		.open_raw = now,
+		.close_realtime_ns = now,
+		.close_raw = now,
+		.ns_per_tick = 1};
+	struct batch_writer writer;
+	char names[8][32];
+	long length;
+
+	batch_writer_init(&writer, buffer, size);
+	batch_writer_producer(&writer, slice_of_text("world"), 1, slice_of_text("host"), NULL, 0);
+	batch_writer_clock(&writer, &clock);
+	for (uint32_t i = 0; i < batch->span_count; i++) {
+		struct shape_write shape = {.id = i + 1, .layer = slice_of_text("core")};
+
+		snprintf(names[i], sizeof(names[i]), "op%u", batch->first_span + i);
+		shape.name = slice_of_text(names[i]);
+		batch_writer_shape(&writer, &shape);
+	}
+	for (uint32_t i = 0; i < batch->span_count; i++) {
+		uint32_t span = batch->first_span + i;
+		struct shape_write shape = {.id = i + 1};
+		struct trace_write trace = {.id = trace_id_of(history->spans[span].trace)};
+		struct span_write write = {.shape = &shape,
+			.sequence = span + 1,
+			.end_raw = now,
+			.duration_raw = 1000,
+			.trace = &trace,
+			.parent_id = span % 3 == 0 ? 0 : 77};
+
+		batch_writer_section_begin(&writer, 1, now, 1, &trace);
+		if (!batch_writer_span(&writer, &write))
+			fail("encode", "a span does not fit", span);
+		batch_writer_section_end(&writer);
+	}
+	length = batch_writer_finish(&writer);
+	if (length < 0)
+		fail("encode", "a batch does not fit", index);
+	return (size_t)length;
+}
+
+static int append_batch(struct world *world, uint32_t index)
+{
+	const struct world_batch *batch = &world->history->batches[index];
+	uint8_t buffer[8192];
+	uint64_t ticket;
+	struct log_record record = {
+		.kind = batch->span_count > 0 ? LOG_BATCH : LOG_DROP,
+		.format = LOG_FORMAT_WAFT_V1,
+		.spans = batch->span_count > 0 ? batch->span_count : 3,
+		.receive_ns = world->history->base_ns + index * SECOND_NS / 4,
+		.sequence = batch->sequence,
+		.peer = {.known = true, .pid = 7, .uid = 8},
+	};
+	int ret;
+
+	client_id(batch->client, record.client);
+	if (batch->span_count > 0) {
+		record.payload = buffer;
+		record.payload_length = encode_batch(world->history, index, buffer, sizeof(buffer));
+	}
+	ret = log_append(world->recovery.log, &record, &ticket);
+	if (ret == 0)
+		world->in_log[world->in_log_count++] = index;
+	return ret;
+}
+
+void world_send(struct world *world, struct random *random)
+{
+	struct world_history *history = world->history;
+	uint32_t index = history->batch_count;
+	struct world_batch *batch = &history->batches[index];
+
+	if (index == WORLD_BATCHES || history->span_count + 8 > WORLD_SPANS ||
+		world->in_log_count == 256)
+		return;
+	*batch = (struct world_batch){
+		.client = random_below(random, WORLD_CLIENTS),
+		.first_span = history->span_count,
+		.span_count = random_below(random, 7),
+		.acknowledged_at = SIZE_MAX,
+	};
+	batch->sequence = ++history->sequences[batch->client];
+	for (uint32_t i = 0; i < batch->span_count; i++) {
+		struct world_span *span = &history->spans[history->span_count++];
+
+		span->batch = index;
+		span->trace = random_below(random, WORLD_TRACES);
+	}
+	history->batch_count++;
+	if (append_batch(world, index) != 0)
+		fail("send", "append failed", index);
+}
+
+int world_commit(struct world *world)
+{
+	struct log_committed committed;
+	int ret = log_commit(world->recovery.log, &committed);
+
+	if (ret != 0)
+		return ret;
+	for (size_t i = 0; i < committed.count; i++) {
+		uint32_t index = world->in_log[i];
+		struct world_batch *batch = &world->history->batches[index];
+		uint8_t buffer[8192];
+		struct log_record record = {
+			.kind = batch->span_count > 0 ? LOG_BATCH : LOG_DROP,
+			.spans = batch->span_count > 0 ? batch->span_count : 3,
+			.sequence = batch->sequence,
+			.receive_ns = 1,
+		};
+
+		client_id(batch->client, record.client);
+		if (clients_durable(world->clients, committed.places[i], &record) != 1)
+			fail("commit", "a record was counted before", index);
+		batch->acknowledged_at = fake_disk_changes(world->fake);
+		if (batch->span_count > 0)
+			take_batch(world, committed.places[i], buffer,
+				encode_batch(world->history, index, buffer, sizeof(buffer)), NULL);
+	}
+	world->in_log_count -= (uint32_t)committed.count;
+	memmove(world->in_log, world->in_log + committed.count,
+		world->in_log_count * sizeof(world->in_log[0]));
+	return 0;
+}
+
+void world_resend(struct world *world)
+{
+	struct world_history *history = world->history;
+
+	for (uint32_t client = 0; client < WORLD_CLIENTS; client++) {
+		struct client_info info = {0};
+		uint8_t id[16];
+
+		client_id(client, id);
+		if (clients_get(world->clients, id, &info) != 0)
+			info.sequence = 0;
+		for (uint32_t i = 0; i < history->batch_count; i++) {
+			if (history->batches[i].client != client ||
+				history->batches[i].sequence <= info.sequence)
+				continue;
+			if (world->in_log_count == 256 && world_commit(world) != 0)
+				fail("resend", "commit failed", i);
+			if (append_batch(world, i) != 0)
+				fail("resend", "append failed", i);
+		}
+	}
+}
+
+/* ---- Writing --------------------------------------------------------------------- */
+
+struct world_put {
+	struct store_put put;
+	struct world *world;
+	struct store_run *runs;
+	struct store_span *spans;
+};
+
+static void on_durable(struct store_put *base, int status)
+{
+	struct world_put *put = (struct world_put *)base;
+
+	put->world->put_status = status;
+	free(put->runs);
+	free(put->spans);
+	free(put);
+}
+
+/* Moves the waiting spans of the chosen traces into a put. */
+static struct world_put *make_put(struct world *world, const bool *chosen)
+{
+	struct world_put *put = calloc(1, sizeof(*put));
+	size_t kept = 0;
+	size_t used = 0;
+
+	if (put == NULL)
+		abort();
+	put->world = world;
+	put->runs = calloc(WORLD_TRACES, sizeof(*put->runs));
+	put->spans = calloc(world->waiting_count + 1, sizeof(*put->spans));
+	if (put->runs == NULL || put->spans == NULL)
+		abort();
+	for (uint32_t trace = 0; trace < WORLD_TRACES; trace++) {
+		size_t before = used;
+
+		for (size_t i = 0; chosen[trace] && i < world->waiting_count; i++) {
+			if (world->history->spans[world->waiting[i].span].trace == trace)
+				put->spans[used++] = world->waiting[i].at;
+		}
+		if (used > before)
+			put->runs[put->put.run_count++] =
+				(struct store_run){.trace_id = trace_id_of(trace),
+					.spans = put->spans + before,
+					.span_count = used - before};
+	}
+	for (size_t i = 0; i < world->waiting_count; i++) {
+		if (!chosen[world->history->spans[world->waiting[i].span].trace])
+			world->waiting[kept++] = world->waiting[i];
+	}
+	world->waiting_count = kept;
+	put->put.runs = put->runs;
+	put->put.on_durable = on_durable;
+	return put;
+}
+
+int world_write(struct world *world, struct random *random, bool all)
+{
+	bool chosen[WORLD_TRACES];
+	int error = 0;
+
+	for (size_t i = 0; i < WORLD_TRACES; i++)
+		chosen[i] = all || random_below(random, 3) == 0;
+	world->put_status = 1;
+	store_put(world->store, &make_put(world, chosen)->put);
+	(void)store_work(world->store, 0, &error);
+	return error;
+}
+
+void world_live(struct world *world, struct random *random, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		int ret = 0;
+
+		switch (random_below(random, 12)) {
+		case 0:
+		case 1:
+		case 2:
+		case 3:
+			world_send(world, random);
+			break;
+		case 4:
+		case 5:
+		case 6:
+			ret = world_commit(world);
+			break;
+		case 7:
+		case 8:
+			ret = world_write(world, random, random_below(random, 4) == 0);
+			break;
+		case 9:
+			ret = writer_trim_log(world->store);
+			break;
+		case 10:
+			if (random_below(random, 4) == 0)
+				ret = manifest_checkpoint(world->recovery.manifest);
+			break;
+		default:
+			if (random_below(random, 4) == 0)
+				log_roll(world->recovery.log);
+		}
+		if (ret != 0)
+			fail("live", "a step failed", (uint64_t)-ret);
+	}
+}
+
+/* ---- Checking ------------------------------------------------------------------- */
+
+static void count_line(struct world *world, const uint8_t *line, size_t length, uint8_t *counts)
+{
+	static const char key[] = ",\"operation\":\"op";
+	const uint8_t *found = memmem(line, length, key, sizeof(key) - 1);
+	struct trace_id id;
+	uint32_t span;
+	char digits[16];
+
+	if (found == NULL || line[0] != '{' || line[length - 1] != '}' ||
+		trace_id_parse((const char *)line + 13, 36, &id) != 0)
+		fail("check", "a line is broken", length);
+	snprintf(digits, sizeof(digits), "%.*s", 12, (const char *)found + sizeof(key) - 1);
+	span = (uint32_t)strtoul(digits, NULL, 10);
+	if (span >= world->history->span_count ||
+		trace_of_id(&id) != world->history->spans[span].trace)
+		fail("check", "a line of a span that was never sent", span);
+	counts[span]++;
+}
+
+void world_count_lines(struct world *world, uint8_t *counts)
+{
+	const struct manifest_state *state = manifest_state(world->recovery.manifest);
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+		char name[PART_NAME_BYTES];
+		const uint8_t *data;
+		size_t length = 0;
+
+		if (part->state == PART_REMOVED)
+			continue;
+		if (part_name_format(&part->name, name) != 0)
+			fail("check", "a bad name", i);
+		data = fake_disk_content(world->fake, name, &length);
+		/* What a failed disk left behind a closed part is for recovery. */
+		if (length > part->length_bytes && world->faults && part->state == PART_CLOSED)
+			length = part->length_bytes;
+		if (length != part->length_bytes)
+			fail("check", "a part is not as long as committed", length);
+		if (recover_verify_part(world->disk, &world->dirs, part) != 1)
+			fail("check", "a part's checksum is wrong", i);
+		for (size_t at = 0; at < length;) {
+			const uint8_t *end = memchr(data + at, '\n', length - at);
+
+			if (end == NULL)
+				fail("check", "a line has no end", at);
+			count_line(world, data + at, (size_t)(end - data) - at, counts);
+			at = (size_t)(end - data) + 1;
+		}
+	}
+}
+
+static void check_client(struct world *world, uint32_t client, size_t at, const char *when)
+{
+	const struct world_history *history = world->history;
+	struct client_info info = {0};
+	uint64_t durable = 0;
+	uint64_t dropped = 0;
+	uint8_t id[16];
+
+	client_id(client, id);
+	if (clients_get(world->clients, id, &info) != 0)
+		info = (struct client_info){0};
+	if (info.sequence > history->sequences[client])
+		fail(when, "a watermark beyond what was sent", client);
+	for (uint32_t i = 0; i < history->batch_count; i++) {
+		const struct world_batch *batch = &history->batches[i];
+
+		if (batch->client != client)
+			continue;
+		if (batch->acknowledged_at <= at && batch->sequence > info.sequence)
+			fail(when, "an acknowledged batch is behind the watermark", i);
+		if (batch->sequence <= info.sequence) {
+			durable += batch->span_count;
+			dropped += batch->span_count == 0 ? 3 : 0;
+		}
+	}
+	if (info.counts.durable != durable)
+		fail(when, "durable spans are miscounted", info.counts.durable);
+	if (info.counts.dropped != dropped)
+		fail(when, "dropped spans are miscounted", info.counts.dropped);
+}
+
+void world_check(struct world *world, size_t at, const char *when)
+{
+	const struct world_history *history = world->history;
+	uint8_t *counts = calloc(history->span_count + 1, 1);
+
+	if (counts == NULL)
+		abort();
+	world_count_lines(world, counts);
+	for (size_t i = 0; i < world->waiting_count; i++)
+		counts[world->waiting[i].span]++;
+	for (uint32_t i = 0; i < history->span_count; i++) {
+		const struct world_batch *batch = &history->batches[history->spans[i].batch];
+		struct client_info info = {0};
+		uint8_t id[16];
+
+		if (counts[i] > 1)
+			fail(when, "a span is there twice", i);
+		if (counts[i] == 0 && batch->acknowledged_at <= at)
+			fail(when, "an acknowledged span is lost", i);
+		client_id(batch->client, id);
+		if (clients_get(world->clients, id, &info) != 0)
+			info.sequence = 0;
+		if ((counts[i] == 1) != (batch->sequence <= info.sequence))
+			fail(when, "the watermark does not fit what is there", i);
+	}
+	for (uint32_t client = 0; client < WORLD_CLIENTS; client++)
+		check_client(world, client, at, when);
+	free(counts);
+}

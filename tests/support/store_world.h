@@ -1,0 +1,106 @@
+/*
+ * A small daemon without threads or sockets, on a fake disk: sends batches into
+ * the log, commits, writes runs, trims, retains, and keeps account of what was
+ * acknowledged when. For tests that crash it anywhere and look at what is left.
+ */
+#ifndef WAFT_TESTS_STORE_WORLD_H
+#define WAFT_TESTS_STORE_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "clients.h"
+#include "fake_disk.h"
+#include "log.h"
+#include "manifest.h"
+#include "random_batch.h"
+#include "recover.h"
+#include "writer.h"
+
+enum {
+	WORLD_CLIENTS = 3,
+	WORLD_TRACES = 64,
+	WORLD_SPANS = 20000,
+	WORLD_BATCHES = 8000,
+};
+
+/* A span that was sent; its number is in its operation: "op17". */
+struct world_span {
+	uint32_t batch;
+	uint32_t trace;
+};
+
+struct world_batch {
+	uint32_t client;
+	uint64_t sequence;
+	uint32_t first_span;
+	uint32_t span_count;
+	size_t acknowledged_at; /* changes of the disk; SIZE_MAX: not */
+};
+
+/* A span in the log that is in no file. */
+struct world_waiting {
+	uint32_t span;
+	struct store_span at;
+};
+
+/* What was sent and acknowledged, over all lives of a store. */
+struct world_history {
+	struct world_span spans[WORLD_SPANS];
+	uint32_t span_count;
+	struct world_batch batches[WORLD_BATCHES];
+	uint32_t batch_count;
+	uint64_t sequences[WORLD_CLIENTS];
+	uint64_t base_ns;
+};
+
+struct world {
+	struct fake_disk *fake;
+	struct disk *disk;
+	struct world_history *history; /* borrowed */
+	struct store_dirs dirs;
+	struct clients *clients;
+	struct recovery recovery;
+	struct store *store;
+	struct world_waiting *waiting;
+	size_t waiting_count;
+	size_t waiting_capacity;
+	uint32_t in_log[256]; /* batches appended and not committed */
+	uint32_t in_log_count;
+	int32_t trace_days[WORLD_TRACES]; /* of committed runs; INT32_MIN: none */
+	uint32_t segment_bytes;
+	uint64_t part_bytes;
+	int put_status; /* of the last put: 1 while it is not durable */
+	bool faults;	/* the disk has failed in this life */
+};
+
+struct world_history *world_history_new(void);
+
+/* Recovers the store of a disk. 0 or what recover says. */
+int world_open(struct world *world, struct fake_disk *fake, struct world_history *history);
+void world_close(struct world *world);
+
+/* Appends a batch of up to 6 spans of random traces for a client, or a drop record. */
+void world_send(struct world *world, struct random *random);
+
+/* Commits the log and acknowledges. Returns what log_commit says. */
+int world_commit(struct world *world);
+
+/* Writes the waiting spans of some traces, or of all. Returns store_work's error. */
+int world_write(struct world *world, struct random *random, bool all);
+
+/* Sends again, from each client's watermark on, what is not acknowledged. */
+void world_resend(struct world *world);
+
+/* A whole random life of `steps` steps. */
+void world_live(struct world *world, struct random *random, unsigned steps);
+
+/* Ends the test with a message unless every acknowledged span (at `at`, the changes
+ * of the disk before the crash) is there once and nothing twice. */
+void world_check(struct world *world, size_t at, const char *when);
+
+/* Adds to counts[span] for each line in a part of ours, and checks each line. */
+void world_count_lines(struct world *world, uint8_t *counts);
+
+#endif

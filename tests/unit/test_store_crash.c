@@ -1,0 +1,300 @@
+/*
+ * The store under crashes and faults: random lives on a fake disk, stopped after
+ * each change of the disk in several ways, recovered, and looked at: nothing that was
+ * acknowledged is lost, nothing is there twice, watermarks fit (I1, I3, I5, I8).
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/store_world.h"
+
+enum {
+	LIVES = 4,
+	STEPS = 70,
+	FAULT_STEPS = 60,
+};
+
+static struct world_history *scratch;
+
+static void set_sizes(struct world *world)
+{
+	*world = (struct world){.segment_bytes = 3000, .part_bytes = 4000};
+}
+
+static uint64_t states;
+
+/* Recovers a crashed disk and checks it; with `on`, lives on until all is written. */
+static void recover_and_check(struct fake_disk *crashed, const struct world_history *history,
+	size_t at, const char *when, bool on)
+{
+	struct world world;
+
+	states++;
+	memcpy(scratch, history, sizeof(*scratch));
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, crashed, scratch), 0);
+	world_check(&world, at, when);
+	if (on) {
+		world_resend(&world);
+		assert_int_equal(world_commit(&world), 0);
+		assert_int_equal(world_write(&world, NULL, true), 0);
+		assert_int_equal(world.put_status, 0);
+		assert_int_equal(writer_trim_log(world.store), 0);
+		world_check(&world, SIZE_MAX - 1, when);
+		world_close(&world);
+		set_sizes(&world);
+		assert_int_equal(world_open(&world, crashed, scratch), 0);
+		assert_int_equal(world.waiting_count, 0);
+		assert_int_equal(world.recovery.bytes_cut, 0);
+		world_check(&world, SIZE_MAX - 1, when);
+	}
+	world_close(&world);
+}
+
+/* A recovery that is itself stopped after each change that it makes. */
+static void crash_recovery(
+	struct fake_disk *crashed, const struct world_history *history, size_t at, uint64_t seed)
+{
+	size_t before = fake_disk_changes(crashed);
+
+	recover_and_check(crashed, history, at, "first recovery", false);
+	for (size_t k = before; k <= fake_disk_changes(crashed); k++) {
+		for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM; mode++) {
+			struct fake_disk *again =
+				fake_disk_crash(crashed, k, (enum fake_crash)mode, seed + k);
+
+			recover_and_check(again, history, at, "second recovery", k % 3 == 0);
+			fake_disk_free(again);
+		}
+	}
+}
+
+static struct fake_disk *live(uint64_t seed, struct world_history *history)
+{
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = seed};
+	struct world world;
+
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	world_live(&world, &random, STEPS);
+	world_close(&world);
+	/* A second life, so that recovery is in the journal too. */
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	world_resend(&world);
+	world_live(&world, &random, STEPS);
+	world_close(&world);
+	return fake;
+}
+
+static void test_crash_anywhere(void **state)
+{
+	uint64_t seed = random_seed();
+
+	(void)state;
+	for (unsigned i = 0; i < LIVES; i++) {
+		struct world_history *history = world_history_new();
+		struct fake_disk *fake = live(seed + i, history);
+
+		for (size_t at = 0; at <= fake_disk_changes(fake); at++) {
+			for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM + 1; mode++) {
+				struct fake_disk *crashed = fake_disk_crash(fake, at,
+					mode > FAKE_RANDOM ? FAKE_RANDOM : (enum fake_crash)mode,
+					seed + at * 4 + (unsigned)mode);
+
+				recover_and_check(crashed, history, at, "recovery",
+					(at + (unsigned)mode) % 4 == 0);
+				fake_disk_free(crashed);
+			}
+		}
+		free(history);
+		fake_disk_free(fake);
+	}
+	printf("%llu crash states\n", (unsigned long long)states);
+}
+
+static void test_crash_in_recovery(void **state)
+{
+	uint64_t seed = random_seed();
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = live(seed, history);
+
+	(void)state;
+	for (size_t at = 5; at <= fake_disk_changes(fake); at += 7) {
+		struct fake_disk *crashed = fake_disk_crash(
+			fake, at, at % 2 == 0 ? FAKE_KILLED : FAKE_RANDOM, seed + at);
+
+		crash_recovery(crashed, history, at, seed);
+		fake_disk_free(crashed);
+	}
+	free(history);
+	fake_disk_free(fake);
+}
+
+/* ---- Faults ---------------------------------------------------------------------- */
+
+/* A life in which steps may fail. */
+static void live_on(struct world *world, struct random *random, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		switch (random_below(random, 8)) {
+		case 0:
+		case 1:
+		case 2:
+			world_send(world, random);
+			break;
+		case 3:
+		case 4:
+			(void)(world_commit(world) == 0);
+			break;
+		case 5:
+		case 6:
+			(void)(world_write(world, random, false) == 0);
+			break;
+		default:
+			(void)(writer_trim_log(world->store) == 0);
+		}
+	}
+}
+
+/* Lets the disk work again: everything must come to its place. */
+static void heal_and_check(struct world *world, struct fake_disk *fake, const char *when)
+{
+	int error = 0;
+
+	fake_disk_fail(fake, 0, 0, FAKE_FAIL, 0);
+	world->faults = true;
+	assert_int_equal(world_commit(world), 0);
+	assert_int_equal(world_commit(world), 0);
+	assert_int_equal(world_write(world, NULL, true), 0);
+	assert_int_equal(world->put_status, 0);
+	(void)store_work(world->store, 0, &error);
+	assert_int_equal(error, 0);
+	assert_int_equal(store_queued_spans(world->store), 0);
+	assert_int_equal(writer_trim_log(world->store), 0);
+	world_check(world, SIZE_MAX - 1, when);
+}
+
+static uint64_t fault_life(
+	uint64_t seed, uint64_t n, uint64_t count, enum fake_fault fault, int error)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = seed};
+	struct world world;
+	struct fake_disk *crashed;
+	uint64_t operations;
+	size_t at;
+	char when[64];
+
+	snprintf(when, sizeof(when), "fault %d, operation %llu", error, (unsigned long long)n);
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	operations = fake_disk_operations(fake);
+	fake_disk_fail(fake, n, count, fault, error);
+	live_on(&world, &random, FAULT_STEPS);
+	/* Power is lost while things are bad. */
+	at = fake_disk_changes(fake);
+	operations = fake_disk_operations(fake) - operations;
+	crashed = fake_disk_crash(fake, at, FAKE_RANDOM, seed + n);
+	recover_and_check(crashed, history, at, when, false);
+	fake_disk_free(crashed);
+	heal_and_check(&world, fake, when);
+	at = fake_disk_changes(fake);
+	crashed = fake_disk_crash(fake, at, FAKE_LOST, seed + n);
+	recover_and_check(crashed, history, at, when, true);
+	fake_disk_free(crashed);
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+	return operations;
+}
+
+static void test_each_operation_fails(void **state)
+{
+	static const struct {
+		uint64_t count;
+		enum fake_fault fault;
+		int error;
+	} faults[] = {
+		{1, FAKE_FAIL, -EIO},
+		{3, FAKE_FAIL, -EIO},
+		{9, FAKE_FAIL, -ENOSPC},
+		{1, FAKE_SHORT, 0},
+		{1, FAKE_FAIL, -EINTR},
+		{40, FAKE_FAIL, -EIO},
+	};
+	uint64_t seed = random_seed();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		uint64_t operations = 1;
+
+		for (uint64_t n = 0; n < operations; n++) {
+			uint64_t made = fault_life(
+				seed, n, faults[i].count, faults[i].fault, faults[i].error);
+
+			if (n == 0)
+				operations = made;
+		}
+	}
+}
+
+static void test_disk_full_heals(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = random_seed()};
+	struct world world;
+	size_t at;
+
+	(void)state;
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (uint64_t capacity = 6000; capacity < 30000; capacity += 3000) {
+		fake_disk_set_capacity(fake, capacity);
+		live_on(&world, &random, 60);
+		at = fake_disk_changes(fake);
+		fake_disk_set_capacity(fake, 0);
+		heal_and_check(&world, fake, "disk was full");
+		assert_true(fake_disk_changes(fake) >= at);
+	}
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	scratch = world_history_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	free(scratch);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_crash_anywhere),
+		cmocka_unit_test(test_crash_in_recovery),
+		cmocka_unit_test(test_each_operation_fails),
+		cmocka_unit_test(test_disk_full_heals),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
