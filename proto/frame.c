@@ -105,16 +105,16 @@ void frame_reader_done(struct frame_reader *reader)
 
 void frame_reader_trim(struct frame_reader *reader)
 {
-	if (reader->have > reader->given)
+	if (reader->have > 0)
 		return;
 	free(reader->buffer);
 	reader->buffer = NULL;
-	reader->have = reader->given = reader->capacity = 0;
+	reader->capacity = 0;
 }
 
 size_t frame_reader_pending(const struct frame_reader *reader)
 {
-	return reader->have - reader->given;
+	return reader->have;
 }
 
 /* Grows by doubling, so that memory follows what came. */
@@ -180,7 +180,8 @@ static int next_buffered(struct frame_reader *reader, const uint8_t **data, size
 	total = frame_parse(reader->buffer, reader->have, ret_frame);
 	if (total <= 0)
 		return (int)total;
-	reader->given = reader->have;
+	/* Its bytes stay until the next call. */
+	reader->have = 0;
 	return 1;
 }
 
@@ -218,8 +219,6 @@ int frame_reader_next(struct frame_reader *reader, const uint8_t **data, size_t 
 
 	if (reader->error != 0)
 		return reader->error;
-	if (reader->given > 0)
-		reader->have = reader->given = 0;
 	ret = next_frame(reader, data, length_bytes, ret_frame);
 	if (ret < 0)
 		reader->error = ret;

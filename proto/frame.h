@@ -60,10 +60,9 @@ long frame_parse(const uint8_t *data, size_t length_bytes, struct frame *ret_fra
  * what a header claims. */
 struct frame_reader {
 	uint8_t *buffer; /* owned */
-	size_t have;
+	size_t have;	 /* bytes of a frame that is not whole yet */
 	size_t capacity;
-	size_t given; /* bytes of a frame given out of buffer */
-	int error;    /* sticky */
+	int error; /* sticky */
 };
 
 /* Zero-initialised is as good. */

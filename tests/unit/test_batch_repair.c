@@ -163,8 +163,11 @@ static void test_shape_ids(void **state)
 	f->batch.n_shapes = 1;
 	f->shape.id = 65536;
 	assert_int_equal(read_first(f), ERR_SHAPE);
+	batch_done(&opened);
+	assert_int_equal(batch_open(&opened, bytes, length), ERR_SHAPE);
 	f->shape.id = 0;
 	assert_int_equal(read_first(f), ERR_SHAPE);
+	assert_int_equal(batch_open(&opened, bytes, length), ERR_SHAPE);
 	f->shape.id = 65535;
 	f->span.ids = UINT64_C(65535) << 48 | 9;
 	assert_int_equal(read_first(f), 1);
@@ -329,6 +332,10 @@ static void test_utf8(void **state)
 	assert_int_equal(read_first(f), 1);
 	assert_int_equal(view.repairs, REPAIR_UTF8);
 	f->shape.name = (char *)"operation";
+	f->trace.state = (char *)"a=\x80";
+	assert_int_equal(read_first(f), 1);
+	assert_int_equal(view.repairs, REPAIR_UTF8);
+	f->trace.state = (char *)"";
 	f->detail.error = (char *)"\xc0\x80";
 	f->detail.status = WAFT__V1__DETAIL__STATUS__ERROR;
 	f->span.detail = &f->detail;
@@ -401,6 +408,40 @@ static void test_trace_attributes(void **state)
 	items[1].value = NULL;
 	assert_int_equal(read_first(f), 1);
 	assert_int_equal(view.repairs, REPAIR_ATTRIBUTES);
+}
+
+static void test_event_attributes(void **state)
+{
+	struct fixture *f = *state;
+	Waft__V1__Event event = WAFT__V1__EVENT__INIT;
+	Waft__V1__Event *events[1] = {&event};
+	Waft__V1__KeyValue items[2] = {WAFT__V1__KEY_VALUE__INIT, WAFT__V1__KEY_VALUE__INIT};
+	Waft__V1__KeyValue *list[2] = {&items[0], &items[1]};
+	Waft__V1__Value values[2] = {WAFT__V1__VALUE__INIT, WAFT__V1__VALUE__INIT};
+	struct attribute_iter attributes;
+	struct attribute attribute;
+	struct span_event read;
+	struct cursor detail;
+
+	for (int i = 0; i < 2; i++) {
+		values[i].value_case = WAFT__V1__VALUE__VALUE_INTEGER;
+		values[i].integer = i;
+		items[i].key = (char *)"same";
+		items[i].value = &values[i];
+	}
+	event.attributes = list;
+	event.n_attributes = 2;
+	f->detail.events = events;
+	f->detail.n_events = 1;
+	f->span.detail = &f->detail;
+	assert_int_equal(read_first(f), 1);
+	assert_int_equal(view.repairs, REPAIR_EVENTS);
+	detail = cursor_of_slice(view.detail);
+	assert_true(span_event_next(&opened, &detail, &read));
+	event_attributes(&read, &attributes);
+	assert_true(attribute_next(&attributes, &attribute));
+	assert_int_equal(attribute.value.integer, 1);
+	assert_false(attribute_next(&attributes, &attribute));
 }
 
 static void test_too_many_values(void **state)
@@ -622,6 +663,7 @@ int main(void)
 		TEST(test_snapshots),
 		TEST(test_repeated_keys),
 		TEST(test_trace_attributes),
+		TEST(test_event_attributes),
 		TEST(test_too_many_values),
 		TEST(test_too_many_attributes),
 		TEST(test_mixed_list),

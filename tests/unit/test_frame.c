@@ -207,6 +207,24 @@ static void test_bad(void **state)
 	assert_int_equal(first_error(bytes, 16), ERR_LIMIT);
 }
 
+/* What follows a bad frame isn't looked at. */
+static void test_error_stays(void **state)
+{
+	struct frame_reader reader = {0};
+	struct frame frame;
+	uint8_t bytes[64];
+	size_t length = put_frame(bytes, FRAME_MESSAGE, 1, "payload");
+	const uint8_t *at = (const uint8_t *)"GET / HTTP/1.1";
+	size_t left = 14;
+
+	(void)state;
+	assert_int_equal(frame_reader_next(&reader, &at, &left, &frame), ERR_MAGIC);
+	at = bytes;
+	left = length;
+	assert_int_equal(frame_reader_next(&reader, &at, &left, &frame), ERR_MAGIC);
+	frame_reader_done(&reader);
+}
+
 /* Each flipped bit shows: as a bad frame, or as one that never ends. */
 static void test_flipped_bits(void **state)
 {
@@ -249,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_no_copy),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_error_stays),
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_unknown_passes),
 	};
