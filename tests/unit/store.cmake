@@ -1,8 +1,8 @@
 # The write side of the store: log, manifest, parts, lines, recovery.
-add_library(waft_test_store STATIC
+add_library(waft_test_world STATIC
   ${WAFT_TESTS_DIR}/support/fake_disk.c
   ${WAFT_TESTS_DIR}/support/store_world.c)
-target_include_directories(waft_test_store PUBLIC ${WAFT_TESTS_DIR}/support ${WAFT_TESTS_DIR})
-target_link_libraries(waft_test_store PUBLIC waft_store waft_test_batches)
+target_include_directories(waft_test_world PUBLIC ${WAFT_TESTS_DIR}/support ${WAFT_TESTS_DIR})
+target_link_libraries(waft_test_world PUBLIC waft_store waft_test_batches)
 
-waft_unit_test(store_crash waft_test_store TIMEOUT 300)
+waft_unit_test(store_crash waft_test_world TIMEOUT 300)
