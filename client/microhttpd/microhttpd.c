@@ -5,9 +5,9 @@
  * a struct request with the span is put there, and the server's handler is
  * called with a con_cls inside it, now and for each piece of the body, the
  * span's context attached for the time. The handler queues a response, which
- * gets its traceresponse; waft_mhd_completed ends the span.
- * Failures: a client that goes away or times out also comes to
- * waft_mhd_completed, and its span ends with an error.
+ * gets its traceresponse, and the span ends. waft_mhd_completed cleans up.
+ * Failures: a request that ends without a response comes to waft_mhd_completed,
+ * too, and its span ends there with an error.
  */
 #include <waft/microhttpd.h>
 
@@ -28,8 +28,7 @@ struct request {
 	struct waft_span span;
 	struct waft_context context; /* the span's */
 	void *handler_con_cls;
-	unsigned int status; /* of the response queued; 0: none yet */
-	bool failed;	     /* an error was set on the span */
+	bool failed; /* an error was set on the span */
 };
 
 /* The request whose handler this thread is in. */
@@ -180,6 +179,20 @@ static struct request *request_new(const struct waft_mhd_options *options,
 	return request;
 }
 
+/* Asked after each call of the handler, which may have used MHD_queue_response
+ * itself; when the request is completed the response is gone. */
+static void note_response(const struct waft_mhd_options *options, struct MHD_Connection *connection,
+	struct request *request)
+{
+	const union MHD_ConnectionInfo *status =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+	if (status == NULL)
+		return;
+	waft_attr_int(&request->span, "http.response.status_code", status->http_status);
+	if (!options->until_sent)
+		waft_end(&request->span);
+}
+
 enum MHD_Result waft_mhd_handler(void *adapter, struct MHD_Connection *connection, const char *url,
 	const char *method, const char *version, const char *upload_data, size_t *upload_data_size,
 	void **con_cls)
@@ -200,11 +213,7 @@ enum MHD_Result waft_mhd_handler(void *adapter, struct MHD_Connection *connectio
 		version, upload_data, upload_data_size, &request->handler_con_cls);
 	current_request = before;
 	waft_detach(&token);
-	/* Asked here, since the response is gone when the request is completed. */
-	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
-	if (info)
-		request->status = info->http_status;
+	note_response(options, connection, request);
 	return result;
 }
 
@@ -235,8 +244,6 @@ void waft_mhd_completed(void *adapter, struct MHD_Connection *connection, void *
 	if (options->completed)
 		options->completed(
 			options->completed_cls, connection, &request->handler_con_cls, toe);
-	if (request->status != 0)
-		waft_attr_int(&request->span, "http.response.status_code", request->status);
 	const char *termination = termination_text(toe);
 	if (termination && !request->failed)
 		waft_error(&request->span, termination);

@@ -212,7 +212,7 @@ static int make_schema(struct store *store, struct fault *fault)
 
 static int open_database(struct store *store, struct fault *fault)
 {
-	WAFT_SPAN(span, "decision_store.open");
+	WAFT_SPAN(span, "decision_store.connect");
 	waft_attr_string(&span, "file.path", store->path);
 	int code = sqlite3_open_v2(
 		store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -228,9 +228,11 @@ static int open_database(struct store *store, struct fault *fault)
 
 int store_open(const char *path, struct store **ret_store, struct fault *fault)
 {
+	WAFT_SPAN(span, "decision_store.open");
+	waft_attr_string(&span, "file.path", path);
 	struct store *store = calloc(1, sizeof(*store));
 	if (store == NULL)
-		return fault_memory(fault);
+		return fault_mark(&span, fault_memory(fault), fault);
 	pthread_mutex_init(&store->lock, NULL);
 	store->path = strdup(path);
 	int r = store->path ? make_directories(path, fault) : fault_memory(fault);
@@ -242,7 +244,7 @@ int store_open(const char *path, struct store **ret_store, struct fault *fault)
 		store_close(store);
 	else
 		*ret_store = store;
-	return r;
+	return fault_mark(&span, r, fault);
 }
 
 void store_close(struct store *store)

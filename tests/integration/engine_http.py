@@ -11,6 +11,7 @@ import subprocess
 import threading
 
 import engine_reference as reference
+import engine_service
 from engine_service import BIN, SOURCE, Service, cases, decide, main, same, wait_until
 
 FORMS = ("missingkey", "badtype", "nullscore", "scoresnotdict")
@@ -412,6 +413,7 @@ def test_strange_servers():
 
 
 if __name__ == "__main__":
+    os.environ.update(engine_service.NO_COLLECTOR)
     main([test_cases, test_random_decisions, test_routes, test_decisions_are_kept,
           test_stored_decisions_pass_the_rules_again, test_bodies, test_bad_requests,
           test_workers_killed_during_requests, test_hung_worker, test_stop_lets_requests_finish,

@@ -13,6 +13,9 @@ import urllib.parse
 BIN = os.environ["WAFT_BIN"]
 SOURCE = os.environ["WAFT_SOURCE"]
 
+# Where no collector is: what is not about traces must do without one.
+NO_COLLECTOR = {"WAFT_ENDPOINT": "unix:/nonexistent/collector.sock"}
+
 
 class Service:
     """waft-engined on a free port, its files in a directory of its own."""
@@ -24,7 +27,7 @@ class Service:
         self.process = subprocess.Popen(
             [os.path.join(BIN, "waft-engined"), "--listen", "127.0.0.1:0", *options],
             cwd=self.directory, stdout=subprocess.PIPE, stderr=self.errors,
-            env={**os.environ, **(environment or {})})
+            env={**os.environ, **NO_COLLECTOR, **(environment or {})})
         ready = self.process.stdout.readline().decode()
         match = re.fullmatch(r"waft-engined: ready on (http://127\.0\.0\.1:(\d+)) .*\n", ready)
         assert match, f"not ready: {ready!r} {self.stderr()}"
@@ -93,7 +96,7 @@ def decide(service, *arguments, stdin=None, environment=None, check=True):
     done = subprocess.run(
         [os.path.join(BIN, "waft-decide"), "--server", service.url, *arguments],
         input=stdin, capture_output=True, text=True, timeout=60,
-        env={**os.environ, **(environment or {})})
+        env={**os.environ, **NO_COLLECTOR, **(environment or {})})
     if check:
         assert done.returncode == 0, done.stderr
     return done

@@ -15,3 +15,6 @@ if(TARGET waft_engine)
   # Its sums show what the engine's do: rounded after each step.
   target_compile_options(test_engine_decision PRIVATE -ffp-contract=off)
 endif()
+if(TARGET waft_microhttpd)
+  waft_unit_test(microhttpd waft::microhttpd LABELS threads)
+endif()

@@ -17,11 +17,11 @@
  *
  * A request is one span: named "METHOD route" (the method alone when no route
  * is known), of kind server, a child of the request's traceparent when it has
- * one, from the first call of the handler until libmicrohttpd is done with the
- * request. While the handler runs the span is the thread's current one, so that
- * WAFT_SPAN makes its children. Attributes: http.request.method, url.scheme,
- * url.path, http.route, client.address, user_agent.original and
- * http.response.status_code (https://opentelemetry.io/docs/specs/semconv/http/).
+ * one, from the first call of the handler until it has queued a response (or,
+ * with until_sent, until that was sent). While the handler runs the span is the thread's current
+ * one, so that WAFT_SPAN makes its children. Attributes: http.request.method, url.scheme, url.path,
+ * http.route, client.address, user_agent.original and http.response.status_code
+ * (https://opentelemetry.io/docs/specs/semconv/http/).
  *
  * Requests that libmicrohttpd refuses by itself, before it calls a handler, are
  * not seen. All functions are thread-safe; whatever threading the daemon uses
@@ -53,6 +53,10 @@ struct waft_mhd_options {
 	 * text is copied. There should be few: they become operation names. */
 	const char *(*route)(void *route_cls, const char *method, const char *url);
 	void *route_cls;
+	/* Spans end when the response was sent. A caller then sees its own span end
+	 * before ours; but what is sent by callbacks, and whether it was, belongs to
+	 * the span. */
+	bool until_sent;
 	const char *layer; /* of the requests' spans; "api". Must live as long as the process */
 };
 
