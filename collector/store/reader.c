@@ -209,6 +209,9 @@ static int take_file(struct reader *reader, const char *name, const struct part_
 	file->stored_bytes = stat->length_bytes;
 	file->modified_ns = stat->modified_ns;
 	file->present = true;
+	/* The index may have been made anew, or other flags been set in it. */
+	if (file->ours)
+		file->ready = false;
 	if (same && (!file->ours || file->length_bytes == length_bytes))
 		return 0;
 	if (!same) {
@@ -216,7 +219,6 @@ static int take_file(struct reader *reader, const char *name, const struct part_
 	} else {
 		/* A source knows its size from when it was opened. */
 		close_source(reader, file);
-		file->ready = false;
 		file->failed = false;
 	}
 	file->length_bytes = length_bytes;
@@ -424,10 +426,10 @@ int view_runs(struct reader *reader, struct view_file *file)
 
 	if (file->ready || file->failed)
 		return 0;
-	if (file->ours && file->runs.scanned.count == 0)
-		ret = run_list_open_index(&file->runs, reader->index_dir, reader->store_id,
-			&file->part, file->length_bytes);
-	if (ret == 0 && file->runs.scanned_bytes < file->length_bytes) {
+	if (file->ours)
+		run_list_open_index(&file->runs, reader->index_dir, reader->store_id, &file->part,
+			file->length_bytes);
+	if (file->runs.scanned_bytes < file->length_bytes) {
 		ret = open_source(reader, file);
 		sink.from_start = file->runs.scanned_bytes == 0;
 		if (ret == 0)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "index_run.h"
-#include "scratch.h"
 
 /* How many slots at the end of an index may be torn before it is given up. */
 #define TORN_SLOTS_MAX 4096
@@ -35,7 +34,7 @@ static void drop_index(struct run_list *list)
 	list->ids_file = -1;
 	list->indexed = 0;
 	list->indexed_bytes = 0;
-	list->ids = (struct index_ids){0};
+	list->ids_runs = 0;
 }
 
 static void drop_table(struct run_list *list)
@@ -88,163 +87,135 @@ static int read_run(const struct run_list *list, uint64_t run, struct index_run 
 	return index_run_get(list->seed, run, slot, ret) ? 0 : ERR_INDEX;
 }
 
+/* Of the first `runs`, how many lie in the part as far as it is committed: the writer
+ * may have gone on since. */
+static int count_committed(struct run_list *list, uint64_t runs, uint64_t length_bytes)
+{
+	uint64_t low = 0;
+	struct index_run run;
+
+	while (low < runs) {
+		uint64_t middle = low + (runs - low) / 2;
+		int ret = read_run(list, middle, &run);
+
+		if (ret != 0)
+			return ret;
+		if (run.offset + run.length_bytes <= length_bytes) {
+			low = middle + 1;
+			list->indexed_bytes = run.offset + run.length_bytes;
+		} else {
+			runs = middle;
+		}
+	}
+	list->indexed = low;
+	return 0;
+}
+
 /* Finds the last run that is whole: a stop of the machine may have torn some. */
 static void find_end(struct run_list *list, uint64_t runs, uint64_t length_bytes)
 {
 	uint64_t least = runs > TORN_SLOTS_MAX ? runs - TORN_SLOTS_MAX : 0;
 	struct index_run run;
 
-	for (; runs > least; runs--) {
-		if (read_run(list, runs - 1, &run) != 0)
-			continue;
-		if (run.offset + run.length_bytes > length_bytes)
-			return; /* of another time than the part: not to be trusted */
-		list->indexed = runs;
-		list->indexed_bytes = run.offset + run.length_bytes;
+	while (runs > least && read_run(list, runs - 1, &run) != 0)
+		runs--;
+	if (runs == least)
 		return;
-	}
+	list->indexed = runs;
+	list->indexed_bytes = run.offset + run.length_bytes;
+	if (list->indexed_bytes > length_bytes && count_committed(list, runs, length_bytes) != 0)
+		list->indexed = 0;
 }
 
 static void open_ids(struct run_list *list, int index_dir, const uint8_t store_id[16],
 	const struct part_name *part)
 {
-	uint8_t slot[INDEX_SLOT_BYTES];
 	char name[INDEX_NAME_BYTES];
-	struct disk_stat stat;
 
 	if (index_file_name(part, INDEX_IDS, name) != 0)
 		return;
 	list->ids_seed = index_seed(INDEX_IDS, store_id, part);
-	list->ids = (struct index_ids){0};
-	disk_close(list->disk, list->ids_file);
 	list->ids_file = disk_open(list->disk, index_dir, name, DISK_READ);
-	if (list->ids_file < 0)
+	if (list->ids_file < 0 ||
+		ids_open(list->disk, list->ids_file, list->ids_seed, &list->ids) != 0)
 		return;
-	if (disk_stat_file(list->disk, list->ids_file, &stat) != 0 ||
-		read_exactly(list->disk, list->ids_file, slot, sizeof(slot), 0) != 0 ||
-		!index_ids_get(list->ids_seed, slot, &list->ids) ||
-		list->ids.runs > list->indexed ||
-		stat.length_bytes < index_page_offset(&list->ids, index_pages(&list->ids)))
-		list->ids = (struct index_ids){0};
+	list->ids_runs = list->ids.runs < list->indexed ? list->ids.runs : list->indexed;
 }
 
-int run_list_open_index(struct run_list *list, int index_dir, const uint8_t store_id[16],
+/* Opens what is there now; indexed is 0 when it doesn't hold. */
+static void open_files(struct run_list *list, int index_dir, const uint8_t store_id[16],
 	const struct part_name *part, uint64_t length_bytes)
 {
 	uint8_t slot[INDEX_SLOT_BYTES];
 	char name[INDEX_NAME_BYTES];
 	struct disk_stat stat;
 
+	drop_index(list);
 	if (list->distrusted || index_dir < 0 || index_file_name(part, INDEX_RUNS, name) != 0)
-		return 0;
-	if (list->file < 0) {
-		list->seed = index_seed(INDEX_RUNS, store_id, part);
-		list->file = disk_open(list->disk, index_dir, name, DISK_READ);
-		if (list->file < 0)
-			return 0;
-	}
-	if (disk_stat_file(list->disk, list->file, &stat) != 0 ||
-		read_exactly(list->disk, list->file, slot, sizeof(slot), 0) != 0 ||
-		!index_header_check(list->seed, slot)) {
+		return;
+	list->seed = index_seed(INDEX_RUNS, store_id, part);
+	list->file = disk_open(list->disk, index_dir, name, DISK_READ);
+	if (list->file >= 0 && disk_stat_file(list->disk, list->file, &stat) == 0 &&
+		read_exactly(list->disk, list->file, slot, sizeof(slot), 0) == 0 &&
+		index_header_check(list->seed, slot))
+		find_end(list, index_runs_in_file(stat.length_bytes), length_bytes);
+	if (list->indexed > 0)
+		open_ids(list, index_dir, store_id, part);
+	else
 		drop_index(list);
-		return 0;
-	}
+}
+
+void run_list_open_index(struct run_list *list, int index_dir, const uint8_t store_id[16],
+	const struct part_name *part, uint64_t length_bytes)
+{
+	uint64_t before = list->indexed;
+
+	open_files(list, index_dir, store_id, part, length_bytes);
+	if (list->indexed == before)
+		return;
+	/* The scanned runs join on to another place now. */
 	drop_table(list);
-	find_end(list, index_runs_in_file(stat.length_bytes), length_bytes);
-	if (list->indexed == 0) {
-		drop_index(list);
-		return 0;
-	}
-	open_ids(list, index_dir, store_id, part);
+	run_array_done(&list->scanned);
 	list->scanned_bytes = list->indexed_bytes;
-	return 0;
 }
 
 /* ---- Scanning ------------------------------------------------------------ */
 
-struct scanning {
+struct scan_sink {
 	struct run_list *list;
-	struct index_builder builder;
-	struct scratch scratch;
-	uint64_t end; /* of the lines taken so far */
 	run_list_on_bad on_bad;
 	void *ctx;
 };
 
-/* Ends the run under way, if any, at offset. */
-static int end_run(struct scanning *scanning, uint64_t offset)
+static int on_scanned(void *ctx, const struct index_run *run)
 {
-	struct index_run *run = &scanning->builder.run;
+	struct scan_sink *sink = ctx;
 
-	if (run->spans == 0)
-		return 0;
-	index_builder_end(&scanning->builder);
-	run->length_bytes = (uint32_t)(offset - run->offset);
-	if (run_array_add(&scanning->list->scanned, run) != 0)
-		return -ENOMEM;
-	run->spans = 0;
-	return 0;
+	return run_array_add(&sink->list->scanned, run);
 }
 
-static int scan_line(void *ctx, const struct scan_line *line)
+static void on_bad_line(void *ctx, uint64_t offset, uint64_t number, const char *why)
 {
-	struct scanning *scanning = ctx;
-	struct index_run *run = &scanning->builder.run;
-	uint64_t end = line->offset + line->text.length + line->whole;
-	const char *why = "line is too long";
-	struct record record;
-	int ret = ERR_LIMIT;
+	struct scan_sink *sink = ctx;
 
-	/* What has no newline yet may still be written to. */
-	if (!line->whole && scanning->list->foreign == false)
-		return 0;
-	if (line->text.data != NULL)
-		ret = record_parse(line->text, &scanning->scratch, &record, &why);
-	if (ret == -ENOMEM)
-		return ret;
-	if (ret != 0) {
-		if (!line->whole)
-			return 0;
-		if (line->text.length > 0 && scanning->on_bad != NULL)
-			scanning->on_bad(scanning->ctx, line->offset, line->number, why);
-		scanning->end = end;
-		return 0;
-	}
-	if (run->spans > 0 && (memcmp(run->trace_id, record.trace_id, 16) != 0 ||
-				      end - run->offset > UINT32_MAX)) {
-		ret = end_run(scanning, scanning->end);
-		if (ret != 0)
-			return ret;
-	}
-	if (run->spans == 0) {
-		index_builder_begin(&scanning->builder, record.trace_id);
-		run->offset = line->offset;
-	}
-	ret = index_builder_add(&scanning->builder, &record, &scanning->scratch);
-	scratch_reset(&scanning->scratch);
-	scanning->end = end;
-	return ret;
+	if (sink->on_bad != NULL)
+		sink->on_bad(sink->ctx, offset, number, why);
 }
 
 int run_list_scan(struct run_list *list, struct source *source, uint64_t length_bytes,
 	run_list_on_bad on_bad, void *ctx)
 {
-	struct scanning scanning = {
-		.list = list, .end = list->scanned_bytes, .on_bad = on_bad, .ctx = ctx};
-	int ret;
+	struct scan_sink sink = {.list = list, .on_bad = on_bad, .ctx = ctx};
+	const struct run_scan_ops ops = {.on_run = on_scanned,
+		.on_bad = on_bad_line,
+		.ctx = &sink,
+		.open_end = list->foreign};
 
 	if (list->scanned_bytes >= length_bytes)
 		return 0;
 	drop_table(list);
-	ret = scan_lines(
-		source, list->scanned_bytes, length_bytes, &list->buffer, scan_line, &scanning);
-	if (ret == 0)
-		ret = end_run(&scanning, scanning.end);
-	if (ret == 0)
-		list->scanned_bytes = scanning.end;
-	index_builder_done(&scanning.builder);
-	scratch_done(&scanning.scratch);
-	return ret;
+	return run_scan(source, list->scanned_bytes, length_bytes, &list->buffer, &ops,
+		&list->scanned_bytes);
 }
 
 /* ---- Blocks -------------------------------------------------------------- */
@@ -266,7 +237,7 @@ bool run_list_is_sure(const struct run_list *list, size_t block)
 
 bool run_list_zone(const struct run_list *list, struct index_zone *ret)
 {
-	if (list->ids.runs != list->indexed)
+	if (list->ids_runs != list->indexed)
 		return false;
 	*ret = list->ids.zone;
 	for (size_t i = 0; i < blocks_of(list->scanned.count); i++)
@@ -339,77 +310,40 @@ int run_list_block_zone(const struct run_list *list, size_t block, struct index_
 
 typedef int (*on_run_fn)(void *ctx, const struct index_run *run);
 
-static int read_page(
-	const struct run_list *list, uint64_t page, struct index_id ids[INDEX_PAGE_IDS])
+struct id_sink {
+	const struct run_list *list;
+	const uint8_t *trace_id;
+	on_run_fn on_run;
+	void *ctx;
+};
+
+static int on_number(void *ctx, uint32_t number)
 {
-	uint8_t bytes[INDEX_PAGE_BYTES];
-	int ret = read_exactly(list->disk, list->ids_file, bytes, sizeof(bytes),
-		index_page_offset(&list->ids, page));
+	struct id_sink *sink = ctx;
+	struct index_run run;
+	int ret;
 
-	if (ret != 0)
-		return ret;
-	ret = index_page_get(list->ids_seed, page, bytes, ids);
-	return ret < 0 ? ERR_INDEX : ret;
-}
-
-/* The first page that may hold the id: the last one whose first id is less. */
-static int find_page(const struct run_list *list, const uint8_t trace_id[16], uint64_t *ret_page)
-{
-	struct index_id ids[INDEX_PAGE_IDS];
-	uint64_t low = 0;
-	uint64_t high = index_pages(&list->ids);
-
-	while (low + 1 < high) {
-		uint64_t middle = low + (high - low) / 2;
-		int count = read_page(list, middle, ids);
-
-		if (count < 0)
-			return count;
-		if (memcmp(ids[0].trace_id, trace_id, 16) < 0)
-			low = middle;
-		else
-			high = middle;
-	}
-	*ret_page = low;
-	return 0;
+	if (number >= sink->list->indexed)
+		return 0; /* committed since */
+	ret = read_run(sink->list, number, &run);
+	if (ret == 0 && memcmp(run.trace_id, sink->trace_id, 16) != 0)
+		ret = ERR_INDEX;
+	return ret != 0 ? ret : sink->on_run(sink->ctx, &run);
 }
 
 static int find_in_ids(
 	const struct run_list *list, const uint8_t trace_id[16], on_run_fn on_run, void *ctx)
 {
-	struct index_id ids[INDEX_PAGE_IDS];
-	struct index_run run;
-	uint64_t page;
-	int ret = find_page(list, trace_id, &page);
+	struct id_sink sink = {.list = list, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
 
-	for (; ret == 0 && page < index_pages(&list->ids); page++) {
-		int count = read_page(list, page, ids);
-
-		if (count < 0)
-			return count;
-		for (int i = 0; ret == 0 && i < count; i++) {
-			int compared = memcmp(ids[i].trace_id, trace_id, 16);
-
-			if (compared > 0)
-				return 0;
-			if (compared < 0)
-				continue;
-			if (ids[i].run >= list->ids.runs)
-				return ERR_INDEX;
-			ret = read_run(list, ids[i].run, &run);
-			if (ret == 0 && memcmp(run.trace_id, trace_id, 16) != 0)
-				ret = ERR_INDEX;
-			if (ret == 0)
-				ret = on_run(ctx, &run);
-		}
-	}
-	return ret;
+	return ids_find(
+		list->disk, list->ids_file, list->ids_seed, &list->ids, trace_id, on_number, &sink);
 }
 
 /* A run that .ids doesn't cover, counted from there. */
 static int run_behind_ids(const struct run_list *list, uint64_t number, struct index_run *ret)
 {
-	number += list->ids.runs;
+	number += list->ids_runs;
 	if (number < list->indexed)
 		return read_run(list, number, ret);
 	*ret = list->scanned.runs[number - list->indexed];
@@ -419,7 +353,7 @@ static int run_behind_ids(const struct run_list *list, uint64_t number, struct i
 static int for_each_behind_ids(const struct run_list *list, on_run_fn on_run, void *ctx)
 {
 	struct index_run runs[INDEX_BLOCK_RUNS];
-	size_t block = (size_t)(list->ids.runs / INDEX_BLOCK_RUNS);
+	size_t block = (size_t)(list->ids_runs / INDEX_BLOCK_RUNS);
 	uint64_t number = (uint64_t)block * INDEX_BLOCK_RUNS;
 	int ret = 0;
 
@@ -428,7 +362,7 @@ static int for_each_behind_ids(const struct run_list *list, on_run_fn on_run, vo
 
 		ret = run_list_block(list, block, runs, &count);
 		for (size_t i = 0; ret == 0 && i < count; i++, number++)
-			if (number >= list->ids.runs)
+			if (number >= list->ids_runs)
 				ret = on_run(ctx, &runs[i]);
 	}
 	return ret;
@@ -470,7 +404,7 @@ static int compare_keys(const void *left, const void *right)
 
 static int make_table(struct run_list *list)
 {
-	uint64_t count = list->indexed + list->scanned.count - list->ids.runs;
+	uint64_t count = list->indexed + list->scanned.count - list->ids_runs;
 	int ret;
 
 	drop_table(list);
@@ -514,8 +448,8 @@ int run_list_find(struct run_list *list, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx)
 {
 	struct wanted wanted = {.trace_id = trace_id, .on_run = on_run, .ctx = ctx};
-	uint64_t behind = list->indexed + list->scanned.count - list->ids.runs;
-	int ret = list->ids.runs > 0 ? find_in_ids(list, trace_id, on_run, ctx) : 0;
+	uint64_t behind = list->indexed + list->scanned.count - list->ids_runs;
+	int ret = list->ids_runs > 0 ? find_in_ids(list, trace_id, on_run, ctx) : 0;
 
 	if (ret != 0 || behind == 0)
 		return ret;

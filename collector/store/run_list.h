@@ -12,12 +12,12 @@
 #ifndef WAFT_STORE_RUN_LIST_H
 #define WAFT_STORE_RUN_LIST_H
 
+#include "ids_file.h"
 #include "index.h"
 #include "index_format.h"
+#include "run_scan.h"
 #include "scan.h"
 #include "source.h"
-
-enum { ERR_INDEX = -9001 }; /* private to the read side; never leaves a query */
 
 /* Runs that are in memory. Zero-initialise. */
 struct run_array {
@@ -37,9 +37,10 @@ struct run_list {
 	int ids_file;
 	uint32_t seed;
 	uint32_t ids_seed;
-	uint64_t indexed;	/* runs taken from it */
+	uint64_t indexed;	/* runs taken from it: those that lie in the part as committed */
 	uint64_t indexed_bytes; /* of the part, that they cover */
-	struct index_ids ids;	/* runs 0: no .ids file */
+	struct index_ids ids;	/* of the .ids file; it may be ahead of what is committed */
+	uint64_t ids_runs;	/* runs that are found by it; 0: there is none */
 	struct disk *disk;
 	/* From the lines behind that. */
 	struct run_array scanned;
@@ -59,10 +60,11 @@ typedef void (*run_list_on_bad)(void *ctx, uint64_t offset, uint64_t number, con
 void run_list_init(struct run_list *list, struct disk *disk, bool foreign);
 void run_list_done(struct run_list *list);
 
-/* Takes in the index of a part: index_dir is the handle of .waft/index. 0 also when there is
- * none that holds. */
-int run_list_open_index(struct run_list *list, int index_dir, const uint8_t store_id[16],
-	const struct part_name *part, uint64_t length_bytes) MUST_CHECK;
+/* Takes in the index of a part, again at each moment: index_dir is the handle of
+ * .waft/index. What was scanned and is indexed now is forgotten. 0 also when there is no
+ * index that holds. */
+void run_list_open_index(struct run_list *list, int index_dir, const uint8_t store_id[16],
+	const struct part_name *part, uint64_t length_bytes);
 
 /* Reads the lines from where the runs end up to length_bytes; again, when the file has
  * grown. on_bad may be NULL. 0 or a negative error. */

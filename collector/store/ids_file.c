@@ -1,0 +1,250 @@
+/*
+ * ids_file.c: see ids_file.h.
+ */
+#include "ids_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "index_run.h"
+
+/* Pages gathered for one write. */
+#define OUT_PAGES 64
+
+static int read_exactly(struct disk *disk, int file, void *data, size_t length, uint64_t offset)
+{
+	ssize_t got = disk_read(disk, file, data, length, offset);
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == length ? 0 : ERR_INDEX;
+}
+
+int ids_open(struct disk *disk, int file, uint32_t seed, struct index_ids *ret)
+{
+	uint8_t slot[INDEX_SLOT_BYTES];
+	struct disk_stat stat;
+	struct index_ids ids;
+
+	if (disk_stat_file(disk, file, &stat) != 0 ||
+		read_exactly(disk, file, slot, sizeof(slot), 0) != 0 ||
+		!index_ids_get(seed, slot, &ids) ||
+		stat.length_bytes < index_page_offset(&ids, index_pages(&ids)))
+		return ERR_INDEX;
+	*ret = ids;
+	return 0;
+}
+
+/* ---- Searching -------------------------------------------------------------- */
+
+/* Returns the number of ids in the page. */
+static int read_page(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
+	uint64_t page, struct index_id ret[INDEX_PAGE_IDS])
+{
+	uint8_t bytes[INDEX_PAGE_BYTES];
+	int count = read_exactly(disk, file, bytes, sizeof(bytes), index_page_offset(ids, page));
+
+	if (count != 0)
+		return count;
+	count = index_page_get(seed, page, bytes, ret);
+	return count < 0 ? ERR_INDEX : count;
+}
+
+/* The page where the search begins: the last one whose first id is less. */
+static int find_page(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
+	const uint8_t trace_id[16], uint64_t *ret_page)
+{
+	struct index_id entries[INDEX_PAGE_IDS];
+	uint64_t low = 0;
+	uint64_t high = index_pages(ids);
+
+	while (low + 1 < high) {
+		uint64_t middle = low + (high - low) / 2;
+		int count = read_page(disk, file, seed, ids, middle, entries);
+
+		if (count < 0)
+			return count;
+		if (memcmp(entries[0].trace_id, trace_id, 16) < 0)
+			low = middle;
+		else
+			high = middle;
+	}
+	*ret_page = low;
+	return 0;
+}
+
+int ids_find(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
+	const uint8_t trace_id[16], int (*on_run)(void *ctx, uint32_t run), void *ctx)
+{
+	struct index_id entries[INDEX_PAGE_IDS];
+	uint64_t page = 0;
+	int ret = find_page(disk, file, seed, ids, trace_id, &page);
+
+	for (; ret == 0 && page < index_pages(ids); page++) {
+		int count = read_page(disk, file, seed, ids, page, entries);
+
+		if (count < 0)
+			return count;
+		for (int i = 0; ret == 0 && i < count; i++) {
+			int compared = memcmp(entries[i].trace_id, trace_id, 16);
+
+			if (compared > 0)
+				return 0;
+			if (compared == 0)
+				ret = entries[i].run < ids->runs ? on_run(ctx, entries[i].run)
+								 : ERR_INDEX;
+		}
+	}
+	return ret;
+}
+
+/* ---- Making ----------------------------------------------------------------- */
+
+int ids_compare(const void *left, const void *right)
+{
+	const struct index_id *a = left;
+	const struct index_id *b = right;
+	int ret = memcmp(a->trace_id, b->trace_id, 16);
+
+	return ret != 0 ? ret : (a->run > b->run) - (a->run < b->run);
+}
+
+struct making {
+	struct disk *disk;
+	int file;
+	uint32_t seed;
+	struct index_ids *ids;
+	uint8_t *bloom;
+	/* The old file's page under way. */
+	const struct ids_input *input;
+	struct index_id old[INDEX_PAGE_IDS];
+	uint64_t old_page; /* the next one to read */
+	int old_count;
+	int old_next;
+	/* What comes out. */
+	struct index_id page[INDEX_PAGE_IDS];
+	size_t page_count;
+	uint64_t pages; /* whole so far */
+	uint64_t ids_put;
+	uint8_t out[OUT_PAGES * INDEX_PAGE_BYTES];
+};
+
+static int write_pages(struct making *making)
+{
+	uint64_t count = making->pages % OUT_PAGES;
+	uint64_t first;
+
+	if (making->pages > 0 && count == 0)
+		count = OUT_PAGES;
+	first = making->pages - count;
+	return disk_write(making->disk, making->file, making->out, count * INDEX_PAGE_BYTES,
+		index_page_offset(making->ids, first));
+}
+
+static int end_page(struct making *making)
+{
+	uint8_t *to = making->out + making->pages % OUT_PAGES * INDEX_PAGE_BYTES;
+
+	if (making->page_count == 0)
+		return 0;
+	index_page_put(making->seed, making->pages++, making->page, making->page_count, to);
+	making->page_count = 0;
+	return making->pages % OUT_PAGES == 0 ? write_pages(making) : 0;
+}
+
+static int put_id(struct making *making, const struct index_id *id)
+{
+	index_bloom_set(making->bloom, making->ids->bloom_bytes, index_hash_id(id->trace_id));
+	making->ids_put++;
+	making->page[making->page_count++] = *id;
+	return making->page_count == INDEX_PAGE_IDS ? end_page(making) : 0;
+}
+
+/* The next id of the old file: 1, 0 at its end, or an error. */
+static int next_old(struct making *making, const struct index_id **ret)
+{
+	const struct ids_input *input = making->input;
+
+	if (making->old_next == making->old_count) {
+		if (input->old_file < 0 || making->old_page >= index_pages(input->old_ids))
+			return 0;
+		making->old_count = read_page(making->disk, input->old_file, making->seed,
+			input->old_ids, making->old_page++, making->old);
+		making->old_next = 0;
+		if (making->old_count < 0)
+			return making->old_count;
+	}
+	*ret = &making->old[making->old_next];
+	return 1;
+}
+
+static int merge(struct making *making)
+{
+	const struct ids_input *input = making->input;
+	const struct index_id *old = NULL;
+	size_t more = 0;
+	int ret;
+
+	for (;;) {
+		ret = next_old(making, &old);
+		if (ret < 0)
+			return ret;
+		if (ret == 0 && more == input->more_count)
+			return end_page(making);
+		if (ret == 1 &&
+			(more == input->more_count || ids_compare(old, &input->more[more]) < 0)) {
+			making->old_next++;
+			ret = put_id(making, old);
+		} else {
+			ret = put_id(making, &input->more[more++]);
+		}
+		if (ret != 0)
+			return ret;
+	}
+}
+
+static int finish(struct making *making)
+{
+	uint8_t slot[INDEX_SLOT_BYTES];
+	int ret = 0;
+
+	if (making->ids_put != making->ids->runs)
+		return ERR_INDEX;
+	if (making->pages % OUT_PAGES != 0)
+		ret = write_pages(making);
+	if (ret == 0)
+		ret = disk_write(making->disk, making->file, making->bloom,
+			making->ids->bloom_bytes, INDEX_SLOT_BYTES);
+	making->ids->bloom_crc = crc32c(0, making->bloom, making->ids->bloom_bytes);
+	index_ids_put(making->seed, making->ids, slot);
+	return ret != 0 ? ret : disk_write(making->disk, making->file, slot, sizeof(slot), 0);
+}
+
+int ids_write(struct disk *disk, int file, uint32_t seed, const struct ids_input *input,
+	struct index_ids *ids, uint8_t **ret_bloom)
+{
+	struct making *making = calloc(1, sizeof(*making));
+	int ret = -ENOMEM;
+
+	if (making == NULL)
+		return ret;
+	ids->bloom_bytes = index_bloom_bytes(ids->runs);
+	making->disk = disk;
+	making->file = file;
+	making->seed = seed;
+	making->ids = ids;
+	making->input = input;
+	making->bloom = calloc(1, ids->bloom_bytes);
+	if (making->bloom != NULL)
+		ret = merge(making);
+	if (ret == 0)
+		ret = finish(making);
+	if (ret == 0)
+		*ret_bloom = making->bloom;
+	else
+		free(making->bloom);
+	free(making);
+	return ret;
+}

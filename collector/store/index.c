@@ -1,0 +1,386 @@
+/*
+ * index.c: see index.h. Parts are searched newest first; the memory of their tails is
+ * bounded by compacting the longest when they grow beyond TAIL_RUNS_MAX together.
+ */
+#include "index.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index_part.h"
+#include "index_run.h"
+#include "run_scan.h"
+#include "source.h"
+
+#define TAIL_RUNS_MAX ((size_t)64 << 10)
+/* Files that are kept open. */
+#define OPEN_MAX 16
+
+struct index {
+	struct index_place place;
+	struct index_state **parts; /* owned; in order of their making */
+	size_t count;
+	size_t capacity;
+	uint64_t clock; /* counts uses */
+};
+
+/* ---- Parts -------------------------------------------------------------------- */
+
+static bool same_name(const struct part_name *a, const struct part_name *b)
+{
+	return a->day == b->day && a->number == b->number && a->sealed == b->sealed;
+}
+
+static struct index_state *find_part(const struct index *index, const struct part_name *name)
+{
+	for (size_t i = index->count; i > 0; i--)
+		if (same_name(&index->parts[i - 1]->name, name))
+			return index->parts[i - 1];
+	return NULL;
+}
+
+static struct index_state *new_part(struct index *index, const struct part_name *name)
+{
+	struct index_state *part;
+
+	if (index->count == index->capacity) {
+		size_t capacity = index->capacity > 0 ? index->capacity * 2 : 16;
+		struct index_state **parts =
+			reallocarray(index->parts, capacity, sizeof(struct index_state *));
+
+		if (parts == NULL)
+			return NULL;
+		index->parts = parts;
+		index->capacity = capacity;
+	}
+	part = malloc(sizeof(*part));
+	if (part == NULL)
+		return NULL;
+	index_part_init(part, &index->place, name);
+	index->parts[index->count++] = part;
+	return part;
+}
+
+/* Closes the files of parts not used for the longest time. */
+static void limit_open(struct index *index)
+{
+	struct index_state *oldest = NULL;
+	size_t open = 0;
+
+	for (size_t i = 0; i < index->count; i++) {
+		struct index_state *part = index->parts[i];
+
+		if (part->file < 0)
+			continue;
+		open++;
+		if (oldest == NULL || part->used < oldest->used)
+			oldest = part;
+	}
+	if (open > OPEN_MAX) {
+		index_part_flush(oldest);
+		index_part_rest(oldest);
+	}
+}
+
+static size_t tail_runs(const struct index *index, struct index_state **ret_longest)
+{
+	size_t runs = 0;
+
+	*ret_longest = NULL;
+	for (size_t i = 0; i < index->count; i++) {
+		struct index_state *part = index->parts[i];
+
+		runs += part->tail_count;
+		if (!part->stalled &&
+			(*ret_longest == NULL || part->tail_count > (*ret_longest)->tail_count))
+			*ret_longest = part;
+	}
+	return runs;
+}
+
+/* ---- Rebuilding ------------------------------------------------------------------ */
+
+static int repair(
+	struct index *index, struct index_state *part, uint64_t length_bytes, uint64_t *ret_runs);
+
+struct rebuilding {
+	struct index *index;
+	struct index_state *part;
+	uint64_t runs;
+};
+
+static int add_to(struct index *index, struct index_state *part, const struct index_run *run);
+
+static int on_run(void *ctx, const struct index_run *run)
+{
+	struct rebuilding *rebuilding = ctx;
+
+	rebuilding->runs++;
+	/* What lies before it are lines that are no records. */
+	rebuilding->part->covered = run->offset;
+	return add_to(rebuilding->index, rebuilding->part, run);
+}
+
+/* Adds what the part's lines have behind what is indexed. */
+static int repair(
+	struct index *index, struct index_state *part, uint64_t length_bytes, uint64_t *ret_runs)
+{
+	struct rebuilding rebuilding = {.index = index, .part = part};
+	const struct run_scan_ops ops = {.on_run = on_run, .ctx = &rebuilding};
+	struct scan_buffer buffer = {0};
+	struct source *source = NULL;
+	char name[PART_NAME_BYTES];
+	uint64_t end;
+	int ret = part_name_format(&part->name, name);
+
+	if (ret == 0)
+		ret = source_open(index->place.disk, index->place.parts_dir, name, &source);
+	if (ret == 0)
+		ret = run_scan(source, part->covered, length_bytes, &buffer, &ops, &end);
+	if (ret == 0)
+		part->covered = end;
+	index_part_flush(part);
+	source_close(source);
+	scan_buffer_done(&buffer);
+	*ret_runs = rebuilding.runs;
+	return ret;
+}
+
+/* A part whose lines can't be read is indexed as far as it went; readers find the
+ * same when they try. */
+static int load_part(
+	struct index *index, const struct index_part *from, struct index_report *report)
+{
+	struct index_state *part = new_part(index, &from->name);
+	uint64_t runs = 0;
+	int ret;
+
+	if (part == NULL)
+		return -ENOMEM;
+	report->parts++;
+	ret = index_part_load(part, from->length_bytes);
+	if (ret == 0 && part->covered < from->length_bytes) {
+		ret = repair(index, part, from->length_bytes, &runs);
+		report->rebuilt_parts++;
+		report->rebuilt_runs += runs;
+	}
+	if (ret == -ENOMEM)
+		return ret;
+	if (from->closed && index_part_compact(part) == -ENOMEM)
+		return -ENOMEM;
+	limit_open(index);
+	return 0;
+}
+
+/* ---- Opening --------------------------------------------------------------------- */
+
+struct cleaning {
+	struct index *index;
+	char (*names)[INDEX_NAME_BYTES + 8]; /* owned */
+	size_t count;
+};
+
+static bool is_ours(const struct index *index, const char *name)
+{
+	char expected[INDEX_NAME_BYTES];
+
+	for (size_t i = 0; i < index->count; i++) {
+		const struct part_name *part = &index->parts[i]->name;
+
+		if (index_file_name(part, INDEX_RUNS, expected) == 0 && strcmp(name, expected) == 0)
+			return true;
+		if (index_file_name(part, INDEX_IDS, expected) == 0 && strcmp(name, expected) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int on_name(void *ctx, const char *name)
+{
+	struct cleaning *cleaning = ctx;
+	void *names;
+
+	if (strlen(name) >= sizeof(*cleaning->names) || is_ours(cleaning->index, name))
+		return 0;
+	names = reallocarray(cleaning->names, cleaning->count + 1, sizeof(*cleaning->names));
+	if (names == NULL)
+		return -ENOMEM;
+	cleaning->names = names;
+	strcpy(cleaning->names[cleaning->count++], name);
+	return 0;
+}
+
+/* What is left over does no harm: failing to remove it neither. */
+static void remove_others(struct index *index)
+{
+	struct cleaning cleaning = {.index = index};
+
+	(void)!disk_list(index->place.disk, index->place.index_dir, on_name, &cleaning);
+	for (size_t i = 0; i < cleaning.count; i++)
+		(void)!disk_unlink(index->place.disk, index->place.index_dir, cleaning.names[i]);
+	free(cleaning.names);
+}
+
+int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t store_id[16],
+	const struct index_part *parts, size_t part_count, struct index **ret,
+	struct index_report *ret_report)
+{
+	struct index *index = calloc(1, sizeof(*index));
+	struct index_report report = {0};
+	int error = 0;
+
+	if (index == NULL)
+		return -ENOMEM;
+	index->place =
+		(struct index_place){.disk = disk, .parts_dir = parts_dir, .index_dir = index_dir};
+	memcpy(index->place.store_id, store_id, 16);
+	for (size_t i = 0; error == 0 && i < part_count; i++)
+		error = load_part(index, &parts[i], &report);
+	if (error != 0) {
+		index_close(index);
+		return error;
+	}
+	remove_others(index);
+	*ret_report = report;
+	*ret = index;
+	return 0;
+}
+
+void index_flush(struct index *index)
+{
+	for (size_t i = 0; i < index->count; i++)
+		index_part_flush(index->parts[i]);
+	limit_open(index);
+}
+
+void index_close(struct index *index)
+{
+	if (index == NULL)
+		return;
+	for (size_t i = 0; i < index->count; i++) {
+		index_part_flush(index->parts[i]);
+		index_part_done(index->parts[i]);
+		free(index->parts[i]);
+	}
+	free(index->parts);
+	free(index);
+}
+
+/* ---- Searching -------------------------------------------------------------------- */
+
+/* Reads the ids of a part again from its runs, when .ids turned out to be damaged. */
+static int forget_ids(struct index *index, struct index_state *part)
+{
+	uint64_t length_bytes = part->covered;
+	uint64_t runs;
+	int ret;
+
+	index_part_discard(part);
+	ret = index_part_load(part, length_bytes);
+	return ret != 0 ? ret : repair(index, part, length_bytes, &runs);
+}
+
+/* A run of the trace in any part: 1, 0, or an error. */
+static int find_run(struct index *index, const uint8_t trace_id[16], struct index_state **ret_part,
+	uint32_t *ret_run)
+{
+	uint64_t hash = index_hash_id(trace_id);
+
+	for (size_t i = index->count; i > 0; i--) {
+		struct index_state *part = index->parts[i - 1];
+		int ret = index_part_find(part, trace_id, hash, ret_run);
+
+		if (ret == ERR_INDEX) {
+			ret = forget_ids(index, part);
+			if (ret == 0)
+				ret = index_part_find(part, trace_id, hash, ret_run);
+		}
+		if (ret < 0)
+			return ret;
+		if (ret == 1) {
+			*ret_part = part;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int index_day_of_trace(struct index *index, const uint8_t trace_id[16], int32_t *ret_day)
+{
+	struct index_state *part;
+	uint32_t run;
+	int ret = find_run(index, trace_id, &part, &run);
+
+	if (ret == 1)
+		*ret_day = part->name.day;
+	return ret == ERR_INDEX ? -EIO : ret;
+}
+
+/* ---- Adding ------------------------------------------------------------------------ */
+
+static int add_to(struct index *index, struct index_state *part, const struct index_run *run)
+{
+	struct index_run marked = *run;
+	struct index_state *earlier, *longest;
+	uint32_t number;
+	int ret = find_run(index, run->trace_id, &earlier, &number);
+
+	if (ret < 0)
+		return ret == ERR_INDEX ? -EIO : ret;
+	if (ret == 1) {
+		marked.flags |= INDEX_CONTINUES;
+		index_part_mark(earlier, number, INDEX_CONTINUED);
+	}
+	part->used = ++index->clock;
+	ret = index_part_add(part, &marked);
+	if (ret == 0 && tail_runs(index, &longest) > TAIL_RUNS_MAX && longest != NULL)
+		ret = index_part_compact(longest) == -ENOMEM ? -ENOMEM : 0;
+	return ret;
+}
+
+int index_add(struct index *index, const struct part_name *part, const struct index_run *run)
+{
+	struct index_state *state = find_part(index, part);
+
+	if (state == NULL)
+		state = new_part(index, part);
+	return state != NULL ? add_to(index, state, run) : -ENOMEM;
+}
+
+int index_close_part(struct index *index, const struct part_name *part)
+{
+	struct index_state *state = find_part(index, part);
+	int ret;
+
+	if (state == NULL)
+		return 0;
+	ret = index_part_compact(state);
+	index_part_rest(state);
+	return ret == ERR_INDEX ? -EIO : ret;
+}
+
+void index_remove_part(struct index *index, const struct part_name *part)
+{
+	struct index_state *state = find_part(index, part);
+	size_t at = 0;
+
+	if (state == NULL)
+		return;
+	index_part_discard(state);
+	while (index->parts[at] != state)
+		at++;
+	index->count--;
+	memmove(index->parts + at, index->parts + at + 1,
+		(index->count - at) * sizeof(struct index_state *));
+	free(state);
+}
+
+size_t index_memory(const struct index *index)
+{
+	size_t bytes = sizeof(*index) + index->capacity * sizeof(struct index_state *);
+
+	for (size_t i = 0; i < index->count; i++)
+		bytes += index_part_memory(index->parts[i]);
+	return bytes;
+}

@@ -1,0 +1,84 @@
+/*
+ * index_part.h: the index of one part, as the writer keeps it. Private to index.c.
+ *
+ * Runs go to `<part>.runs` by way of a buffer. The trace ids of the first runs are in
+ * `<part>.ids`, those of the rest (the tail) in memory, until index_part_compact
+ * puts them into a new .ids file. When writing fails the part is `stalled`: from then
+ * on only the tail grows, readers read the lines, and the next index_open
+ * makes the files anew.
+ */
+#ifndef WAFT_STORE_INDEX_PART_H
+#define WAFT_STORE_INDEX_PART_H
+
+#include "bytes.h"
+#include "id_map.h"
+#include "ids_file.h"
+#include "index.h"
+#include "index_format.h"
+
+/* What all parts of an index have in common. Borrowed. */
+struct index_place {
+	struct disk *disk;
+	int parts_dir;
+	int index_dir;
+	uint8_t store_id[16];
+};
+
+struct index_state {
+	const struct index_place *place;
+	struct part_name name;
+	uint32_t seed;
+	uint32_t ids_seed;
+	int file;		 /* .runs; -1: closed */
+	uint64_t runs;		 /* in the file and the buffer */
+	uint64_t covered;	 /* bytes of the part up to the end of the last run */
+	struct index_zone block; /* of the block under way */
+	struct index_zone all;	 /* of all runs */
+	struct bytes buffer;	 /* slots not written yet */
+	uint64_t buffer_slot;	 /* number of its first slot */
+	bool stalled;
+	struct index_ids ids;  /* runs 0: there is no .ids file */
+	uint8_t *bloom;	       /* owned; of ids */
+	struct index_id *tail; /* owned; runs from ids.runs on */
+	size_t tail_count;
+	size_t tail_capacity;
+	struct id_map tail_map; /* the first run in the tail of each of its traces */
+	uint64_t used;		/* when the file was used last, for closing some */
+};
+
+/* Begins empty, nothing read or written. */
+void index_part_init(
+	struct index_state *part, const struct index_place *place, const struct part_name *name);
+/* Closes and frees; flush before. */
+void index_part_done(struct index_state *part);
+
+/* Takes in what is there and holds, up to length_bytes; what is behind part->covered
+ * is then to be added. 0 or -ENOMEM. */
+int index_part_load(struct index_state *part, uint64_t length_bytes) MUST_CHECK;
+
+/* Forgets and deletes all. */
+void index_part_discard(struct index_state *part);
+
+/* Adds a run, which begins at part->covered. 0 or -ENOMEM. */
+int index_part_add(struct index_state *part, const struct index_run *run) MUST_CHECK;
+
+/* Writes the buffer. */
+void index_part_flush(struct index_state *part);
+
+/* A run of the trace: 1 with its number, 0, or ERR_INDEX, -EIO. hash is the id's. */
+int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash,
+	uint32_t *ret_run) MUST_CHECK;
+
+/* Sets flags of a run, in the buffer or the file; failures only stall. */
+void index_part_mark(struct index_state *part, uint32_t run, uint32_t flags);
+
+/* Writes all ids to a new .ids file and empties the tail. 0 or a negative error: then
+ * all is as it was. */
+int index_part_compact(struct index_state *part) MUST_CHECK;
+
+/* Closes the file; it is opened again when needed. */
+void index_part_rest(struct index_state *part);
+
+size_t index_part_memory(const struct index_state *part);
+
+#endif
