@@ -245,11 +245,20 @@ static size_t drop_locale(char *text)
 	return at;
 }
 
+enum { DOUBLE_TEXT_BYTES = 64 };
+
+/* Writes it with so many digits; whether they give the same double again. */
+static bool reads_back(char text[DOUBLE_TEXT_BYTES], double value, int digits)
+{
+	snprintf(text, DOUBLE_TEXT_BYTES, "%.*g", digits, value);
+	return strtod(text, NULL) == value;
+}
+
 size_t json_format_double(char ret[JSON_DOUBLE_BYTES], double value)
 {
 	int lowest = 1;
-	int highest = 17;
-	char text[64];
+	int highest = 16;
+	char text[DOUBLE_TEXT_BYTES];
 	size_t length;
 
 	if (isnan(value) || isinf(value)) {
@@ -263,17 +272,21 @@ size_t json_format_double(char ret[JSON_DOUBLE_BYTES], double value)
 	length = value == 0 ? 0 : format_decimal(ret, value);
 	if (length > 0)
 		return length;
-	/* 17 digits always do; the fewest that do are found by halving. */
-	while (lowest < highest) {
-		int digits = (lowest + highest) / 2;
+	/* 17 digits always do. Most that come here need 16 or 17: those are tried first,
+	 * then halving finds the fewest. */
+	if (!reads_back(text, value, 16)) {
+		snprintf(text, sizeof(text), "%.17g", value);
+	} else {
+		while (lowest < highest) {
+			int digits = highest == 16 ? 15 : (lowest + highest) / 2;
 
-		snprintf(text, sizeof(text), "%.*g", digits, value);
-		if (strtod(text, NULL) == value)
-			highest = digits;
-		else
-			lowest = digits + 1;
+			if (reads_back(text, value, digits))
+				highest = digits;
+			else
+				lowest = digits + 1;
+		}
+		snprintf(text, sizeof(text), "%.*g", highest, value);
 	}
-	snprintf(text, sizeof(text), "%.*g", highest, value);
 	length = drop_locale(text);
 	memcpy(ret, text, length);
 	return length;

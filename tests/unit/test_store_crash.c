@@ -210,9 +210,11 @@ static uint64_t fault_life(
 	fake_disk_free(crashed);
 	heal_and_check(&world, fake, when);
 	at = fake_disk_changes(fake);
-	crashed = fake_disk_crash(fake, at, FAKE_LOST, seed + n);
-	recover_and_check(crashed, history, at, when, true);
-	fake_disk_free(crashed);
+	for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM; mode++) {
+		crashed = fake_disk_crash(fake, at, (enum fake_crash)mode, seed + n);
+		recover_and_check(crashed, history, at, when, true);
+		fake_disk_free(crashed);
+	}
 	world_close(&world);
 	fake_disk_free(fake);
 	free(history);
@@ -273,6 +275,42 @@ static void test_disk_full_heals(void **state)
 	free(history);
 }
 
+/* Somebody deleted the log: what it held is gone, but what is sent from then on
+ * must not be taken for spans that were written before. */
+static void test_log_deleted(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = random_seed()};
+	struct world world;
+	uint8_t *counts;
+
+	(void)state;
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (int i = 0; i < 4; i++)
+		world_send(&world, &random);
+	assert_int_equal(world_commit(&world), 0);
+	assert_int_equal(world_write(&world, NULL, true), 0);
+	world_close(&world);
+	fake_disk_remove(fake, ".waft/log/0000000000000001.log");
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (int i = 0; i < 4; i++)
+		world_send(&world, &random);
+	assert_int_equal(world_commit(&world), 0);
+	assert_int_equal(world_write(&world, NULL, true), 0);
+	counts = calloc(history->span_count + 1, 1);
+	assert_non_null(counts);
+	world_count_lines(&world, counts);
+	for (uint32_t i = 0; i < history->span_count; i++)
+		assert_int_equal(counts[i], 1);
+	free(counts);
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -294,6 +332,7 @@ int main(void)
 		cmocka_unit_test(test_crash_in_recovery),
 		cmocka_unit_test(test_each_operation_fails),
 		cmocka_unit_test(test_disk_full_heals),
+		cmocka_unit_test(test_log_deleted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
