@@ -4,6 +4,7 @@
  */
 #include "json_check.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "utf8.h"
@@ -13,28 +14,28 @@
 #include <emmintrin.h>
 #endif
 
+/* The position is passed in and returned, so that it stays in a register; NULL
+ * tells of a failure, which is kept here. */
 struct check {
-	const uint8_t *at;
 	const uint8_t *end;
 	uint64_t objects; /* bit 0: the innermost */
 	unsigned int depth;
 	int error;
+	const uint8_t *failed_at;
 };
 
-static int fail(struct check *check, int error)
+static const uint8_t *fail(struct check *check, const uint8_t *at, int error)
 {
-	if (check->error == 0)
-		check->error = error;
-	return -1;
+	check->error = error;
+	check->failed_at = at;
+	return NULL;
 }
 
-static inline void skip_space(struct check *check)
+static inline const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
 {
-	const uint8_t *at = check->at;
-
-	while (at != check->end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
+	while (at != end && *at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
 		at++;
-	check->at = at;
+	return at;
 }
 
 /* Moves over bytes that mean nothing special inside a string. */
@@ -68,200 +69,189 @@ static int is_hex(uint8_t c)
 }
 
 /* At the backslash. */
-static int skip_escape(struct check *check)
+static const uint8_t *skip_escape(struct check *check, const uint8_t *at)
 {
-	const uint8_t *at = check->at;
+	ptrdiff_t left = check->end - at;
 
-	if (check->end - at < 2)
-		return fail(check, ERR_MALFORMED);
+	if (left < 2 || at[1] == 0)
+		return fail(check, at, ERR_MALFORMED);
 	if (at[1] == 'u') {
-		if (check->end - at < 6 || !is_hex(at[2]) || !is_hex(at[3]) || !is_hex(at[4]) ||
+		if (left < 6 || !is_hex(at[2]) || !is_hex(at[3]) || !is_hex(at[4]) ||
 			!is_hex(at[5]))
-			return fail(check, ERR_MALFORMED);
-		check->at += 6;
-		return 0;
+			return fail(check, at, ERR_MALFORMED);
+		return at + 6;
 	}
-	if (at[1] == 0 || strchr("\"\\/bfnrt", at[1]) == NULL)
-		return fail(check, ERR_MALFORMED);
-	check->at += 2;
-	return 0;
+	if (strchr("\"\\/bfnrt", at[1]) == NULL)
+		return fail(check, at, ERR_MALFORMED);
+	return at + 2;
+}
+
+/* A character of a string that is neither plain nor its end. */
+static const uint8_t *skip_special(struct check *check, const uint8_t *at)
+{
+	unsigned int bad;
+	unsigned int step = 0;
+
+	if (*at == '\\')
+		return skip_escape(check, at);
+	if (*at >= 0x80)
+		step = utf8_step(at, (size_t)(check->end - at), &bad);
+	return step != 0 ? at + step : fail(check, at, ERR_MALFORMED);
 }
 
 /* At the opening quote. */
-static inline int skip_string(struct check *check)
+static inline const uint8_t *skip_string(struct check *check, const uint8_t *at)
 {
-	check->at++;
+	at++;
 	for (;;) {
-		check->at = skip_plain(check->at, check->end);
-		if (check->at == check->end)
-			return fail(check, ERR_MALFORMED);
-		if (*check->at == '"') {
-			check->at++;
-			return 0;
-		}
-		if (*check->at == '\\') {
-			if (skip_escape(check) < 0)
-				return -1;
-		} else {
-			unsigned int bad;
-			unsigned int step = 0;
-
-			if (*check->at >= 0x80)
-				step = utf8_step(check->at, (size_t)(check->end - check->at), &bad);
-			if (step == 0)
-				return fail(check, ERR_MALFORMED);
-			check->at += step;
-		}
+		at = skip_plain(at, check->end);
+		if (at == check->end)
+			return fail(check, at, ERR_MALFORMED);
+		if (*at == '"')
+			return at + 1;
+		at = skip_special(check, at);
+		if (at == NULL)
+			return NULL;
 	}
 }
 
-static inline int skip_digits(struct check *check)
+static inline const uint8_t *skip_digits(struct check *check, const uint8_t *at)
 {
-	const uint8_t *begin = check->at;
+	const uint8_t *begin = at;
 
-	while (check->at != check->end && (uint8_t)(*check->at - '0') < 10)
-		check->at++;
-	return check->at != begin ? 0 : fail(check, ERR_MALFORMED);
+	while (at != check->end && (uint8_t)(*at - '0') < 10)
+		at++;
+	return at != begin ? at : fail(check, at, ERR_MALFORMED);
 }
 
-static inline int skip_number(struct check *check)
+static inline const uint8_t *skip_number(struct check *check, const uint8_t *at)
 {
-	if (*check->at == '-')
-		check->at++;
-	if (check->at != check->end && *check->at == '0')
-		check->at++;
-	else if (skip_digits(check) < 0)
-		return -1;
-	if (check->at != check->end && *check->at == '.') {
-		check->at++;
-		if (skip_digits(check) < 0)
-			return -1;
+	const uint8_t *end = check->end;
+
+	if (*at == '-')
+		at++;
+	if (at != end && *at == '0')
+		at++;
+	else
+		at = skip_digits(check, at);
+	if (at != NULL && at != end && *at == '.')
+		at = skip_digits(check, at + 1);
+	if (at != NULL && at != end && (*at | 0x20) == 'e') {
+		at++;
+		if (at != end && (*at == '+' || *at == '-'))
+			at++;
+		at = skip_digits(check, at);
 	}
-	if (check->at != check->end && (*check->at | 0x20) == 'e') {
-		check->at++;
-		if (check->at != check->end && (*check->at == '+' || *check->at == '-'))
-			check->at++;
-		return skip_digits(check);
-	}
-	return 0;
+	return at;
 }
 
-static int skip_literal(struct check *check, const char *text, size_t length)
+static const uint8_t *skip_literal(
+	struct check *check, const uint8_t *at, const char *text, size_t length)
 {
-	if ((size_t)(check->end - check->at) < length || memcmp(check->at, text, length) != 0)
-		return fail(check, ERR_MALFORMED);
-	check->at += length;
-	return 0;
+	if ((size_t)(check->end - at) < length || memcmp(at, text, length) != 0)
+		return fail(check, at, ERR_MALFORMED);
+	return at + length;
 }
 
 /* A key and its colon, white space around both. */
-static inline int skip_key(struct check *check)
+static inline const uint8_t *skip_key(struct check *check, const uint8_t *at)
 {
-	skip_space(check);
-	if (check->at == check->end || *check->at != '"')
-		return fail(check, ERR_MALFORMED);
-	if (skip_string(check) < 0)
-		return -1;
-	skip_space(check);
-	if (check->at == check->end || *check->at != ':')
-		return fail(check, ERR_MALFORMED);
-	check->at++;
-	return 0;
+	at = skip_space(at, check->end);
+	if (at == check->end || *at != '"')
+		return fail(check, at, ERR_MALFORMED);
+	at = skip_string(check, at);
+	if (at == NULL)
+		return NULL;
+	at = skip_space(at, check->end);
+	if (at == check->end || *at != ':')
+		return fail(check, at, ERR_MALFORMED);
+	return at + 1;
 }
 
-/* At '{' or '['. 1 when it is empty and over, 0 when a value follows. */
-static inline int open_nest(struct check *check)
+/* At '{' or '['. *ret_over: it is empty and over; else a value follows. */
+static inline const uint8_t *open_nest(struct check *check, const uint8_t *at, bool *ret_over)
 {
-	int object = *check->at == '{';
+	bool object = *at == '{';
 
 	if (check->depth == WIRE_JSON_DEPTH_LIMIT)
-		return fail(check, ERR_LIMIT);
-	check->at++;
-	skip_space(check);
-	if (check->at != check->end && *check->at == (object ? '}' : ']')) {
-		check->at++;
-		return 1;
-	}
+		return fail(check, at, ERR_LIMIT);
+	at = skip_space(at + 1, check->end);
+	*ret_over = at != check->end && *at == (object ? '}' : ']');
+	if (*ret_over)
+		return at + 1;
 	check->depth++;
-	check->objects = check->objects << 1 | (uint64_t)object;
-	return object ? skip_key(check) : 0;
+	check->objects = check->objects << 1 | object;
+	return object ? skip_key(check, at) : at;
 }
 
-/* After a value: 1 when the whole is over, 0 when another value follows. */
-static inline int close_or_continue(struct check *check)
+/* Behind a value: to the next one, or *ret_over when that was the whole. */
+static inline const uint8_t *close_or_continue(
+	struct check *check, const uint8_t *at, bool *ret_over)
 {
 	for (;;) {
-		int object = (int)(check->objects & 1);
+		bool object = check->objects & 1;
 
-		skip_space(check);
-		if (check->depth == 0)
-			return 1;
-		if (check->at == check->end)
-			return fail(check, ERR_MALFORMED);
-		if (*check->at == ',') {
-			check->at++;
-			return object ? skip_key(check) : 0;
-		}
-		if (*check->at != (object ? '}' : ']'))
-			return fail(check, ERR_MALFORMED);
-		check->at++;
+		at = skip_space(at, check->end);
+		*ret_over = check->depth == 0;
+		if (*ret_over)
+			return at;
+		if (at == check->end)
+			return fail(check, at, ERR_MALFORMED);
+		if (*at == ',')
+			return object ? skip_key(check, at + 1) : at + 1;
+		if (*at != (object ? '}' : ']'))
+			return fail(check, at, ERR_MALFORMED);
+		at++;
 		check->depth--;
 		check->objects >>= 1;
 	}
 }
 
-/* 0 when a value is over, 1 when the beginning of one is (a value follows),
- * -1 on failure. */
-static inline int begin_value(struct check *check)
+/* A scalar, or the beginning of an array or object. *ret_over: a value is over;
+ * else one follows. */
+static inline const uint8_t *begin_value(struct check *check, const uint8_t *at, bool *ret_over)
 {
-	int ret;
-
-	skip_space(check);
-	if (check->at == check->end)
-		return fail(check, ERR_MALFORMED);
-	switch (*check->at) {
+	at = skip_space(at, check->end);
+	*ret_over = true;
+	if (at == check->end)
+		return fail(check, at, ERR_MALFORMED);
+	switch (*at) {
 	case '{':
 	case '[':
-		ret = open_nest(check);
-		return ret < 0 ? -1 : ret == 0;
+		return open_nest(check, at, ret_over);
 	case '"':
-		return skip_string(check);
+		return skip_string(check, at);
 	case 't':
-		return skip_literal(check, "true", 4);
+		return skip_literal(check, at, "true", 4);
 	case 'f':
-		return skip_literal(check, "false", 5);
+		return skip_literal(check, at, "false", 5);
 	case 'n':
-		return skip_literal(check, "null", 4);
-	case '-':
-	case '0':
-	case '1':
-	case '2':
-	case '3':
-	case '4':
-	case '5':
-	case '6':
-	case '7':
-	case '8':
-	case '9':
-		return skip_number(check);
+		return skip_literal(check, at, "null", 4);
 	default:
-		return fail(check, ERR_MALFORMED);
+		if (*at != '-' && (uint8_t)(*at - '0') >= 10)
+			return fail(check, at, ERR_MALFORMED);
+		return skip_number(check, at);
 	}
 }
 
 int json_check(const uint8_t *text, size_t length_bytes, size_t *ret_offset)
 {
-	struct check check = {.at = text, .end = length_bytes > 0 ? text + length_bytes : text};
-	int ret;
+	struct check check = {.end = length_bytes > 0 ? text + length_bytes : text};
+	const uint8_t *at = text;
+	bool whole = false;
 
-	do {
-		ret = begin_value(&check);
-		if (ret == 0)
-			ret = close_or_continue(&check) == 0;
-	} while (ret > 0);
-	if (check.error == 0 && check.at != check.end)
-		check.error = ERR_MALFORMED;
+	while (!whole) {
+		bool over;
+
+		at = begin_value(&check, at, &over);
+		if (at != NULL && over)
+			at = close_or_continue(&check, at, &whole);
+		if (at == NULL)
+			break;
+	}
+	if (at != NULL && at != check.end)
+		(void)fail(&check, at, ERR_MALFORMED);
 	if (check.error != 0 && ret_offset != NULL)
-		*ret_offset = (size_t)(check.at - text);
+		*ret_offset = (size_t)(check.failed_at - text);
 	return check.error;
 }

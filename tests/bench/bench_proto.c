@@ -80,7 +80,7 @@ static long make_batch(struct slice input, struct slice output, uint32_t *ret_sp
 	return batch_writer_finish(&writer);
 }
 
-enum depth { OPEN, CHECK, DECODE_AGAIN, VALIDATE, ATTRIBUTES };
+enum depth { OPEN, CHECK, DECODE_AGAIN, VALIDATE, ATTRIBUTES, DEPTHS };
 
 static void read_batch(struct batch *batch, size_t length, enum depth depth)
 {
@@ -108,40 +108,40 @@ static void read_batch(struct batch *batch, size_t length, enum depth depth)
 	}
 }
 
-static double time_batch(size_t length, enum depth depth)
+/* The best of each, taken in turns, so that a busy machine disturbs all alike. */
+static void time_batch(size_t length, double best[DEPTHS])
 {
 	struct batch batch = {0};
-	double best = 1e18;
 
-	for (int round = 0; round < ROUNDS; round++) {
-		double begin = now_ns();
+	for (int depth = 0; depth < DEPTHS; depth++)
+		best[depth] = 1e18;
+	for (int round = 0; round < ROUNDS * REPEATS; round++) {
+		for (int depth = 0; depth < DEPTHS; depth++) {
+			double begin = now_ns();
 
-		for (int i = 0; i < REPEATS; i++)
-			read_batch(&batch, length, depth);
-		begin = (now_ns() - begin) / REPEATS;
-		best = begin < best ? begin : best;
+			read_batch(&batch, length, (enum depth)depth);
+			begin = now_ns() - begin;
+			best[depth] = begin < best[depth] ? begin : best[depth];
+		}
 	}
 	batch_done(&batch);
-	return best;
 }
 
 static void bench_batch(const char *profile, struct slice input, struct slice output)
 {
 	uint32_t spans;
 	long length = make_batch(input, output, &spans);
-	double open, check, again, validate, attributes;
+	double best[DEPTHS];
 
 	if (length < 0)
 		abort();
-	open = time_batch((size_t)length, OPEN);
-	check = time_batch((size_t)length, CHECK) - open;
-	again = time_batch((size_t)length, DECODE_AGAIN) - open - check;
-	validate = time_batch((size_t)length, VALIDATE) - open - check;
-	attributes = time_batch((size_t)length, ATTRIBUTES) - open - check - validate;
+	time_batch((size_t)length, best);
 	printf("%-3s %u spans, %.1f B each; open %.0f ns a batch; per span: decode %.1f ns, "
 	       "decode by place %.1f, validate %.1f, walk attributes %.1f\n",
-		profile, spans, (double)length / spans, open, check / spans, again / spans,
-		validate / spans, attributes / spans);
+		profile, spans, (double)length / spans, best[OPEN],
+		(best[CHECK] - best[OPEN]) / spans, (best[DECODE_AGAIN] - best[CHECK]) / spans,
+		(best[VALIDATE] - best[CHECK]) / spans,
+		(best[ATTRIBUTES] - best[VALIDATE]) / spans);
 }
 
 typedef uint64_t (*bytes_fn)(const uint8_t *data, size_t length);
