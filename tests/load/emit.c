@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,15 @@ struct emitter {
 	uint32_t process, thread;
 	uint64_t deadline_ns; /* 0: none */
 	char *data;	      /* JSON text for snapshots; NULL: none */
-	atomic_bool *stop;
+	struct stopper *stopper;
+};
+
+/* Tells the threads to stop, also those that wait for their next span. */
+struct stopper {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool stop;
+	unsigned int running;
 };
 
 static uint64_t clock_ns(void)
@@ -66,31 +74,41 @@ static void emit_tree(struct emitter *emitter, uint32_t depth)
 	count(&emitter->row->ended, emitter->row->ended + 1);
 }
 
-/* Keeps the rate: waits until `traces` of the load are due. */
-static void pace(const struct emitter *emitter, uint64_t start_ns, uint64_t traces)
+/* Keeps the rate: waits until `traces` of the load are due. False: stop. */
+static bool pace(const struct emitter *emitter, uint64_t start_ns, uint64_t traces)
 {
-	if (emitter->plan->rate == 0)
-		return;
+	struct stopper *stopper = emitter->stopper;
 	uint64_t spans = traces * ledger_tree_spans(emitter->ledger);
-	uint64_t due_ns = start_ns + spans * NS_PER_S / emitter->plan->rate;
+	uint64_t due_ns = start_ns;
+	if (emitter->plan->rate > 0)
+		due_ns += spans * NS_PER_S / emitter->plan->rate;
 	struct timespec due = {(time_t)(due_ns / NS_PER_S), (long)(due_ns % NS_PER_S)};
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
-		;
+	int waited = due_ns > clock_ns() ? 0 : ETIMEDOUT;
+	if (waited == ETIMEDOUT && traces % 64 != 0)
+		return true; /* late: the lock is for others, look seldom */
+	pthread_mutex_lock(&stopper->mutex);
+	while (!stopper->stop && waited != ETIMEDOUT)
+		waited = pthread_cond_clockwait(
+			&stopper->changed, &stopper->mutex, CLOCK_MONOTONIC, &due);
+	bool go_on = !stopper->stop;
+	pthread_mutex_unlock(&stopper->mutex);
+	return go_on;
 }
 
 static void *emit_thread(void *arg)
 {
 	struct emitter *emitter = arg;
 	uint64_t start_ns = clock_ns();
-	for (uint64_t traces = 0; emitter->plan->traces == 0 || traces < emitter->plan->traces;
-		traces++) {
-		if (atomic_load_explicit(emitter->stop, memory_order_relaxed))
-			break;
+	for (uint64_t traces = 0; emitter->plan->traces == 0 || traces < emitter->plan->traces;) {
 		if (emitter->deadline_ns && clock_ns() >= emitter->deadline_ns)
 			break;
 		emit_tree(emitter, 0);
-		pace(emitter, start_ns, traces + 1);
+		if (!pace(emitter, start_ns, ++traces))
+			break;
 	}
+	pthread_mutex_lock(&emitter->stopper->mutex);
+	emitter->stopper->running--;
+	pthread_mutex_unlock(&emitter->stopper->mutex);
 	return NULL;
 }
 
@@ -110,33 +128,34 @@ static char *data_new(uint32_t bytes)
 	return text;
 }
 
-/* Until the threads are told to stop: copies the library's counts into the row,
- * so that a killed process leaves its last ones. */
-static void watch(struct ledger_process *row, const struct emit_plan *plan, atomic_bool *stop,
-	atomic_uint *running)
+static unsigned int running(struct stopper *stopper)
+{
+	pthread_mutex_lock(&stopper->mutex);
+	unsigned int count = stopper->running;
+	pthread_mutex_unlock(&stopper->mutex);
+	return count;
+}
+
+static void stop(struct stopper *stopper)
+{
+	pthread_mutex_lock(&stopper->mutex);
+	stopper->stop = true;
+	pthread_cond_broadcast(&stopper->changed);
+	pthread_mutex_unlock(&stopper->mutex);
+}
+
+/* While threads run: copies the library's counts into the row, so that a killed
+ * process leaves its last ones, and looks for the word to stop. */
+static void watch(struct ledger_process *row, const struct emit_plan *plan, struct stopper *stopper)
 {
 	struct pollfd stop_fd = {.fd = plan->stop_fd, .events = POLLIN};
-	while (atomic_load(running) > 0) {
+	while (running(stopper) > 0) {
 		if (poll(&stop_fd, 1, 10) > 0 && stop_fd.revents) {
-			atomic_store(stop, true);
+			stop(stopper);
 			stop_fd.fd = -1;
 		}
 		waft_stats(&row->stats);
 	}
-}
-
-struct run {
-	struct emitter emitter;
-	atomic_uint *running;
-	pthread_t id;
-};
-
-static void *run_thread(void *arg)
-{
-	struct run *run = arg;
-	emit_thread(&run->emitter);
-	atomic_fetch_sub(run->running, 1);
-	return NULL;
 }
 
 int emit_process(struct ledger *ledger, uint32_t process, const struct emit_plan *plan)
@@ -147,29 +166,30 @@ int emit_process(struct ledger *ledger, uint32_t process, const struct emit_plan
 	int error = waft_init(&options);
 	if (error)
 		return error;
-	static struct run runs[LEDGER_THREADS_MAX];
-	atomic_bool stop = false;
-	atomic_uint running = 0;
+	static struct emitter emitters[LEDGER_THREADS_MAX];
+	pthread_t ids[LEDGER_THREADS_MAX];
+	struct stopper stopper = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0};
 	char *data = plan->data_bytes ? data_new(plan->data_bytes) : NULL;
 	uint64_t deadline_ns =
 		plan->duration_ms ? clock_ns() + (uint64_t)plan->duration_ms * 1000000 : 0;
 	uint32_t started = 0;
+	stopper.running = ledger->threads;
 	for (; started < ledger->threads; started++) {
-		struct run *run = &runs[started];
-		run->emitter = (struct emitter){ledger, plan, &row->threads[started], process,
-			started, deadline_ns, data, &stop};
-		run->running = &running;
-		atomic_fetch_add(&running, 1);
-		error = pthread_create(&run->id, NULL, run_thread, run);
-		if (error) {
-			atomic_fetch_sub(&running, 1);
-			atomic_store(&stop, true);
+		emitters[started] = (struct emitter){ledger, plan, &row->threads[started], process,
+			started, deadline_ns, data, &stopper};
+		error = pthread_create(&ids[started], NULL, emit_thread, &emitters[started]);
+		if (error)
 			break;
-		}
 	}
-	watch(row, plan, &stop, &running);
+	if (error) {
+		pthread_mutex_lock(&stopper.mutex);
+		stopper.running -= ledger->threads - started;
+		pthread_mutex_unlock(&stopper.mutex);
+		stop(&stopper);
+	}
+	watch(row, plan, &stopper);
 	for (uint32_t i = 0; i < started; i++)
-		pthread_join(runs[i].id, NULL);
+		pthread_join(ids[i], NULL);
 	free(data);
 	int result = waft_shutdown(plan->shutdown_ms, &row->stats);
 	row->end = LEDGER_SHUTDOWN;
