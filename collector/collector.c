@@ -74,6 +74,8 @@ static void reload(struct collector *collector)
 		settings_done(&collector->settings);
 		collector->settings = settings;
 		apply_settings(collector);
+		flow_pulse(collector);
+		flow_balance(collector);
 		log_notice("the configuration was read again");
 	}
 	notify_send("READY=1");
@@ -527,6 +529,8 @@ int collector_run(const struct collector_config *config)
 	collector->config = *config;
 	/* A peer that goes away is no reason to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* A file size limit is one more kind of full disk. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	collector->settings = *config->settings;
 	*config->settings = (struct settings){0};
 	configure_store_modes(collector);

@@ -1,0 +1,104 @@
+"""Starts and ends waft-collectord in a scratch directory, for tests."""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+
+from wire import Connection, DEADLINE_S
+
+PROGRAM = os.path.join(os.environ["WAFT_BIN"], "waft-collectord")
+
+
+class Daemon:
+    """One scratch directory; the daemon in it can be started several times."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="waft-test-")
+        self.socket = os.path.join(self.directory, "s")
+        self.store = os.path.join(self.directory, "store")
+        self.process = None
+        self.ready_line = ""
+        self.log_path = os.path.join(self.directory, "log")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if kind is not None:
+            print(f"--- log of the daemon\n{self.log()}")
+        shutil.rmtree(self.directory)
+
+    def command(self, *options):
+        return [PROGRAM, "--socket", self.socket, "--store", self.store, *options]
+
+    def start(self, *options, **more):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(*options), stdout=subprocess.PIPE,
+                                            stderr=log, **more)
+        self.ready_line = self.process.stdout.readline().decode()
+        assert "ready on" in self.ready_line, f"not ready: {self.ready_line!r} {self.log()}"
+        return self
+
+    def run_to_end(self, *options):
+        """Starts one that is expected to end by itself: (exit code, output)."""
+        done = subprocess.run(self.command(*options), capture_output=True, timeout=DEADLINE_S,
+                              check=False)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(DEADLINE_S)
+
+    def stop(self):
+        """Ends it as a service manager does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_S)
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def wait_log(self, wanted):
+        """Until the log has a text. Asks the daemon something in between, so that
+        the loop has come round."""
+        while wanted not in self.log():
+            assert self.process.poll() is None, f"ended before {wanted!r}: {self.log()}"
+            self.query("Health")
+
+    def query(self, method, request=b"", header=b""):
+        connection = Connection(self.socket)
+        try:
+            return connection.unary("/waft.v1.Query/" + method, request, header)
+        finally:
+            connection.close()
+
+    def http(self, path):
+        port = re.search(r"http port (\d+)", self.ready_line).group(1)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}",
+                                        timeout=DEADLINE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name):
+        for line in self.http("/metrics")[1].splitlines():
+            if line.startswith(f"waft_collector_{name} "):
+                return int(line.split()[1])
+        raise AssertionError(f"no metric {name}")
+
+    def records(self):
+        found = []
+        for path in sorted(glob.glob(os.path.join(self.store, "*.jsonl"))):
+            with open(path, encoding="utf-8") as file:
+                found += [json.loads(line) for line in file]
+        return found

@@ -1,0 +1,569 @@
+#!/usr/bin/python3
+"""waft-collectord as a whole: the program, a socket, files.
+
+    test_collectord.py NAME...    runs test_NAME; without names, all
+"""
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# pylint: disable=wrong-import-position
+import wire  # noqa: E402
+from daemon import Daemon, PROGRAM  # noqa: E402
+from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
+
+QUERY = "/waft.v1.Query/"
+
+
+def exported(daemon, batches=3, traces=5, spans_each=4):
+    """Sends batches and waits for them: (exporter, trace ids)."""
+    exporter, ids = Exporter(daemon.socket), []
+    for _ in range(batches):
+        data, new = tree_batch(traces, spans_each)
+        exporter.send_batch(data)
+        ids += new
+    exporter.wait(batches)
+    return exporter, ids
+
+
+def check_records(records, ids, spans_each=4):
+    """Each trace once, whole, its spans together and parents first."""
+    texts = [uuid_text(i) for i in ids]
+    assert len(records) == len(ids) * spans_each, f"{len(records)} records"
+    assert len({(r["trace_id"], r["span_id"]) for r in records}) == len(records), "doubles"
+    assert {r["trace_id"] for r in records} == set(texts)
+    seen, before = set(), None
+    for record in records:
+        parent = record["parent_span_id"]
+        assert parent is None or (record["trace_id"], parent) in seen, "a child before its parent"
+        assert record["trace_id"] == before or parent is None
+        seen.add((record["trace_id"], record["span_id"]))
+        before = record["trace_id"]
+
+
+def list_traces(daemon, limit=0):
+    status, message, answer = daemon.query("ListTraces", wire.number(2, limit))
+    assert status == 0, (status, message)
+    return [one(fields(t), 1) for t in fields(answer).get(1, [])]
+
+
+def get_trace(daemon, trace):
+    lines, page = [], b""
+    while True:
+        status, message, answer = daemon.query(
+            "GetTrace", wire.text(1, trace) + (wire.text(2, page) if page else b""))
+        if status != 0:
+            return status, message
+        parts = fields(answer)
+        lines += parts.get(1, [])
+        page = one(parts, 2, b"")
+        if not page:
+            return 0, lines
+
+
+# ---- durability ------------------------------------------------------------------
+
+
+def test_kill():
+    """What was acknowledged is there after kill -9, once."""
+    with Daemon() as daemon:
+        ids = []
+        for _ in range(3):
+            daemon.start()
+            ids += exported(daemon)[1]
+            daemon.kill()
+        daemon.start()
+        assert "recovered" in daemon.log()
+        assert "60 spans waiting" in daemon.log() or daemon.log().count("recovered:") == 4
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids)
+
+
+def test_resend():
+    """A reconnect learns the watermark; what comes again is not stored twice."""
+    with Daemon() as daemon:
+        daemon.start()
+        exporter, ids = exported(daemon, batches=2)
+        data, new = tree_batch(5)
+        daemon.kill()
+        daemon.start()
+        again = Exporter(daemon.socket, exporter.client, acknowledged=1)
+        assert again.durable == 2 and one(again.welcome, 1) == 1, again.durable
+        again.send_batch(data, sequence=2)  # came before: not looked at
+        again.send_batch(data, sequence=3)
+        again.wait(3)
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids + new)
+
+
+def test_drain():
+    """SIGTERM brings what is held into files, within 5 s."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s", "--hold", "60s")
+        exporter, ids = exported(daemon)
+        assert not daemon.records()
+        begin = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - begin < 5
+        assert exporter.wait_closed()[0] == 14  # UNAVAILABLE
+        check_records(daemon.records(), ids)
+        assert not os.path.exists(daemon.socket)
+
+
+def test_sigterm_unacknowledged():
+    """What is sent while it stops is acknowledged and in files, or neither."""
+    with Daemon() as daemon:
+        daemon.start()
+        exporter = Exporter(daemon.socket)
+        batches = [tree_batch(5) for _ in range(50)]
+        daemon.process.send_signal(signal.SIGTERM)
+        try:
+            for data, _ in batches:
+                exporter.send_batch(data)
+        except Closed:
+            pass
+        exporter.wait_closed()
+        assert daemon.process.wait(wire.DEADLINE_S) == 0
+        ids = [i for _, new in batches[:exporter.durable] for i in new]
+        records = [r for r in daemon.records() if r["trace_id"] in {uuid_text(i) for i in ids}]
+        check_records(records, ids)
+
+
+def test_no_space():
+    """Without space nothing is acknowledged, queries go on, and it heals by itself."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s", "--hold", "60s", "--http", "127.0.0.1:0")
+        exporter, ids = exported(daemon)
+        pid = daemon.process.pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (40, resource.RLIM_INFINITY))
+        data, new = tree_batch(5)
+        exporter.send_batch(data)
+        while daemon.http("/healthz")[0] == 200:
+            pass
+        assert "the log can't be written" in daemon.http("/healthz")[1]
+        assert set(list_traces(daemon)) == set(ids)
+        assert exporter.durable == 3
+        resource.prlimit(pid, resource.RLIMIT_FSIZE,
+                         (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        begin = time.monotonic()
+        exporter.wait(4)
+        assert time.monotonic() - begin < 1
+        assert daemon.http("/healthz") == (200, "ok\n")
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids + new)
+
+
+def test_second():
+    """A second daemon on the store ends with a clear message and writes nothing."""
+    with Daemon() as daemon:
+        daemon.start()
+        exported(daemon)
+        before = snapshot(daemon.store)
+        code, output = daemon.run_to_end("--socket", daemon.socket + "2")
+        assert code == 1 and "another waft-collectord writes to the store" in output, output
+        assert snapshot(daemon.store) == before
+        assert not os.path.exists(daemon.socket + "2")
+        code, output = daemon.run_to_end("--store", daemon.store + "2")
+        assert code == 1 and "listens on" in output, output
+        exported(daemon)
+        assert daemon.stop() == 0
+
+
+def snapshot(directory):
+    found = {}
+    for root, _, names in os.walk(directory):
+        for name in names:
+            stat = os.stat(os.path.join(root, name))
+            found[os.path.join(root, name)] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return {k: v for k, v in found.items() if "/index/" not in k and ".jsonl" not in k
+            and "/manifest" not in k and "/log/" not in k}
+
+
+# ---- visible ---------------------------------------------------------------------
+
+
+def test_visible():
+    """An acknowledged span is in list and show at once, long before it is in a file."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s", "--hold", "60s")
+        for _ in range(5):
+            ids = exported(daemon, batches=1, traces=2)[1]
+            assert set(ids) <= set(list_traces(daemon, 1000))
+            status, lines = get_trace(daemon, uuid_text(ids[0]))
+            assert status == 0 and len(lines) == 4, (status, lines)
+        assert not daemon.records()
+        status, message = get_trace(daemon, "0123456789abcdef0123456789abcdef")
+        assert status == 5 and message.startswith("No trace found with ID: 0123"), message
+        waiting = get_trace(daemon, ids[0].hex())[1]
+        assert daemon.stop() == 0
+        daemon.start()
+        assert sorted(get_trace(daemon, ids[0].hex())[1]) == sorted(waiting)
+        assert get_trace(daemon, ids[0].hex()[:9])[0] == 0
+
+
+def test_move():
+    """A trace that moves from log to file is seen whole by every query meanwhile."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "5ms", "--part-size", "8K", "--segment-size", "64K")
+        ids = []
+        for _ in range(40):
+            ids += exported(daemon, batches=1, traces=3)[1]
+            listed = list_traces(daemon, 1000)
+            assert len(listed) == len(set(listed)) == len(ids), (len(listed), len(ids))
+            for trace in ids[-2:]:
+                assert len(set(get_trace(daemon, trace.hex())[1])) == 4
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids)
+
+
+def test_tail():
+    """Tail shows spans as they become durable, and only those that match."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s")
+        reader = Connection(daemon.socket)
+        stream = reader.call(QUERY + "Tail")
+        reader.send(wire.MESSAGE, stream, wire.text(1, wire.text(4, "wanted.operation")))
+        assert reader.receive() == (wire.MESSAGE, stream, b"")
+        exporter = Exporter(daemon.socket)
+        wanted, ids = tree_batch(3, name="wanted.operation")
+        for data in (tree_batch(3)[0], wanted, tree_batch(3)[0]):
+            exporter.send_batch(data)
+        lines = []
+        while len(lines) < 12:
+            kind, _, payload = reader.receive()
+            assert kind == wire.MESSAGE
+            lines += fields(payload).get(1, [])
+        assert len(lines) == 12
+        assert all(b'"operation":"wanted.operation"' in line for line in lines)
+        assert {line[13:49].decode() for line in lines} == {uuid_text(i) for i in ids}
+        reader.send(wire.CANCEL, stream)
+        assert one(fields(reader.receive()[2]), 1) == 1
+        assert daemon.stop() == 0
+
+
+def test_tail_slow():
+    """A reader without credit is told what it missed; ingest goes on."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s")
+        reader = Connection(daemon.socket)
+        stream = reader.call(QUERY + "Tail", wire.number(3, 1))
+        reader.send(wire.MESSAGE, stream, b"")
+        assert reader.receive() == (wire.MESSAGE, stream, b"")
+        exporter = Exporter(daemon.socket)
+        for _ in range(600):
+            exporter.send_batch(tree_batch(1, 2)[0])
+        exporter.wait(600)
+        reader.send(wire.CREDIT, stream, wire.number(1, 1 << 24))
+        seen, missed = 0, 0
+        while seen + missed < 1200:
+            answer = fields(reader.receive()[2])
+            seen += len(answer.get(1, []))
+            missed += one(answer, 2)
+        assert missed > 0 and seen + missed == 1200, (seen, missed)
+        assert daemon.stop() == 0
+
+
+def test_deadline():
+    """A query whose deadline passed, or that is cancelled, ends with that status."""
+    with Daemon() as daemon:
+        daemon.start()
+        exported(daemon)
+        reader = Connection(daemon.socket)
+        stream = reader.call(QUERY + "ListTraces", wire.number(2, 1))
+        kind, on, payload = reader.receive()
+        assert (kind, on, one(fields(payload), 1)) == (wire.STATUS, stream, 4)
+        stream = reader.call(QUERY + "ListTraces")
+        reader.send(wire.CANCEL, stream)
+        assert one(fields(reader.receive()[2]), 1) == 1
+        status, _, answer = reader.unary(QUERY + "ListTraces")
+        assert status == 0 and len(fields(answer)[1]) == 15
+        assert daemon.stop() == 0
+
+
+# ---- the protocol ------------------------------------------------------------------
+
+
+def test_sequence():
+    """Gaps, duplicates, refusals, drops, goodbye, forgotten."""
+    with Daemon() as daemon:
+        daemon.start()
+        exporter, ids = exported(daemon, batches=2)
+        data, new = tree_batch(1)
+        exporter.send_batch(b"\xff\xff not a batch")
+        exporter.send_batch(data)
+        exporter.send_drop("buffer_full", 17)
+        exporter.wait(5)
+        assert exporter.refusals == {3: 3}, exporter.refusals
+        exporter.send_batch(data, sequence=4)
+        exporter.send_batch(data, sequence=9)
+        assert exporter.wait_status()[0] == 9  # FAILED_PRECONDITION
+        again = Exporter(daemon.socket, exporter.client, acknowledged=2)
+        assert again.durable == 5 and again.refusals == {3: 3}
+        newer = Exporter(daemon.socket, exporter.client, acknowledged=5)
+        assert again.wait_status()[0] == 10  # ABORTED
+        assert not newer.refusals
+        newer.send_goodbye(emitted=100)
+        assert newer.wait_status()[0] == 0 and newer.goodbye
+        late = Exporter(daemon.socket, exporter.client, acknowledged=5)
+        assert one(late.welcome, 2) == 1, "not forgotten"
+        status, _, answer = daemon.query("Status")
+        total = fields(one(fields(answer), 2))
+        dropped = {one(fields(e), 1): one(fields(e), 2) for e in total.get(7, [])}
+        assert status == 0 and one(total, 6) == 44 and dropped[b"buffer_full"] == 17, total
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids + new)
+
+
+def test_hostile():
+    """Bad frames and requests end what they must, and nothing else."""
+    with Daemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        exporter = exported(daemon)[0]
+        good = wire.frame(wire.PING, 0, b"x")
+        for bad, code in ((b"GET / HTTP/1.1\r\n\r\n" + b"x" * 20, 3),
+                          (wire.frame(wire.PING, 0, b"x", crc=1), 3),
+                          (good[:12] + struct.pack("<I", 1 << 30) + good[16:], 3),
+                          (wire.frame(wire.MESSAGE, 7, b"x"), 3),
+                          (wire.frame(wire.PING, 0, b"x" * 65), 3)):
+            connection = Connection(daemon.socket)
+            connection.send_raw(bad)
+            kind, stream, payload = connection.receive()
+            assert (kind, stream, one(fields(payload), 1)) == (wire.STATUS, 0, code)
+            try:
+                connection.receive()
+                raise AssertionError("not closed")
+            except Closed:
+                pass
+        connection = Connection(daemon.socket)
+        connection.send_raw(wire.frame(wire.PING, 0, b"x", version=9))
+        assert connection.receive()[0] == wire.VERSION
+        connection = Connection(daemon.socket)
+        assert connection.unary("/waft.v1.Query/Nonsense")[0] == 12
+        assert connection.unary(QUERY + "ListTraces", b"\xff")[0] == 3
+        connection.send(wire.PING, 0, b"hello")
+        assert connection.receive() == (wire.PONG, 0, b"hello")
+        connection.send(77, 5)
+        assert one(fields(connection.receive()[2]), 1) == 12
+        early = Exporter(daemon.socket, hello=False)
+        early.send_batch(tree_batch(1)[0], sequence=1)
+        assert early.wait_status()[0] == 9
+        exporter.send_batch(tree_batch(1)[0])
+        exporter.wait(4)
+        assert daemon.metric("frames_bad_total") == 3
+        assert daemon.stop() == 0
+
+
+def test_descriptors():
+    """Descriptors passed unasked are closed."""
+    with Daemon() as daemon:
+        daemon.start()
+        exporter = exported(daemon, batches=1)[0]
+        directory = f"/proc/{daemon.process.pid}/fd"
+        before = len(os.listdir(directory))
+        for _ in range(20):
+            with open("/dev/null", "rb") as file:
+                socket.send_fds(exporter.socket, [wire.frame(wire.PING, 0, b"x")],
+                                [file.fileno()] * 8)
+            while exporter.receive()[0] != wire.PONG:
+                pass
+        assert len(os.listdir(directory)) == before
+        assert daemon.stop() == 0
+
+
+def test_idle():
+    """Peers that stop inside a frame, or say nothing, are closed; too many refused."""
+    with Daemon() as daemon:
+        daemon.start("--idle", "50ms", "--max-connections", "3")
+        silent = Connection(daemon.socket)
+        half = Connection(daemon.socket)
+        half.send_raw(wire.frame(wire.PING, 0, b"hello")[:-2])
+        for connection in (silent, half):
+            assert one(fields(connection.receive()[2]), 1) == 4
+        held = [Exporter(daemon.socket) for _ in range(3)]
+        one_more = Connection(daemon.socket)
+        assert one(fields(one_more.receive()[2]), 1) == 8
+        held[0].send_batch(tree_batch(1)[0])
+        held[0].wait(1)
+        assert daemon.stop() == 0
+
+
+# ---- the daemon --------------------------------------------------------------------
+
+
+def test_sockets():
+    """A stale socket is replaced, another file is not, a directory is made."""
+    with Daemon() as daemon:
+        daemon.start()
+        daemon.kill()
+        assert os.path.exists(daemon.socket)
+        daemon.start()
+        assert daemon.stop() == 0
+        with open(daemon.socket, "w", encoding="utf-8") as file:
+            file.write("mine")
+        code, output = daemon.run_to_end()
+        assert code == 1 and "is no socket" in output, output
+        os.unlink(daemon.socket)
+        daemon.socket = os.path.join(daemon.directory, "new", "s")
+        daemon.start()
+        assert os.stat(os.path.dirname(daemon.socket)).st_mode & 0o777 == 0o700
+        assert os.stat(daemon.socket).st_mode & 0o777 == 0o600
+        assert os.stat(daemon.store).st_mode & 0o777 == 0o700
+        exported(daemon)
+        assert daemon.stop() == 0
+
+
+def test_default_places():
+    """Without options: under the runtime directory and the working directory."""
+    with Daemon() as daemon:
+        environment = dict(os.environ, XDG_RUNTIME_DIR=daemon.directory)
+        environment.pop("STATE_DIRECTORY", None)
+        with subprocess.Popen([PROGRAM], cwd=daemon.directory, env=environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            line = process.stdout.readline().decode()
+            assert f"unix:{daemon.directory}/waft/collector.sock" in line, line
+            assert f"{daemon.directory}/_pyrite/analytics/traces" in line, line
+            daemon.socket = os.path.join(daemon.directory, "waft/collector.sock")
+            exported(daemon)
+            process.terminate()
+            assert process.wait(wire.DEADLINE_S) == 0
+
+
+def test_tcp():
+    """Loopback TCP takes spans and answers no queries."""
+    with Daemon() as daemon:
+        code, output = daemon.run_to_end("--listen", "tcp://192.0.2.1:4242")
+        assert code == 1 and "loopback" in output, output
+        daemon.start("--listen", "tcp://127.0.0.1:0")
+        port = int(daemon.ready_line.split("tcp://127.0.0.1:")[1].split(",")[0])
+        connection = Connection.__new__(Connection)
+        connection.socket = socket.create_connection(("127.0.0.1", port), wire.DEADLINE_S)
+        connection.buffer, connection.stream = b"", 0
+        assert connection.unary(QUERY + "Health")[0] == 7  # PERMISSION_DENIED
+        stream = connection.call("/waft.v1.Collector/Export")
+        connection.send(wire.MESSAGE, stream, wire.text(3, wire.text(1, os.urandom(16))))
+        assert 4 in fields(connection.receive()[2])
+        assert daemon.stop() == 0
+
+
+def test_reload():
+    """SIGHUP takes over what is right and keeps the old when it is wrong."""
+    with Daemon() as daemon:
+        config = os.path.join(daemon.directory, "conf")
+
+        def write(content):
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(content)
+            if daemon.process is not None:
+                daemon.process.send_signal(signal.SIGHUP)
+
+        write("quiet = 60s\nhold = 60s\n")
+        daemon.start("--config", config, "--http", "127.0.0.1:0")
+        ids = exported(daemon)[1]
+        write("quiet = soon\n")
+        daemon.wait_log("conf:1: quiet: 'soon' is not a TIME that fits")
+        write("part-size = 8K\nquiet = 1ms\nlog-level = debug\n")
+        daemon.wait_log("was read again")
+        assert "a restart is needed for: part-size" in daemon.log(), daemon.log()
+        while daemon.metric("spans_waiting") > 0:
+            pass
+        check_records(daemon.records(), ids)
+        daemon.process.send_signal(signal.SIGUSR1)
+        daemon.wait_log("60 spans")
+        assert daemon.stop() == 0
+
+
+def test_options():
+    """--help, --version, defaults that are a configuration, clear errors."""
+    with Daemon() as daemon:
+        code, output = daemon.run_to_end("--version")
+        assert code == 0 and output.startswith("waft-collectord "), output
+        code, output = daemon.run_to_end("--help")
+        assert code == 0 and "--memory-limit SIZE" in output
+        code, output = daemon.run_to_end("--print-defaults")
+        config = os.path.join(daemon.directory, "conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.writelines(line[1:] if line.startswith("#") and line.split(" = ")[-1].strip()
+                            and " = " in line else "\n" for line in output.splitlines(True))
+        daemon.start("--config", config)
+        assert daemon.stop() == 0
+        for options, wanted in ((("--memory-limit", "lots"), "is not a SIZE that fits"),
+                                (("--nonsense",), "--nonsense: there is no such option"),
+                                (("--socket",), "needs a value"),
+                                (("extra",), "no arguments besides options"),
+                                (("--config", "/nonexistent"), "No such file"),
+                                (("--store", "/dev/null/x"), "can't open the store")):
+            code, output = daemon.run_to_end(*options)
+            assert code in (1, 2) and wanted in output, (options, output)
+
+
+def test_http():
+    """/metrics and /healthz, on loopback only."""
+    with Daemon() as daemon:
+        code, output = daemon.run_to_end("--http", "192.0.2.1:80")
+        assert code == 1 and "is not a loopback address" in output, output
+        daemon.start("--http", "127.0.0.1:0", "--quiet", "60s")
+        exported(daemon)
+        assert daemon.http("/healthz") == (200, "ok\n")
+        assert daemon.http("/nonsense")[0] == 404
+        status, body = daemon.http("/metrics")
+        assert status == 200
+        for line in body.splitlines():
+            assert line.startswith("#") or len(line.split(" ")) == 2, line
+        assert daemon.metric("spans_durable_total") == 60
+        assert daemon.metric("spans_waiting") == 60
+        assert daemon.metric("healthy") == 1
+        assert daemon.stop() == 0
+
+
+def test_inbox():
+    """What a process without a daemon left is taken in, at start and while running."""
+
+    def leave(client, locked=False, torn=b""):
+        os.makedirs(inbox, exist_ok=True)
+        path = os.path.join(inbox, client.hex() + ".waft")
+        hello = wire.text(3, wire.text(1, client) + wire.number(2, 1) + wire.text(4, "test"))
+        (first, ids), (second, more) = tree_batch(2), tree_batch(2)
+        messages = [hello, wire.number(1, 1) + wire.text(4, first),
+                    wire.number(1, 2) + wire.text(4, second),
+                    wire.number(1, 3) + wire.text(5, wire.text(1, "buffer_full") + b"\x10\x05")]
+        with open(path + ".new", "wb") as file:
+            file.write(b"".join(wire.frame(wire.MESSAGE, 1, m) for m in messages) + torn)
+        os.rename(path + ".new", path)
+        return path, ids + more
+
+    with Daemon() as daemon:
+        inbox = os.path.join(daemon.store, ".waft", "inbox")
+        first, ids = leave(os.urandom(16), torn=wire.frame(wire.MESSAGE, 1, b"x" * 99)[:50])
+        daemon.start("--quiet", "60s", "--http", "127.0.0.1:0")
+        while os.path.exists(first):
+            daemon.query("Health")
+        assert set(list_traces(daemon)) == set(ids)
+        second, more = leave(os.urandom(16), torn=b"not a frame at all, 20 bytes and more")
+        while os.path.exists(second):
+            daemon.query("Health")
+        while daemon.metric("inbox_damaged_total") < 1:
+            pass
+        assert daemon.metric("inbox_files_total") == 2
+        assert daemon.metric("inbox_torn_bytes_total") == 50
+        assert os.listdir(os.path.join(daemon.store, ".waft", "quarantine"))
+        assert daemon.stop() == 0
+        check_records(daemon.records(), ids + more)
+
+
+def main():
+    known = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
+    names = sys.argv[1:] or list(known)
+    for name in names:
+        begin = time.monotonic()
+        known[name]()
+        print(f"ok {name} ({time.monotonic() - begin:.2f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,390 @@
+/*
+ * assembler.c, run_order.c, slab.c, trace_table.c: when a trace is due, and that
+ * what comes out is the same in whatever order and pieces it came in.
+ */
+#include "assembler.h"
+#include "run_order.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define QUIET 500
+#define HOLD 10000
+
+static struct assembler *assembler_make(uint32_t trace_spans_max)
+{
+	const struct assembler_config config = {.quiet_ms = QUIET,
+		.hold_ms = HOLD,
+		.trace_spans_max = trace_spans_max,
+		.hash_key = {1, 2}};
+	struct assembler *assembler;
+
+	assert_int_equal(assembler_new(&config, &assembler), 0);
+	return assembler;
+}
+
+static struct trace_id id_of(uint32_t number)
+{
+	struct trace_id id = {{0}};
+
+	memcpy(id.bytes + 12, &number, sizeof(number));
+	return id;
+}
+
+static struct span_ref ref_of(uint64_t span, uint64_t parent, uint32_t segment, uint32_t position)
+{
+	return (struct span_ref){.span_id = span,
+		.parent_id = parent,
+		.start_ns = span * 10,
+		.segment = segment,
+		.offset = 64,
+		.position = position};
+}
+
+static void add(struct assembler *assembler, uint32_t trace, struct span_ref ref, uint64_t now_ms)
+{
+	const struct trace_id id = id_of(trace);
+
+	assert_int_equal(assembler_reserve(assembler, 1), 0);
+	assembler_add(assembler, &id, &ref, 1, now_ms);
+}
+
+static void test_ended_and_quiet(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	struct run *run;
+
+	(void)state;
+	add(assembler, 1, ref_of(2, 1, 1, 0), 0);
+	assert_int_equal(assembler_next_due_ms(assembler), HOLD);
+	add(assembler, 1, ref_of(1, 0, 1, 1), 100);
+	assert_int_equal(assembler_next_due_ms(assembler), 100 + QUIET);
+	add(assembler, 1, ref_of(3, 1, 1, 2), 400);
+	assert_null(assembler_take_due(assembler, 400 + QUIET - 1));
+	run = assembler_take_due(assembler, 400 + QUIET);
+	assert_non_null(run);
+	assert_int_equal(run->count, 3);
+	assert_int_equal(run->reason, RUN_ENDED);
+	assert_null(assembler_take_due(assembler, 400 + QUIET));
+	assert_int_equal(assembler_next_due_ms(assembler), UINT64_MAX);
+	/* What comes later makes a further run. */
+	add(assembler, 1, ref_of(4, 1, 1, 3), 2000);
+	assembler_written(assembler, run);
+	run = assembler_take_due(assembler, 2000 + HOLD);
+	assert_int_equal(run->count, 1);
+	assert_int_equal(run->reason, RUN_HELD);
+	assembler_free(assembler);
+}
+
+static void test_pending_root(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	struct span_ref root = ref_of(1, 0, 1, 0);
+
+	(void)state;
+	root.place = SPAN_REF_PENDING;
+	add(assembler, 1, root, 0);
+	assert_int_equal(assembler_next_due_ms(assembler), HOLD);
+	assert_null(assembler_take_due(assembler, HOLD - 1));
+	assert_int_equal(assembler_take_due(assembler, HOLD)->reason, RUN_HELD);
+	assembler_free(assembler);
+}
+
+static void test_big_and_short(void **state)
+{
+	struct assembler *assembler = assembler_make(3);
+	struct run *run;
+
+	(void)state;
+	add(assembler, 1, ref_of(9, 8, 1, 0), 0);
+	add(assembler, 2, ref_of(9, 8, 2, 0), 1);
+	add(assembler, 3, ref_of(9, 8, 3, 0), 2);
+	for (uint32_t i = 0; i < 3; i++)
+		add(assembler, 4, ref_of(9 + i, 8, 3, 1 + i), 3);
+	run = assembler_take_due(assembler, 3);
+	assert_int_equal(run->reason, RUN_BIG);
+	assert_int_equal(run->count, 3);
+	assert_null(assembler_take_due(assembler, 3));
+	/* What pins the oldest segments, oldest first. */
+	run = assembler_take_from_segment(assembler, 2, 4);
+	assert_int_equal(run->refs[0].segment, 1);
+	run = assembler_take_from_segment(assembler, 2, 4);
+	assert_int_equal(run->refs[0].segment, 2);
+	assert_null(assembler_take_from_segment(assembler, 2, 4));
+	run = assembler_take_oldest(assembler, RUN_DRAIN, 4);
+	assert_int_equal(run->reason, RUN_DRAIN);
+	assert_null(assembler_take_oldest(assembler, RUN_DRAIN, 4));
+	assembler_free(assembler);
+}
+
+static enum keep_verdict keep_later(void *context, const struct trace_id *id, uint32_t spans)
+{
+	int *asked = context;
+
+	(void)id;
+	(void)spans;
+	return ++*asked < 3 ? KEEP_WAIT : KEEP_WRITE;
+}
+
+static void test_keep_waits(void **state)
+{
+	int asked = 0;
+	const struct assembler_config config = {.quiet_ms = QUIET,
+		.hold_ms = HOLD,
+		.trace_spans_max = 100,
+		.keep = keep_later,
+		.keep_context = &asked};
+	struct assembler *assembler;
+
+	(void)state;
+	assert_int_equal(assembler_new(&config, &assembler), 0);
+	add(assembler, 1, ref_of(1, 0, 1, 0), 0);
+	assert_null(assembler_take_due(assembler, 500));
+	assert_null(assembler_take_due(assembler, 999));
+	assert_int_equal(asked, 1);
+	assert_null(assembler_take_due(assembler, 1000));
+	assert_non_null(assembler_take_due(assembler, 1500));
+	assembler_free(assembler);
+}
+
+static size_t copied(struct assembler *assembler, const struct trace_id *id)
+{
+	struct span_ref *refs = NULL;
+	size_t count = 0;
+
+	assert_int_equal(assembler_copy(assembler, id, &refs, &count), 0);
+	free(refs);
+	return count;
+}
+
+static void test_snapshots(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	const struct trace_id one = id_of(1);
+	struct assembler_counts counts;
+	uint64_t early;
+	uint64_t late;
+	struct run *run;
+
+	(void)state;
+	for (uint32_t i = 0; i < 10; i++)
+		add(assembler, i / 5 + 1, ref_of(i + 1, 99, 1, i), 0);
+	early = assembler_snapshot_begin(assembler);
+	run = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	assert_int_equal(copied(assembler, &one), 5);
+	assert_int_equal(copied(assembler, NULL), 10);
+	assembler_written(assembler, run);
+	late = assembler_snapshot_begin(assembler);
+	/* Written since the early one began: still there. */
+	assert_int_equal(copied(assembler, &one), 5);
+	assembler_count(assembler, &counts);
+	assert_int_equal(counts.spans, 5);
+	assembler_snapshot_end(assembler, early);
+	assert_int_equal(copied(assembler, &one), 0);
+	assert_int_equal(copied(assembler, NULL), 5);
+	assembler_snapshot_end(assembler, late);
+	run = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	assembler_written(assembler, run);
+	assembler_count(assembler, &counts);
+	assert_int_equal(counts.spans, 0);
+	assert_int_equal(copied(assembler, NULL), 0);
+	assembler_free(assembler);
+}
+
+/* ---- Any order, any pieces ------------------------------------------------------- */
+
+struct random {
+	uint64_t state;
+};
+
+static uint32_t below(struct random *random, uint32_t limit)
+{
+	random->state += UINT64_C(0x9e3779b97f4a7c15);
+	return (uint32_t)(id_mix(random->state) >> 33) % limit;
+}
+
+/* A forest with some orphans, rings and equal starts; spans 1 … count. */
+static void make_spans(struct random *random, struct span_ref *refs, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t kind = below(random, 10);
+		uint64_t parent = i == 0 || kind == 0 ? 0 : below(random, i) + 1;
+
+		if (kind == 1)
+			parent = 1000000 + i; /* not here */
+		else if (kind == 2)
+			parent = below(random, count) + 1; /* a ring, perhaps */
+		refs[i] = ref_of(i + 1, parent, 1, i);
+		refs[i].start_ns = below(random, 20);
+	}
+}
+
+/* Whether a parent is on the way up from a span, so that it needn't come first. */
+static bool in_ring(const struct span_ref *refs, uint32_t count, uint32_t index)
+{
+	uint64_t at = refs[index].parent_id;
+
+	for (uint32_t steps = 0; steps <= count; steps++) {
+		if (at == 0 || at > count)
+			return false;
+		if (at == refs[index].span_id)
+			return true;
+		at = refs[at - 1].parent_id;
+	}
+	return false;
+}
+
+static void check_order(const struct span_ref *given, const struct span_ref *run,
+	const uint32_t *order, uint32_t count)
+{
+	uint32_t *place = calloc(count + 1, sizeof(*place));
+	struct span_ref *by_id = calloc(count, sizeof(*by_id));
+
+	assert_true(place != NULL && by_id != NULL);
+	memcpy(by_id, given, count * sizeof(*by_id));
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(place[run[order[i]].span_id], 0);
+		place[run[order[i]].span_id] = i + 1;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const struct span_ref *ref = &by_id[i];
+
+		if (ref->parent_id == 0 || ref->parent_id > count || in_ring(by_id, count, i))
+			continue;
+		assert_true(place[ref->parent_id] < place[ref->span_id]);
+		/* Siblings by start, then by id. */
+		for (uint32_t j = 0; j < count; j++) {
+			if (by_id[j].parent_id != ref->parent_id || j == i ||
+				in_ring(by_id, count, j))
+				continue;
+			if (by_id[j].start_ns < ref->start_ns ||
+				(by_id[j].start_ns == ref->start_ns &&
+					by_id[j].span_id < ref->span_id))
+				assert_true(place[by_id[j].span_id] < place[ref->span_id]);
+		}
+	}
+	free(place);
+	free(by_id);
+}
+
+static void shuffle(struct random *random, struct span_ref *refs, uint32_t count)
+{
+	for (uint32_t i = count; i > 1; i--) {
+		uint32_t j = below(random, i);
+		struct span_ref other = refs[i - 1];
+
+		refs[i - 1] = refs[j];
+		refs[j] = other;
+	}
+}
+
+/* Adds the spans in random pieces with other traces in between; the run of them. */
+static struct run *through(struct random *random, struct assembler *assembler,
+	const struct span_ref *refs, uint32_t count)
+{
+	const struct trace_id id = id_of(1);
+
+	for (uint32_t at = 0; at < count;) {
+		uint32_t piece = below(random, count - at) + 1;
+
+		assert_int_equal(assembler_reserve(assembler, piece), 0);
+		assembler_add(assembler, &id, refs + at, piece, 1);
+		at += piece;
+		for (uint32_t i = below(random, 20); i > 0; i--)
+			add(assembler, 2 + below(random, 5000), ref_of(1, 9, 1, 0), 1);
+	}
+	return assembler_take_oldest(assembler, RUN_DRAIN, 1);
+}
+
+static void test_any_order(void **state)
+{
+	struct random random = {42};
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		uint32_t count = 1 + below(&random, round % 10 == 0 ? 300 : 30);
+		struct span_ref *given = calloc(count, sizeof(*given));
+		struct span_ref *mixed = calloc(count, sizeof(*mixed));
+		uint64_t *first = calloc(count, sizeof(*first));
+		struct run_order order = {0};
+
+		assert_true(given != NULL && mixed != NULL && first != NULL);
+		make_spans(&random, given, count);
+		memcpy(mixed, given, count * sizeof(*mixed));
+		for (int again = 0; again < 5; again++) {
+			struct assembler *assembler = assembler_make(UINT32_MAX);
+			const uint32_t *indices;
+			struct run *run;
+
+			shuffle(&random, mixed, count);
+			run = through(&random, assembler, mixed, count);
+			assert_int_equal(run->count, count);
+			assert_int_equal(
+				run_order_make(&order, run->refs, run->count, &indices), 0);
+			check_order(given, run->refs, indices, count);
+			for (uint32_t i = 0; i < count; i++) {
+				uint64_t span_id = run->refs[indices[i]].span_id;
+
+				if (again == 0)
+					first[i] = span_id;
+				assert_int_equal(span_id, first[i]);
+			}
+			assembler_free(assembler);
+		}
+		run_order_done(&order);
+		free(given);
+		free(mixed);
+		free(first);
+	}
+}
+
+/* Many traces come and go: nothing is lost, and the memory is given back. */
+static void test_many(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	struct random random = {7};
+	struct assembler_counts counts;
+	uint64_t added = 0;
+	uint64_t taken = 0;
+	struct run *run;
+
+	(void)state;
+	for (uint64_t now = 0; now < 20000; now += 10) {
+		for (int i = 0; i < 100; i++, added++)
+			add(assembler, below(&random, 20000),
+				ref_of(added + 1, below(&random, 2), 1, 0), now);
+		while ((run = assembler_take_due(assembler, now)) != NULL) {
+			taken += run->count;
+			assembler_written(assembler, run);
+		}
+	}
+	while ((run = assembler_take_oldest(assembler, RUN_DRAIN, 20000)) != NULL) {
+		taken += run->count;
+		assembler_written(assembler, run);
+	}
+	assert_int_equal(taken, added);
+	assembler_count(assembler, &counts);
+	assert_int_equal(counts.spans, 0);
+	assert_int_equal(counts.traces, 0);
+	assert_true(counts.bytes < 1000000);
+	assembler_free(assembler);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ended_and_quiet),
+		cmocka_unit_test(test_pending_root),
+		cmocka_unit_test(test_big_and_short),
+		cmocka_unit_test(test_keep_waits),
+		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_any_order),
+		cmocka_unit_test(test_many),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
