@@ -54,15 +54,18 @@ static void show_totals(struct waft_json *json, void *arg)
 
 /* ---- create_calculator ---- */
 
+static void show_methodology(struct waft_json *json, void *arg)
+{
+	show_name(json, &((struct view *)arg)->matrix->methodology);
+}
+
 int create_calculator(
 	const struct matrix *matrix, struct calculator *ret_calculator, struct fault *fault)
 {
 	WAFT_SPAN(span, "decision_matrix.create_calculator");
 	const char *methodology = matrix->methodology.text;
-	struct json_out input = {0};
-	json_out_string(&input, methodology, matrix->methodology.length_bytes);
-	waft_input_json(&span, input.text.data, input.text.length_bytes);
-	text_done(&input.text);
+	struct view view = {.matrix = matrix};
+	waft_input_fn(&span, show_methodology, &view);
 	if (strcmp(methodology, "WSM") != 0) {
 		int r = fault_set(fault, FAULT_RULE,
 			"Unsupported methodology: %s. Only 'WSM' is supported.", methodology);
