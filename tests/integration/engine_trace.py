@@ -5,6 +5,7 @@ out, and errors on every span that they pass."""
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 
@@ -62,6 +63,40 @@ class Traced:
                 self.waftctl("trace", "show", trace_id, "--json").splitlines()]
 
 
+class Collected(Traced):
+    """The same by a collector, which is asked for what it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.socket = os.path.join(self.directory, "collector.sock")
+        self.source = ["--endpoint", "unix:" + self.socket]
+        self.environment["WAFT_ENDPOINT"] = "unix:" + self.socket
+        self.environment["WAFT_EXIT_TIMEOUT_MS"] = "20000"
+        self.errors = open(os.path.join(self.directory, "collector.stderr"), "a+b")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [os.path.join(BIN, "waft-collectord"), "--socket", self.socket, "--store",
+             os.path.join(self.directory, "traces")],
+            stdout=subprocess.PIPE, stderr=self.errors)
+        assert self.process.stdout.readline(), "waft-collectord is not ready"
+
+    def stop(self, signal_number=signal.SIGTERM):
+        self.process.send_signal(signal_number)
+        code = self.process.wait(30)
+        self.process.stdout.close()
+        return code
+
+    def __exit__(self, *_):
+        code = self.stop()
+        self.errors.seek(0)
+        text = self.errors.read().decode()
+        self.errors.close()
+        super().__exit__()
+        assert code == 0, f"waft-collectord exited with {code}: {text}"
+
+
 def tree_of(records):
     """Nested (operation, layer, children) of each root, children by start."""
     children = {}
@@ -92,7 +127,12 @@ def told(done):
 
 
 def test_one_decision_is_one_trace():
-    with Traced() as traced:
+    for place in (Traced, Collected):
+        decide_once(place)
+
+
+def decide_once(place):
+    with place() as traced:
         with Service("--workers", "2", environment=traced.environment) as service:
             workers = service.workers()
             engined = service.process.pid
@@ -261,7 +301,6 @@ def test_a_callers_trace_is_taken_up():
 
 
 def test_a_lost_worker_is_in_the_trace():
-    import signal
     with Traced() as traced:
         with Service("--timeout", "1", environment=traced.environment) as service:
             worker = service.workers()[0]
@@ -274,7 +313,27 @@ def test_a_lost_worker_is_in_the_trace():
         assert (replaced["status"], replaced["error"]) == ("error", answer["detail"]), replaced
 
 
+def test_killed_collector_fails_no_decision():
+    """Killed and started again in the midst of decisions: each is answered, and
+    each trace is complete in the end."""
+    decided = DECIDED[2]
+    with Collected() as traced:
+        traces = []
+        with Service("--workers", "2", environment=traced.environment) as service:
+            for i in range(30):
+                if i == 10:
+                    traced.stop(signal.SIGKILL)
+                if i == 20:
+                    traced.start()
+                status, headers, body = service.analyze(DECISION)
+                assert status == 200, (i, status, body)
+                traces.append(headers["traceresponse"].split("-")[1])
+        for trace_id in traces:
+            assert tree_of(traced.records(trace_id)) == decided, trace_id
+
+
 if __name__ == "__main__":
     main([test_one_decision_is_one_trace, test_errors_are_on_every_span_they_pass,
           test_error_answers_name_their_trace, test_history_and_show,
-          test_a_callers_trace_is_taken_up, test_a_lost_worker_is_in_the_trace])
+          test_a_callers_trace_is_taken_up, test_a_lost_worker_is_in_the_trace,
+          test_killed_collector_fails_no_decision])
