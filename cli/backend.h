@@ -13,6 +13,10 @@
 
 #include <waft/viewer.h>
 
+/* What to do when no collector answers, for the end of a message. */
+#define BACKEND_NO_COLLECTOR \
+	"\nIs waft-collectord running? Without it, --store DIR reads a directory of traces."
+
 struct backend;
 
 /* A line that became durable; line.data NULL when only missed is told. Another
@@ -50,5 +54,9 @@ int backend_rpc_open(const char *path, uint32_t timeout_ms, struct backend **ret
 /* Sets backend->error and returns code. */
 int backend_fail(struct backend *backend, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Says that no trace goes by that id; with -EINVAL also what an id looks like.
+ * Returns code. */
+int backend_no_trace(struct backend *backend, int code, const char *id);
 
 #endif

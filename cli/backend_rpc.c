@@ -27,9 +27,8 @@ static int connect_to(struct rpc_backend *rpc, struct rpc_client **ret_client)
 	if (result == 0)
 		return 0;
 	return backend_fail(&rpc->backend, result,
-		"the collector at unix:%s does not answer: %s\nIs waft-collectord running? "
-		"Without it, --store DIR reads a directory of traces.",
-		rpc->path, strerror(-result));
+		"the collector at unix:%s does not answer: %s" BACKEND_NO_COLLECTOR, rpc->path,
+		strerror(-result));
 }
 
 /* The errno for what a collector said. */
@@ -221,26 +220,20 @@ static int rpc_list(struct backend *backend, const struct waft_trace_filter *fil
 static int not_one_trace(struct rpc_backend *rpc, struct rpc_client *client, const char *id,
 	int error, const Waft__V1__GetTraceResponse *response)
 {
-	struct strbuf said = {0};
+	struct strbuf *said = &rpc->backend.error;
 
-	strbuf_safe(&said, id, strlen(id));
 	error = public_code(error);
-	if (error == -ENOENT) {
-		(void)backend_fail(&rpc->backend, error, "No trace found with ID: %s",
-			said.bytes != NULL ? said.bytes : "");
-	} else if (response != NULL && response->n_candidates != 0) {
-		strbuf_string(&said, " could mean:");
-		for (size_t i = 0; i < response->n_candidates; i++) {
-			strbuf_string(&said, "\n  ");
-			strbuf_safe(
-				&said, response->candidates[i], strlen(response->candidates[i]));
-		}
-		error = backend_fail(
-			&rpc->backend, -ENOTUNIQ, "%s", said.bytes != NULL ? said.bytes : "");
-	} else {
-		error = backend_fail(&rpc->backend, error, "%s", rpc_client_problem(client, error));
+	if (error == -ENOENT || error == -EINVAL)
+		return backend_no_trace(&rpc->backend, error, id);
+	if (response == NULL || response->n_candidates == 0)
+		return backend_fail(&rpc->backend, error, "%s", rpc_client_problem(client, error));
+	error = backend_fail(&rpc->backend, -ENOTUNIQ, "%s", "");
+	strbuf_safe(said, id, strlen(id));
+	strbuf_string(said, " could mean:");
+	for (size_t i = 0; i < response->n_candidates; i++) {
+		strbuf_string(said, "\n  ");
+		strbuf_safe(said, response->candidates[i], strlen(response->candidates[i]));
 	}
-	strbuf_done(&said);
 	return error;
 }
 

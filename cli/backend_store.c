@@ -139,18 +139,11 @@ static int not_one_trace(
 	char text[RECORD_ID_TEXT_BYTES];
 
 	if (error == -ENOENT || error == -EINVAL)
-		(void)backend_fail(&store->backend, error, "No trace found with ID: ");
-	else if (error == ERR_AMBIGUOUS)
-		error = backend_fail(&store->backend, -ENOTUNIQ, "%s", "");
-	else
+		return backend_no_trace(&store->backend, error, id);
+	if (error != ERR_AMBIGUOUS)
 		return failed(store, error);
+	error = backend_fail(&store->backend, -ENOTUNIQ, "%s", "");
 	strbuf_safe(said, id, strlen(id));
-	if (error == -EINVAL)
-		strbuf_string(said,
-			"\nAn id is a UUID, plain hex, a beginning or ending of at least 4 "
-			"digits, \"last\", or \"@N\".");
-	if (error != -ENOTUNIQ)
-		return error;
 	strbuf_string(said, " could mean:");
 	for (size_t i = 0; i < found->candidate_count; i++) {
 		record_format_id(found->candidates[i], text);

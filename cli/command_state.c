@@ -320,7 +320,7 @@ static void client_lines(struct strbuf *text, const struct waft_status *status, 
 	if (status->health == WAFT_HEALTH_NO_COLLECTOR && status->client_count == 0)
 		return;
 	label(text, "Clients");
-	strbuf_format(text, "%zu known, %zu connected\n", status->client_count, connected);
+	strbuf_format(text, "%zu connected, %zu known\n", connected, status->client_count);
 	for (size_t i = 0; all && i < status->client_count; i++) {
 		const struct waft_ledger *client = &status->clients[i];
 

@@ -421,16 +421,17 @@ static void tail_text(struct tailing *tailing, const struct waft_trace_node *spa
 	struct strbuf *text = &tailing->text;
 	size_t length = style->columns != 0 ? SHORT_ID : FULL_ID;
 
+	format_mark(text, span->status, style->color);
 	strbuf_string(text, "[");
 	strbuf_bytes(text, span->trace_id, strnlen(span->trace_id, length));
 	strbuf_string(text, "] ");
 	when_clock(text, span->start_ns, style->utc, true);
 	strbuf_string(text, " | ");
+	format_span_body(text, span, 0, style);
 	if (span->service[0] != '\0') {
-		strbuf_safe(text, span->service, strlen(span->service));
 		strbuf_string(text, " ");
+		strbuf_safe(text, span->service, strlen(span->service));
 	}
-	format_span(text, span, 0, style);
 	strbuf_string(text, "\n");
 	if (span->error == NULL)
 		return;

@@ -150,26 +150,16 @@ static void span_ending(struct strbuf *text, const struct waft_trace_node *node,
 	}
 }
 
-void format_span(struct strbuf *text, const struct waft_trace_node *node, size_t columns,
+void format_span_body(struct strbuf *text, const struct waft_trace_node *node, size_t columns,
 	const struct waft_trace_style *style)
 {
 	struct strbuf ending = {0};
-	size_t taken = 2;
 	size_t room = 0;
 
-	if (node->missing) {
-		strbuf_color(text, style->color, COLOR_YELLOW);
-		strbuf_string(text, "? ");
-		strbuf_color(text, style->color, COLOR_PLAIN);
-		strbuf_string(text, "parent ");
-		strbuf_safe(text, node->span_id, strlen(node->span_id));
-		strbuf_string(text, " not received");
-		return;
-	}
-	format_mark(text, node->status, style->color);
 	span_ending(&ending, node, style);
 	if (columns != 0 && ending.bytes != NULL) {
-		taken += strbuf_columns(ending.bytes, ending.length);
+		size_t taken = strbuf_columns(ending.bytes, ending.length);
+
 		room = columns > taken + MIN_NAME_COLUMNS ? columns - taken : MIN_NAME_COLUMNS;
 	}
 	strbuf_color(text, style->color && is_error(node->status), COLOR_RED);
@@ -179,6 +169,22 @@ void format_span(struct strbuf *text, const struct waft_trace_node *node, size_t
 		strbuf_bytes(text, ending.bytes, ending.length);
 	text->failed = text->failed || ending.failed;
 	strbuf_done(&ending);
+}
+
+void format_span(struct strbuf *text, const struct waft_trace_node *node, size_t columns,
+	const struct waft_trace_style *style)
+{
+	if (!node->missing) {
+		format_mark(text, node->status, style->color);
+		format_span_body(text, node, columns > 2 ? columns - 2 : columns, style);
+		return;
+	}
+	strbuf_color(text, style->color, COLOR_YELLOW);
+	strbuf_string(text, "? ");
+	strbuf_color(text, style->color, COLOR_PLAIN);
+	strbuf_string(text, "parent ");
+	strbuf_safe(text, node->span_id, strlen(node->span_id));
+	strbuf_string(text, " not received");
 }
 
 /* ---- Trees ------------------------------------------------------------ */

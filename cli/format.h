@@ -28,6 +28,10 @@ void format_summary(struct strbuf *text, const struct waft_trace_summary *summar
 void format_span(struct strbuf *text, const struct waft_trace_node *node, size_t columns,
 	const struct waft_trace_style *style);
 
+/* The same of a span without its mark. */
+void format_span_body(struct strbuf *text, const struct waft_trace_node *node, size_t columns,
+	const struct waft_trace_style *style);
+
 /* Line number `index` of the tree with all that belongs to it: error, data. */
 struct format_tree {
 	const struct waft_trace *trace;

@@ -149,7 +149,7 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 
 	if (reasons == NULL)
 		return -ENOMEM;
-	if (report->unverified)
+	if (report->unverified && into->status.store_bytes != 0)
 		reasons[count++] = "no manifest says what is whole here: shown as unverified";
 	if (report->unreadable_files != 0) {
 		strbuf_format(&text, "%llu files could not be read, the first %s: %s",
@@ -164,6 +164,19 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 	return 0;
 }
 
+/* Durable spans are those waiting, written or expired. Inbox files and a log
+ * without its manifest hold spans that no client's counts tell of yet. */
+static void settle(struct waft_status *status)
+{
+	struct waft_ledger *total = &status->total;
+	uint64_t held = status->spans_waiting + status->spans_written + status->spans_expired;
+
+	if (held <= total->durable)
+		return;
+	total->emitted += held - total->durable;
+	total->durable = held;
+}
+
 static int copy_reader(struct status_build *into, struct store_backend *store)
 {
 	struct waft_status *status = &into->status;
@@ -176,6 +189,7 @@ static int copy_reader(struct status_build *into, struct store_backend *store)
 	status->store_bytes = counts.bytes;
 	status->log_bytes = counts.log_bytes;
 	status->spans_waiting = counts.waiting_spans;
+	settle(status);
 	status->version = "";
 	status->health = WAFT_HEALTH_NO_COLLECTOR;
 	return status->store == NULL ? -ENOMEM : add_reasons(into, reader_report(store->reader));

@@ -187,8 +187,11 @@ void strbuf_safe(struct strbuf *text, const char *bytes, size_t length)
 
 static size_t width_of(int32_t code)
 {
-	int width = code < 0 ? 1 : utf8proc_charwidth(code);
+	int width;
 
+	if (code < 0x7f)
+		return code < 0 || code >= 0x20 ? 1 : 0;
+	width = utf8proc_charwidth(code);
 	return width > 0 ? (size_t)width : 0;
 }
 

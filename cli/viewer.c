@@ -33,6 +33,17 @@ int backend_fail(struct backend *backend, int code, const char *format, ...)
 	return code;
 }
 
+int backend_no_trace(struct backend *backend, int code, const char *id)
+{
+	(void)backend_fail(backend, code, "No trace found with ID: ");
+	strbuf_safe(&backend->error, id, strlen(id));
+	if (code == -EINVAL)
+		strbuf_string(&backend->error,
+			"\nAn id is a UUID, plain hex, a beginning or ending of at least 4 digits, "
+			"\"last\", or \"@N\".");
+	return code;
+}
+
 struct waft_viewer *waft_viewer_new(void)
 {
 	struct waft_viewer *viewer = calloc(1, sizeof *viewer);
@@ -82,8 +93,15 @@ static int open_named(struct waft_viewer *viewer, const char *where, const char 
 	const char *path;
 
 	strbuf_clear(&viewer->error);
-	if (endpoint_parse(where, &kind, &path) == 0)
-		return open_one(viewer, kind, path, &viewer->error);
+	if (endpoint_parse(where, &kind, &path) == 0) {
+		int result = open_one(viewer, kind, path, &viewer->error);
+
+		if (result != 0)
+			strbuf_string(&viewer->error,
+				kind == ENDPOINT_UNIX ? BACKEND_NO_COLLECTOR
+						      : "\nName a directory that holds traces.");
+		return result;
+	}
 	strbuf_format(&viewer->error, "%s \"", origin);
 	strbuf_safe(&viewer->error, where, strlen(where));
 	strbuf_string(&viewer->error, "\" is not unix:PATH or file:DIR");

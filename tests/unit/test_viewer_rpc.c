@@ -332,6 +332,8 @@ static void script_trace(struct fake *fake, struct peer *peer)
 			fake->seen + length, sizeof fake->seen - length, "[%s]", request->id);
 		if (strcmp(request->id, "nope") == 0)
 			peer_status(peer, GRPC_NOT_FOUND, "no such trace");
+		else if (strcmp(request->id, "x\033") == 0)
+			peer_status(peer, GRPC_INVALID_ARGUMENT, "no id");
 		else if (strcmp(request->id, "1111") == 0)
 			send_candidates(peer);
 		else if (request->page.len == 0)
@@ -376,6 +378,10 @@ static void says_which_trace_is_not_there(void **state)
 	viewer = open_fake(&fake);
 	assert_int_equal(waft_viewer_trace(viewer, "nope", &trace), -ENOENT);
 	assert_string_equal(waft_viewer_error(viewer), "No trace found with ID: nope");
+	assert_int_equal(waft_viewer_trace(viewer, "x\033", &trace), -EINVAL);
+	assert_string_equal(waft_viewer_error(viewer),
+		"No trace found with ID: x\\x1b\nAn id is a UUID, plain hex, a beginning or ending "
+		"of at least 4 digits, \"last\", or \"@N\".");
 	assert_int_equal(waft_viewer_trace(viewer, "1111", &trace), -ENOTUNIQ);
 	assert_string_equal(waft_viewer_error(viewer),
 		"1111 could mean:\n  11111111-0000-4000-8000-000000000001\n"
@@ -589,8 +595,9 @@ static void says_where_nobody_answers(void **state)
 
 	(void)state;
 	assert_int_equal(waft_viewer_open(viewer, "unix:/nowhere/at/all.sock"), -ENOENT);
-	assert_string_equal(
-		waft_viewer_error(viewer), "unix:/nowhere/at/all.sock: No such file or directory");
+	assert_string_equal(waft_viewer_error(viewer),
+		"unix:/nowhere/at/all.sock: No such file or directory\nIs waft-collectord running? "
+		"Without it, --store DIR reads a directory of traces.");
 	assert_int_equal(waft_viewer_open(viewer, "tcp:1234"), -EINVAL);
 	assert_string_equal(waft_viewer_error(viewer),
 		"the endpoint \"tcp:1234\" is not unix:PATH or file:DIR");
