@@ -47,7 +47,8 @@ void drain_begin(struct collector *collector)
 	log_info("stopping: bringing everything into files");
 	notify_send("STOPPING=1");
 	collector->state = COLLECTOR_DRAIN_COMMITS;
-	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms;
+	/* A fifth of the time is for what can't be stopped any more. */
+	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms / 5 * 4;
 	server_stop_accepting(collector->server);
 	close_inbox(collector);
 	flow_balance(collector);

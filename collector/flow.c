@@ -76,7 +76,9 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 	struct assembler_counts held;
 	struct intake_counts pending;
 	struct export_counts exports;
+	struct keeper_counts kept;
 
+	keeper_count(collector->keeper, &kept);
 	assembler_count(collector->depot.assembler, &held);
 	intake_count(collector->intake, &pending);
 	export_service_count(collector->exports, &exports);
@@ -87,6 +89,7 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 		.pending_bytes = pending.pending_bytes,
 		.log_bytes = log_total_bytes(collector->depot.recovery.log),
 		.sessions = exports.sessions,
+		.spans_per_s = kept.spans_per_s,
 		.commit_error = collector->commit_error,
 	};
 }

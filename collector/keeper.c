@@ -20,8 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PUT_SPANS 131072u
-#define PUTS_MAX 2
+/* A put is what the end may have to wait for. */
+#define PUT_SPANS 16384u
+#define RATE_SPANS (8 * PUT_SPANS)
 #define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
@@ -60,8 +61,10 @@ struct keeper {
 	void (*on_closed)(void *context, uint64_t spans_not_written);
 	/* The thread's own. */
 	struct run_order order;
-	unsigned int puts; /* at the store */
-	bool dirty;	   /* something was written since the last trim */
+	unsigned int puts;   /* at the store */
+	bool dirty;	     /* something was written since the last trim */
+	uint64_t rate_spans; /* written in rate_ns */
+	uint64_t rate_ns;
 	uint64_t trimmed_ns;
 	uint64_t retained_ns;
 };
@@ -201,7 +204,7 @@ static void give_back(struct keeper *keeper, struct run *runs)
 /* Ships what is queued; 0, or the pause after which to try again. */
 static uint64_t ship_queued(struct keeper *keeper)
 {
-	while (keeper->puts < PUTS_MAX) {
+	if (keeper->puts == 0) {
 		uint32_t run_count = 0;
 		uint32_t span_count = 0;
 		struct run *runs;
@@ -287,6 +290,34 @@ static uint64_t do_chores(struct keeper *keeper)
 	return keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS;
 }
 
+/* How fast the store is, over the last few puts. */
+static void measure(struct keeper *keeper, uint64_t spans, uint64_t took_ns)
+{
+	keeper->rate_spans += spans;
+	keeper->rate_ns += took_ns;
+	if (keeper->rate_spans < RATE_SPANS || keeper->rate_ns == 0)
+		return;
+	uv_mutex_lock(&keeper->lock);
+	keeper->counts.spans_per_s = keeper->rate_spans * CLOCK_NS_PER_S / keeper->rate_ns;
+	uv_mutex_unlock(&keeper->lock);
+	keeper->rate_spans /= 2;
+	keeper->rate_ns /= 2;
+}
+
+/* Lets the store work; what it returns. */
+static uint64_t work_store(struct keeper *keeper, int *ret_error)
+{
+	uint64_t begin_ns = clock_monotonic_ns(keeper->config.clock);
+	uint64_t before = keeper->counts.spans;
+	uint64_t pause_ns = store_work(
+		keeper->config.store, clock_realtime_ns(keeper->config.clock), ret_error);
+
+	if (pause_ns == 0)
+		measure(keeper, keeper->counts.spans - before,
+			clock_monotonic_ns(keeper->config.clock) - begin_ns);
+	return pause_ns;
+}
+
 /* One round of work; the ns that the thread may wait after it. */
 static uint64_t work(struct keeper *keeper)
 {
@@ -295,8 +326,7 @@ static uint64_t work(struct keeper *keeper)
 	int error = 0;
 
 	if (keeper->puts > 0) {
-		uint64_t store_ns = store_work(
-			keeper->config.store, clock_realtime_ns(keeper->config.clock), &error);
+		uint64_t store_ns = work_store(keeper, &error);
 
 		say_error(keeper, store_ns > 0 ? error : 0);
 		if (store_ns > 0)
@@ -310,12 +340,9 @@ static void end_thread(struct keeper *keeper)
 {
 	int error = 0;
 
-	/* Until nothing is left, or the store fails. */
-	do {
-		if (ship_queued(keeper) > 0)
-			break;
-	} while (keeper->puts > 0 && store_work(keeper->config.store,
-					     clock_realtime_ns(keeper->config.clock), &error) == 0);
+	/* The store's own queue once more; what is queued here stays in the log. */
+	if (keeper->puts > 0)
+		(void)work_store(keeper, &error);
 	if (keeper->puts == 0)
 		trim(keeper, 0);
 	store_close(keeper->config.store);

@@ -53,12 +53,13 @@ struct keeper_counts {
 	uint64_t waiting_spans;
 	uint64_t removed_parts; /* by retention */
 	uint64_t trim_failures;
+	uint64_t spans_per_s; /* what the store writes while it is busy; 0: not known yet */
 };
 void keeper_count(struct keeper *keeper, struct keeper_counts *ret);
 
 /*
- * Ends the thread: what is queued is tried once more if the store fails, the log
- * is trimmed, the manifest rewritten. Runs that are not written by then stay
+ * Ends the thread: what the store has is finished (or tried once more if it fails),
+ * the log is trimmed, the manifest rewritten. Runs that are not written by then stay
  * the assembler's and in the log. Blocks until the thread has ended; on_closed
  * is called later, on the loop, with the number of spans not written.
  */

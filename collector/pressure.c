@@ -8,6 +8,10 @@
 #define FLYING_BYTES 24u
 #define WINDOW_MAX (1 * MIB)
 #define WINDOW_MIN (16u << 10)
+/* A drain has 5 s by default, of which the store gets 3. */
+#define BACKLOG_S 3u
+#define SPANS_PER_S_AT_FIRST UINT64_C(200000)
+#define BACKLOG_MIN_SPANS UINT64_C(50000)
 
 void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
 	struct pressure_limits *ret)
@@ -28,6 +32,15 @@ uint64_t pressure_span_bytes(const struct pressure_input *input)
 	       input->flying_spans * FLYING_BYTES;
 }
 
+/* Spans that may wait: no more than a drain can write in its time. */
+static uint64_t backlog_limit(const struct pressure_input *input)
+{
+	uint64_t spans_per_s = input->spans_per_s > 0 ? input->spans_per_s : SPANS_PER_S_AT_FIRST;
+	uint64_t spans = spans_per_s * BACKLOG_S;
+
+	return spans < BACKLOG_MIN_SPANS ? BACKLOG_MIN_SPANS : spans;
+}
+
 /* The reason for which nobody shall send; NULL: they may. */
 static const char *stop_reason(const struct pressure_limits *limits,
 	const struct pressure_input *input, uint64_t span_bytes)
@@ -38,6 +51,8 @@ static const char *stop_reason(const struct pressure_limits *limits,
 		return "memory is full of spans that wait to be written";
 	if (input->log_bytes >= limits->log_bytes)
 		return "the log is full of spans that wait to be written";
+	if (input->held_spans >= backlog_limit(input))
+		return "the files are behind";
 	if (input->pending_bytes >= limits->pending_bytes / 2)
 		return "the log is behind";
 	return NULL;
@@ -60,7 +75,8 @@ void pressure_of(const struct pressure_limits *limits, const struct pressure_inp
 	/* Credit that was given can't be taken back: beyond these, nothing is read. */
 	ret->pause = input->pending_bytes >= limits->pending_bytes / 4 * 3 ||
 		     span_bytes >= limits->memory_bytes + limits->memory_bytes / 4 ||
-		     input->log_bytes >= limits->log_bytes + limits->segment_bytes;
+		     input->log_bytes >= limits->log_bytes + limits->segment_bytes ||
+		     input->held_spans / 4 >= backlog_limit(input) / 3;
 	/* Three quarters full: down to a half, counting what is flying already. */
 	if (span_bytes > limits->memory_bytes / 4 * 3) {
 		uint64_t goal = limits->memory_bytes / 2 / SPAN_BYTES;

@@ -23,8 +23,9 @@ struct pressure_input {
 	uint64_t flying_spans;	/* of these, in runs that the store has */
 	uint64_t pending_bytes; /* of messages that wait for their commit */
 	uint64_t log_bytes;
-	uint64_t sessions; /* senders that are connected */
-	int commit_error;  /* 0: commits succeed */
+	uint64_t sessions;    /* senders that are connected */
+	uint64_t spans_per_s; /* that the store writes; 0: not known */
+	int commit_error;     /* 0: commits succeed */
 };
 
 struct pressure {

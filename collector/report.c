@@ -128,6 +128,8 @@ static void gather_store(struct collector *collector, struct report *report)
 		add_labelled(report, "runs_total", reasons[i], true, held.runs[i],
 			"Runs taken to be written, by reason.");
 	add_gauge(report, "store_queue_spans", kept.waiting_spans, "Spans at the store's thread.");
+	add_gauge(report, "store_spans_per_second", kept.spans_per_s,
+		"What the store writes while it is busy.");
 	add_count(report, "spans_written_total", written.spans_written,
 		"Spans in files, removed ones included.");
 	add_count(report, "spans_expired_total", written.spans_expired,
