@@ -22,6 +22,8 @@ add_compile_options(-Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wvla
 if(CMAKE_C_COMPILER_ID STREQUAL GNU)
   add_compile_options(-Wno-format-truncation)
 endif()
+# Call sites and messages name files as they stand in the tree, wherever it was built.
+add_compile_options(-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 add_compile_definitions(_GNU_SOURCE)
 if(WAFT_WERROR)
   add_compile_options(-Werror)

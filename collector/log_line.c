@@ -5,7 +5,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define WINDOW_MS 5000u
@@ -23,6 +25,18 @@ void log_line_set_level(enum log_level level)
 void log_line_set_fd(int fd)
 {
 	atomic_store(&line_fd, fd);
+}
+
+/* Whether the journal reads fd, which then takes priorities: the variable names
+ * the device and inode of its stream (systemd.exec(5)). */
+static int journal_reads(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 /* Whether the site may print now. */
@@ -71,7 +85,7 @@ void log_line_print(struct log_site *site, enum log_level level, const char *for
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (!isatty(fd))
+	if (journal_reads(fd))
 		used += (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
 	used += (size_t)snprintf(line + used, sizeof(line) - used, "waft-collectord: ");
 	used += copy_visible(line + used, sizeof(line) - used - 64, text);
