@@ -156,6 +156,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = 4000};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
+	bool damaged = world->damaged;
 	int ret;
 
 	*world = (struct world){.fake = fake,
@@ -179,7 +180,8 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		ret = recover(&config, &ops, &world->recovery);
 	if (ret != 0)
 		return ret;
-	find_days(world);
+	if (!damaged)
+		find_days(world);
 	writer.disk = world->disk;
 	writer.dirs = &world->dirs;
 	writer.manifest = world->recovery.manifest;

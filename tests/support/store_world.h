@@ -73,6 +73,7 @@ struct world {
 	uint64_t part_bytes;
 	int put_status; /* of the last put: 1 while it is not durable */
 	bool faults;	/* the disk has failed in this life */
+	bool damaged;	/* set before world_open: files may hold anything */
 };
 
 struct world_history *world_history_new(void);

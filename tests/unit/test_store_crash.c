@@ -205,9 +205,11 @@ static uint64_t fault_life(
 	/* Power is lost while things are bad. */
 	at = fake_disk_changes(fake);
 	operations = fake_disk_operations(fake) - operations;
-	crashed = fake_disk_crash(fake, at, FAKE_RANDOM, seed + n);
-	recover_and_check(crashed, history, at, when, false);
-	fake_disk_free(crashed);
+	for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM; mode++) {
+		crashed = fake_disk_crash(fake, at, (enum fake_crash)mode, seed + n);
+		recover_and_check(crashed, history, at, when, false);
+		fake_disk_free(crashed);
+	}
 	heal_and_check(&world, fake, when);
 	at = fake_disk_changes(fake);
 	for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM; mode++) {
