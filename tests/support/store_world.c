@@ -117,6 +117,7 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 			*day = runs[i].part.day;
 		if (*day != runs[i].part.day)
 			fail("on_commit", "a trace went to two days", 0);
+		world->told += runs[i].spans;
 	}
 }
 
@@ -125,8 +126,6 @@ static void find_days(struct world *world)
 {
 	const struct manifest_state *state = manifest_state(world->recovery.manifest);
 
-	for (size_t i = 0; i < WORLD_TRACES; i++)
-		world->trace_days[i] = INT32_MIN;
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 		char name[PART_NAME_BYTES];
@@ -180,6 +179,9 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		ret = recover(&config, &ops, &world->recovery);
 	if (ret != 0)
 		return ret;
+	world->written_before = manifest_state(world->recovery.manifest)->spans_written;
+	for (size_t i = 0; i < WORLD_TRACES; i++)
+		world->trace_days[i] = INT32_MIN;
 	if (!damaged)
 		find_days(world);
 	writer.disk = world->disk;
@@ -305,6 +307,7 @@ void world_send(struct world *world, struct random *random)
 
 		span->batch = index;
 		span->trace = random_below(random, WORLD_TRACES);
+		span->written_at = SIZE_MAX;
 	}
 	history->batch_count++;
 	if (append_batch(world, index) != 0)
@@ -373,6 +376,8 @@ struct world_put {
 	struct world *world;
 	struct store_run *runs;
 	struct store_span *spans;
+	uint32_t *numbers; /* of the spans, in the history */
+	size_t count;
 };
 
 static void on_durable(struct store_put *base, int status)
@@ -380,6 +385,10 @@ static void on_durable(struct store_put *base, int status)
 	struct world_put *put = (struct world_put *)base;
 
 	put->world->put_status = status;
+	for (size_t i = 0; status == 0 && i < put->count; i++)
+		put->world->history->spans[put->numbers[i]].written_at =
+			fake_disk_changes(put->world->fake);
+	free(put->numbers);
 	free(put->runs);
 	free(put->spans);
 	free(put);
@@ -397,14 +406,17 @@ static struct world_put *make_put(struct world *world, const bool *chosen)
 	put->world = world;
 	put->runs = calloc(WORLD_TRACES, sizeof(*put->runs));
 	put->spans = calloc(world->waiting_count + 1, sizeof(*put->spans));
-	if (put->runs == NULL || put->spans == NULL)
+	put->numbers = calloc(world->waiting_count + 1, sizeof(*put->numbers));
+	if (put->runs == NULL || put->spans == NULL || put->numbers == NULL)
 		abort();
 	for (uint32_t trace = 0; trace < WORLD_TRACES; trace++) {
 		size_t before = used;
 
 		for (size_t i = 0; chosen[trace] && i < world->waiting_count; i++) {
-			if (world->history->spans[world->waiting[i].span].trace == trace)
-				put->spans[used++] = world->waiting[i].at;
+			if (world->history->spans[world->waiting[i].span].trace != trace)
+				continue;
+			put->numbers[used] = world->waiting[i].span;
+			put->spans[used++] = world->waiting[i].at;
 		}
 		if (used > before)
 			put->runs[put->put.run_count++] =
@@ -417,6 +429,7 @@ static struct world_put *make_put(struct world *world, const bool *chosen)
 			world->waiting[kept++] = world->waiting[i];
 	}
 	world->waiting_count = kept;
+	put->count = used;
 	put->put.runs = put->runs;
 	put->put.on_durable = on_durable;
 	return put;
@@ -445,7 +458,8 @@ void world_live(struct world *world, struct random *random, unsigned steps)
 		case 1:
 		case 2:
 		case 3:
-			world_send(world, random);
+			for (uint32_t k = random_below(random, 4); k < 4; k++)
+				world_send(world, random);
 			break;
 		case 4:
 		case 5:
@@ -557,6 +571,28 @@ static void check_client(struct world *world, uint32_t client, size_t at, const 
 		fail(when, "dropped spans are miscounted", info.counts.dropped);
 }
 
+void world_check_told(struct world *world, const char *when)
+{
+	uint64_t written = manifest_state(world->recovery.manifest)->spans_written;
+
+	if (world->told != written - world->written_before)
+		fail(when, "the index was not told of all", world->told);
+}
+
+/* Nobody but the store made files here: none may look foreign. */
+static void check_known(void *ctx, const char *path, const uint8_t *data, size_t length)
+{
+	const struct world *world = ctx;
+	struct part_name name;
+
+	(void)data;
+	if (strchr(path, '/') != NULL)
+		return;
+	if (part_name_parse(path, &name) != 0 ||
+		manifest_part_by_name(manifest_state(world->recovery.manifest), &name) == NULL)
+		fail(path, "a file that the manifest doesn't name", length);
+}
+
 void world_check(struct world *world, size_t at, const char *when)
 {
 	const struct world_history *history = world->history;
@@ -565,6 +601,11 @@ void world_check(struct world *world, size_t at, const char *when)
 	if (counts == NULL)
 		abort();
 	world_count_lines(world, counts);
+	fake_disk_each(world->fake, check_known, world);
+	for (uint32_t i = 0; i < history->span_count; i++) {
+		if (counts[i] == 0 && history->spans[i].written_at <= at)
+			fail(when, "a span is not in the files that was said to be", i);
+	}
 	for (size_t i = 0; i < world->waiting_count; i++)
 		counts[world->waiting[i].span]++;
 	for (uint32_t i = 0; i < history->span_count; i++) {

@@ -19,7 +19,7 @@
 #include "writer.h"
 
 enum {
-	WORLD_CLIENTS = 3,
+	WORLD_CLIENTS = 2,
 	WORLD_TRACES = 64,
 	WORLD_SPANS = 20000,
 	WORLD_BATCHES = 8000,
@@ -29,6 +29,7 @@ enum {
 struct world_span {
 	uint32_t batch;
 	uint32_t trace;
+	size_t written_at; /* changes of the disk when its put was durable; SIZE_MAX: not */
 };
 
 struct world_batch {
@@ -69,6 +70,8 @@ struct world {
 	uint32_t in_log[256]; /* batches appended and not committed */
 	uint32_t in_log_count;
 	int32_t trace_days[WORLD_TRACES]; /* of committed runs; INT32_MIN: none */
+	uint64_t told;			  /* spans that on_commit told of in this life */
+	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
 	int put_status; /* of the last put: 1 while it is not durable */
@@ -96,6 +99,9 @@ void world_resend(struct world *world);
 
 /* A whole random life of `steps` steps. */
 void world_live(struct world *world, struct random *random, unsigned steps);
+
+/* Ends the test unless the index was told of every run that was written in this life. */
+void world_check_told(struct world *world, const char *when);
 
 /* Ends the test with a message unless every acknowledged span (at `at`, the changes
  * of the disk before the crash) is there once and nothing twice. */

@@ -43,8 +43,8 @@ static void make_small(struct small *small)
 		world_send(&world, &random);
 		if (i % 2 == 1)
 			assert_int_equal(world_commit(&world), 0);
-		if (i % 3 == 2)
-			assert_int_equal(world_write(&world, &random, false), 0);
+		if (i == 1 || i == 3)
+			assert_int_equal(world_write(&world, &random, i == 3), 0);
 	}
 	world_close(&world);
 }
@@ -85,15 +85,16 @@ static void count_file(void *ctx, const char *path, const uint8_t *data, size_t 
 		return;
 	for (size_t at = 0; at < length;) {
 		const uint8_t *hit = memmem(data + at, length - at, key, sizeof(key) - 1);
-		char digits[16];
-		uint32_t span;
+		uint32_t span = 0;
 
 		if (hit == NULL)
 			return;
-		at = (size_t)(hit - data) + sizeof(key) - 1;
-		snprintf(digits, sizeof(digits), "%.*s", (int)(length - at < 12 ? length - at : 12),
-			(const char *)data + at);
-		span = (uint32_t)strtoul(digits, NULL, 10);
+		for (at = (size_t)(hit - data) + sizeof(key) - 1;
+			at < length && data[at] >= '0' && data[at] <= '9'; at++)
+			span = span * 10 + (uint32_t)(data[at] - '0');
+		/* Cut off in the middle it would be another number. */
+		if (at == length || data[at] != '"')
+			continue;
 		if (span < WORLD_SPANS)
 			counts[span]++;
 	}
@@ -252,10 +253,11 @@ static void test_cut_anywhere(void **state)
 			struct found found;
 
 			look(copy, &small, &found);
-			if (i == 1)
-				assert_int_equal(found.lost, 0);
-			else
-				assert_int_equal(found.doubled, 0);
+			if (i == 1 && found.lost > 0)
+				fail_msg("manifest cut at %zu: %u spans lost", cut, found.lost);
+			if (i != 1 && found.doubled > 0)
+				fail_msg("%s cut at %zu: %u spans twice", paths[i], cut,
+					found.doubled);
 			if (i == 2)
 				assert_true(found.recovery.parts_short > 0 ||
 					    found.recovery.parts_missing > 0);
