@@ -89,13 +89,13 @@ static void format_span_id(uint32_t span, char *ret)
 		0);
 }
 
-static void format_time(int64_t us, char *ret)
+static void format_time(int64_t us, char *ret, size_t size)
 {
 	int64_t seconds = us / 1000000;
 	int64_t days = seconds / 86400;
 
 	/* Tests stay inside January 1970 and what the reader makes of larger days. */
-	sprintf(ret, "1970-01-%02dT%02d:%02d:%02d.%06d000Z", (int)(days + 1),
+	snprintf(ret, size, "1970-01-%02dT%02d:%02d:%02d.%06d000Z", (int)(days + 1),
 		(int)(seconds / 3600 % 24), (int)(seconds / 60 % 60), (int)(seconds % 60),
 		(int)(us % 1000000));
 }
@@ -117,7 +117,7 @@ int test_store_line(const struct test_span *span, char *ret_line, int size)
 			i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i]);
 	format_span_id(span->span, span_id);
 	format_span_id(span->parent, parent);
-	format_time(span->start_us, time);
+	format_time(span->start_us, time, sizeof(time));
 	if (span->duration_us < 0)
 		strcpy(duration, "null");
 	else
