@@ -31,7 +31,7 @@ int ids_open(struct disk *disk, int file, uint32_t seed, struct index_ids *ret)
 	if (disk_stat_file(disk, file, &stat) != 0 ||
 		read_exactly(disk, file, slot, sizeof(slot), 0) != 0 ||
 		!index_ids_get(seed, slot, &ids) ||
-		stat.length_bytes < index_page_offset(&ids, index_pages(&ids)))
+		stat.length_bytes < index_continuing_offset(&ids) + 16 * (uint64_t)ids.continuing)
 		return ERR_INDEX;
 	*ret = ids;
 	return 0;
@@ -97,6 +97,37 @@ int ids_find(struct disk *disk, int file, uint32_t seed, const struct index_ids 
 								 : ERR_INDEX;
 		}
 	}
+	return ret;
+}
+
+/* ---- Continuing runs ---------------------------------------------------------- */
+
+static int read_continuing(
+	struct disk *disk, int file, const struct index_ids *ids, uint8_t *ret_all)
+{
+	size_t bytes = 16 * (size_t)ids->continuing;
+	int ret = read_exactly(disk, file, ret_all, bytes, index_continuing_offset(ids));
+
+	if (ret != 0)
+		return ret;
+	return crc32c(0, ret_all, bytes) == ids->continuing_crc ? 0 : ERR_INDEX;
+}
+
+int ids_for_each_continuing(struct disk *disk, int file, const struct index_ids *ids,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	uint8_t *all;
+	int ret;
+
+	if (ids->continuing == 0)
+		return 0;
+	all = malloc(16 * (size_t)ids->continuing);
+	if (all == NULL)
+		return -ENOMEM;
+	ret = read_continuing(disk, file, ids, all);
+	for (uint32_t i = 0; ret == 0 && i < ids->continuing; i++)
+		ret = on_id(ctx, all + 16 * (size_t)i);
+	free(all);
 	return ret;
 }
 
@@ -205,6 +236,32 @@ static int merge(struct making *making)
 	}
 }
 
+/* The ids of continuing runs: the old file's, then the new ones. */
+static int put_continuing(struct making *making)
+{
+	const struct ids_input *input = making->input;
+	struct index_ids *ids = making->ids;
+	size_t old = input->old_file >= 0 ? input->old_ids->continuing : 0;
+	size_t bytes = 16 * (old + input->continuing_count);
+	uint8_t *all = malloc(bytes > 0 ? bytes : 1);
+	int ret = 0;
+
+	if (all == NULL)
+		return -ENOMEM;
+	if (old > 0)
+		ret = read_continuing(making->disk, input->old_file, input->old_ids, all);
+	if (ret == 0 && input->continuing_count > 0)
+		memcpy(all + 16 * old, input->continuing, 16 * input->continuing_count);
+	if (ret == 0) {
+		ids->continuing = (uint32_t)(old + input->continuing_count);
+		ids->continuing_crc = crc32c(0, all, bytes);
+		ret = disk_write(
+			making->disk, making->file, all, bytes, index_continuing_offset(ids));
+	}
+	free(all);
+	return ret;
+}
+
 static int finish(struct making *making)
 {
 	uint8_t slot[INDEX_SLOT_BYTES];
@@ -217,6 +274,8 @@ static int finish(struct making *making)
 	if (ret == 0)
 		ret = disk_write(making->disk, making->file, making->bloom,
 			making->ids->bloom_bytes, INDEX_SLOT_BYTES);
+	if (ret == 0)
+		ret = put_continuing(making);
 	making->ids->bloom_crc = crc32c(0, making->bloom, making->ids->bloom_bytes);
 	index_ids_put(making->seed, making->ids, slot);
 	return ret != 0 ? ret : disk_write(making->disk, making->file, slot, sizeof(slot), 0);

@@ -28,9 +28,16 @@ struct ids_input {
 	const struct index_ids *old_ids;
 	const struct index_id *more;
 	size_t more_count;
+	const uint8_t (*continuing)[16]; /* of more; in any order */
+	size_t continuing_count;
 };
 int ids_write(struct disk *disk, int file, uint32_t seed, const struct ids_input *input,
 	struct index_ids *ids, uint8_t **ret_bloom) MUST_CHECK;
+
+/* Calls on_id for each trace id of a run that continues a trace. A result other than 0
+ * ends it and is returned. ERR_INDEX, -EIO, -ENOMEM. */
+int ids_for_each_continuing(struct disk *disk, int file, const struct index_ids *ids,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx) MUST_CHECK;
 
 /* Orders by id, then by run: for qsort. */
 int ids_compare(const void *left, const void *right);

@@ -147,20 +147,24 @@ static int repair(
 	return ret;
 }
 
-/* A part whose lines can't be read is indexed as far as it went; readers find the
- * same when they try. */
-static int load_part(
-	struct index *index, const struct index_part *from, struct index_report *report)
+/* Takes in what is indexed of a part. */
+static int load_part(struct index *index, const struct index_part *from)
 {
 	struct index_state *part = new_part(index, &from->name);
-	uint64_t runs = 0;
-	int ret;
 
-	if (part == NULL)
-		return -ENOMEM;
+	return part != NULL ? index_part_load(part, from->length_bytes) : -ENOMEM;
+}
+
+/* Indexes the rest of a part. One whose lines can't be read is indexed as far as it
+ * went; readers find the same when they try. */
+static int mend_part(struct index *index, struct index_state *part, const struct index_part *from,
+	struct index_report *report)
+{
+	uint64_t runs = 0;
+	int ret = 0;
+
 	report->parts++;
-	ret = index_part_load(part, from->length_bytes);
-	if (ret == 0 && part->covered < from->length_bytes) {
+	if (part->covered < from->length_bytes) {
 		ret = repair(index, part, from->length_bytes, &runs);
 		report->rebuilt_parts++;
 		report->rebuilt_runs += runs;
@@ -235,8 +239,11 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 	index->place =
 		(struct index_place){.disk = disk, .parts_dir = parts_dir, .index_dir = index_dir};
 	memcpy(index->place.store_id, store_id, 16);
+	/* All that is there first: what continues a trace is told by the other parts. */
 	for (size_t i = 0; error == 0 && i < part_count; i++)
-		error = load_part(index, &parts[i], &report);
+		error = load_part(index, &parts[i]);
+	for (size_t i = 0; error == 0 && i < part_count; i++)
+		error = mend_part(index, index->parts[i], &parts[i], &report);
 	if (error != 0) {
 		index_close(index);
 		return error;
@@ -281,20 +288,20 @@ static int forget_ids(struct index *index, struct index_state *part)
 	return ret != 0 ? ret : repair(index, part, length_bytes, &runs);
 }
 
-/* A run of the trace in any part: 1, 0, or an error. */
-static int find_run(struct index *index, const uint8_t trace_id[16], struct index_state **ret_part,
-	uint32_t *ret_run)
+/* A part that has a run of the trace: 1, 0, or an error. */
+static int find_trace(
+	struct index *index, const uint8_t trace_id[16], struct index_state **ret_part)
 {
 	uint64_t hash = index_hash_id(trace_id);
 
 	for (size_t i = index->count; i > 0; i--) {
 		struct index_state *part = index->parts[i - 1];
-		int ret = index_part_find(part, trace_id, hash, ret_run);
+		int ret = index_part_find(part, trace_id, hash);
 
 		if (ret == ERR_INDEX) {
 			ret = forget_ids(index, part);
 			if (ret == 0)
-				ret = index_part_find(part, trace_id, hash, ret_run);
+				ret = index_part_find(part, trace_id, hash);
 		}
 		if (ret < 0)
 			return ret;
@@ -309,8 +316,7 @@ static int find_run(struct index *index, const uint8_t trace_id[16], struct inde
 int index_day_of_trace(struct index *index, const uint8_t trace_id[16], int32_t *ret_day)
 {
 	struct index_state *part;
-	uint32_t run;
-	int ret = find_run(index, trace_id, &part, &run);
+	int ret = find_trace(index, trace_id, &part);
 
 	if (ret == 1)
 		*ret_day = part->name.day;
@@ -323,15 +329,12 @@ static int add_to(struct index *index, struct index_state *part, const struct in
 {
 	struct index_run marked = *run;
 	struct index_state *earlier, *longest;
-	uint32_t number;
-	int ret = find_run(index, run->trace_id, &earlier, &number);
+	int ret = find_trace(index, run->trace_id, &earlier);
 
 	if (ret < 0)
 		return ret == ERR_INDEX ? -EIO : ret;
-	if (ret == 1) {
+	if (ret == 1)
 		marked.flags |= INDEX_CONTINUES;
-		index_part_mark(earlier, number, INDEX_CONTINUED);
-	}
 	part->used = ++index->clock;
 	ret = index_part_add(part, &marked);
 	if (ret == 0 && tail_runs(index, &longest) > TAIL_RUNS_MAX && longest != NULL)

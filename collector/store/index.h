@@ -36,7 +36,6 @@ struct scratch;
 enum index_run_flags {
 	INDEX_HAS_ROOT = 1 << 0,
 	INDEX_CONTINUES = 1 << 1,  /* the trace has an earlier run, here or elsewhere */
-	INDEX_CONTINUED = 1 << 5,  /* the trace has a later run */
 	INDEX_UNSURE = 1 << 2,	   /* pending spans, ties or an id twice: only the lines can tell */
 	INDEX_HEAD_ERROR = 1 << 3, /* status of the earliest root (else span) */
 	INDEX_HEAD_PENDING = 1 << 4,
@@ -95,7 +94,7 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 void index_close(struct index *index);
 
 /* Says that a run was committed. Runs of a part come in order of offset, without gaps.
- * Sets INDEX_CONTINUES, and INDEX_CONTINUED of the earlier run, itself. A part not known yet is
+ * Sets INDEX_CONTINUES itself. A part not known yet is
  * begun. Failures to write the file are kept to the index: the part is then rebuilt by the next
  * index_open. 0 or -ENOMEM. */
 int index_add(

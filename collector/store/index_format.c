@@ -202,6 +202,8 @@ void index_ids_put(uint32_t seed, const struct index_ids *from, uint8_t ret[INDE
 	le64_write(ret + 80, from->covered);
 	le64_write(ret + 88, from->bloom_bytes);
 	le32_write(ret + 96, from->bloom_crc);
+	le32_write(ret + 100, from->continuing);
+	le32_write(ret + 104, from->continuing_crc);
 	seal(seed, PIECE_IDS, 0, ret, INDEX_SLOT_BYTES);
 }
 
@@ -214,6 +216,8 @@ bool index_ids_get(uint32_t seed, const uint8_t slot[INDEX_SLOT_BYTES], struct i
 		.covered = le64_read(slot + 80),
 		.bloom_bytes = le64_read(slot + 88),
 		.bloom_crc = le32_read(slot + 96),
+		.continuing = le32_read(slot + 100),
+		.continuing_crc = le32_read(slot + 104),
 	};
 	get_zone(slot, &ret->zone);
 	return ret->bloom_bytes == index_bloom_bytes(ret->runs);

@@ -4,7 +4,8 @@
  * `<part>.runs`: slots of 128 bytes. Slot 0 is the header; then runs, and as every
  * 256th slot after the header a zone, which says what is common to the 255
  * runs before it. `<part>.ids`: a header slot, a Bloom filter of trace ids, then
- * pages of (trace id, run number), sorted by both.
+ * pages of (trace id, run number), sorted by both, then the trace ids of those runs that
+ * continue a trace.
  *
  * Every piece has a CRC that also depends on its place, its part and the store,
  * so that what was moved, or belongs elsewhere, doesn't pass. Pure functions.
@@ -43,6 +44,8 @@ struct index_ids {
 	uint64_t covered;     /* bytes of the part up to the end of the last of them */
 	uint64_t bloom_bytes; /* a multiple of 64 */
 	uint32_t bloom_crc;
+	uint32_t continuing; /* how many of the runs continue a trace */
+	uint32_t continuing_crc;
 	struct index_zone zone; /* of them all; without filter */
 };
 
@@ -106,6 +109,12 @@ static inline uint64_t index_page_offset(const struct index_ids *ids, uint64_t p
 static inline uint64_t index_pages(const struct index_ids *ids)
 {
 	return (ids->runs + INDEX_PAGE_IDS - 1) / INDEX_PAGE_IDS;
+}
+
+/* The trace ids of runs that continue a trace stand behind the pages, 16 bytes each. */
+static inline uint64_t index_continuing_offset(const struct index_ids *ids)
+{
+	return index_page_offset(ids, index_pages(ids));
 }
 
 /* count: at most INDEX_PAGE_IDS; all but the last page are full. */

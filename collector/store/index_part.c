@@ -28,6 +28,8 @@ void index_part_init(
 	};
 }
 
+static void drop_tail(struct index_state *part);
+
 void index_part_rest(struct index_state *part)
 {
 	disk_close(part->place->disk, part->file);
@@ -39,8 +41,7 @@ void index_part_done(struct index_state *part)
 	index_part_rest(part);
 	bytes_done(&part->buffer);
 	free(part->bloom);
-	free(part->tail);
-	id_map_done(&part->tail_map);
+	drop_tail(part);
 	index_part_init(part, part->place, &part->name);
 }
 
@@ -84,8 +85,14 @@ static int add_tail(struct index_state *part, const uint8_t trace_id[16], uint32
 	return 0;
 }
 
+static int add_continuing(struct index_state *part, const uint8_t trace_id[16])
+{
+	return bytes_put(&part->continuing, trace_id, 16);
+}
+
 static void drop_tail(struct index_state *part)
 {
+	bytes_done(&part->continuing);
 	free(part->tail);
 	part->tail = NULL;
 	part->tail_count = part->tail_capacity = 0;
@@ -166,6 +173,8 @@ int index_part_add(struct index_state *part, const struct index_run *run)
 {
 	int ret = add_tail(part, run->trace_id, (uint32_t)part->runs);
 
+	if (ret == 0 && (run->flags & INDEX_CONTINUES) != 0)
+		ret = add_continuing(part, run->trace_id);
 	if (ret != 0)
 		return ret;
 	/* What lies in a gap is unknown here, and readers would take it for known. */
@@ -179,48 +188,16 @@ int index_part_add(struct index_state *part, const struct index_run *run)
 	return 0;
 }
 
-void index_part_mark(struct index_state *part, uint32_t number, uint32_t flags)
-{
-	uint64_t slot = index_run_slot(number);
-	uint8_t bytes[INDEX_SLOT_BYTES];
-	struct index_run run;
-
-	if (part->stalled)
-		return;
-	if (slot >= part->buffer_slot && part->buffer.length > 0) {
-		uint8_t *at = part->buffer.data + (slot - part->buffer_slot) * INDEX_SLOT_BYTES;
-
-		if (index_run_get(part->seed, number, at, &run)) {
-			run.flags |= flags;
-			index_run_put(part->seed, number, &run, at);
-		}
-		return;
-	}
-	if (open_file(part) != 0 ||
-		disk_read(part->place->disk, part->file, bytes, sizeof(bytes),
-			slot * INDEX_SLOT_BYTES) != sizeof(bytes) ||
-		!index_run_get(part->seed, number, bytes, &run)) {
-		stall(part);
-		return;
-	}
-	if ((run.flags & flags) == flags)
-		return;
-	run.flags |= flags;
-	index_run_put(part->seed, number, &run, bytes);
-	if (disk_write(part->place->disk, part->file, bytes, sizeof(bytes),
-		    slot * INDEX_SLOT_BYTES) != 0)
-		stall(part);
-}
-
 /* ---- Searching -------------------------------------------------------------- */
 
 static int on_number(void *ctx, uint32_t run)
 {
-	*(uint32_t *)ctx = run;
+	(void)ctx;
+	(void)run;
 	return 1;
 }
 
-static int find_in_ids(struct index_state *part, const uint8_t trace_id[16], uint32_t *ret_run)
+static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
 {
 	char name[INDEX_NAME_BYTES];
 	int file;
@@ -232,21 +209,20 @@ static int find_in_ids(struct index_state *part, const uint8_t trace_id[16], uin
 	if (file < 0)
 		return file == -ENOENT ? ERR_INDEX : file;
 	ret = ids_find(
-		part->place->disk, file, part->ids_seed, &part->ids, trace_id, on_number, ret_run);
+		part->place->disk, file, part->ids_seed, &part->ids, trace_id, on_number, NULL);
 	disk_close(part->place->disk, file);
 	return ret;
 }
 
-int index_part_find(
-	struct index_state *part, const uint8_t trace_id[16], uint64_t hash, uint32_t *ret_run)
+int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash)
 {
 	if (part->ids.runs > 0 && index_bloom_has(part->bloom, part->ids.bloom_bytes, hash)) {
-		int ret = find_in_ids(part, trace_id, ret_run);
+		int ret = find_in_ids(part, trace_id);
 
 		if (ret != 0)
 			return ret;
 	}
-	return id_map_find(&part->tail_map, trace_id, ret_run);
+	return id_map_find(&part->tail_map, trace_id, NULL);
 }
 
 /* ---- Compacting ------------------------------------------------------------- */
@@ -258,7 +234,9 @@ static int write_ids(struct index_state *part, const char *old_name, const char 
 	struct ids_input input = {.old_file = -1,
 		.old_ids = &part->ids,
 		.more = part->tail,
-		.more_count = part->tail_count};
+		.more_count = part->tail_count,
+		.continuing = (const uint8_t(*)[16])part->continuing.data,
+		.continuing_count = part->continuing.length / 16};
 	int file, ret;
 
 	if (part->ids.runs > 0) {
@@ -387,6 +365,8 @@ static int load_tail(struct index_state *part)
 		if (ret == 0 && number >= part->ids.runs) {
 			index_zone_add(&part->all, &run);
 			ret = add_tail(part, run.trace_id, (uint32_t)number);
+			if (ret == 0 && (run.flags & INDEX_CONTINUES) != 0)
+				ret = add_continuing(part, run.trace_id);
 		}
 		if (ret != 0)
 			return ret;
@@ -463,5 +443,6 @@ size_t index_part_memory(const struct index_state *part)
 {
 	return sizeof(*part) + part->buffer.capacity +
 	       (part->bloom != NULL ? (size_t)part->ids.bloom_bytes : 0) +
-	       part->tail_capacity * sizeof(*part->tail) + id_map_memory(&part->tail_map);
+	       part->tail_capacity * sizeof(*part->tail) + id_map_memory(&part->tail_map) +
+	       part->continuing.capacity;
 }

@@ -42,8 +42,9 @@ struct index_state {
 	struct index_id *tail; /* owned; runs from ids.runs on */
 	size_t tail_count;
 	size_t tail_capacity;
-	struct id_map tail_map; /* the first run in the tail of each of its traces */
-	uint64_t used;		/* when the file was used last, for closing some */
+	struct id_map tail_map;	 /* the first run in the tail of each of its traces */
+	struct bytes continuing; /* trace ids of those in the tail that continue one */
+	uint64_t used;		 /* when the file was used last, for closing some */
 };
 
 /* Begins empty, nothing read or written. */
@@ -65,12 +66,8 @@ int index_part_add(struct index_state *part, const struct index_run *run) MUST_C
 /* Writes the buffer. */
 void index_part_flush(struct index_state *part);
 
-/* A run of the trace: 1 with its number, 0, or ERR_INDEX, -EIO. hash is the id's. */
-int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash,
-	uint32_t *ret_run) MUST_CHECK;
-
-/* Sets flags of a run, in the buffer or the file; failures only stall. */
-void index_part_mark(struct index_state *part, uint32_t run, uint32_t flags);
+/* Whether it has a run of the trace: 1, 0, or ERR_INDEX, -EIO. hash is the id's. */
+int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash) MUST_CHECK;
 
 /* Writes all ids to a new .ids file and empties the tail. 0 or a negative error: then
  * all is as it was. */

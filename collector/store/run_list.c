@@ -13,7 +13,7 @@
 /* How many slots at the end of an index may be torn before it is given up. */
 #define TORN_SLOTS_MAX 4096
 /* So few runs are searched one by one, always. */
-#define TABLE_RUNS_MIN 512
+#define TABLE_RUNS_MIN 16
 
 /* A run in the table: hash of the trace id, number of the run. */
 struct run_key {
@@ -169,9 +169,10 @@ void run_list_open_index(struct run_list *list, int index_dir, const uint8_t sto
 	const struct part_name *part, uint64_t length_bytes)
 {
 	uint64_t before = list->indexed;
+	uint64_t ids_before = list->ids_runs;
 
 	open_files(list, index_dir, store_id, part, length_bytes);
-	if (list->indexed == before)
+	if (list->indexed == before && list->ids_runs == ids_before)
 		return;
 	/* The scanned runs join on to another place now. */
 	drop_table(list);
@@ -365,6 +366,37 @@ static int for_each_behind_ids(const struct run_list *list, on_run_fn on_run, vo
 			if (number >= list->ids_runs)
 				ret = on_run(ctx, &runs[i]);
 	}
+	return ret;
+}
+
+typedef int (*on_id_fn)(void *ctx, const uint8_t trace_id[16]);
+
+static int continuing_of_block(const struct run_list *list, size_t block, on_id_fn on_id, void *ctx)
+{
+	struct index_run runs[INDEX_BLOCK_RUNS];
+	struct index_zone zone;
+	size_t count;
+	int ret = run_list_block_zone(list, block, &zone);
+
+	if (ret != 0 || (zone.flags & INDEX_CONTINUES) == 0)
+		return ret;
+	ret = run_list_block(list, block, runs, &count);
+	for (size_t i = 0; ret == 0 && i < count; i++)
+		if ((runs[i].flags & INDEX_CONTINUES) != 0)
+			ret = on_id(ctx, runs[i].trace_id);
+	return ret;
+}
+
+int run_list_for_each_continuing(
+	const struct run_list *list, int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	size_t block = (size_t)(list->ids_runs / INDEX_BLOCK_RUNS);
+	int ret = 0;
+
+	if (list->ids_runs > 0)
+		ret = ids_for_each_continuing(list->disk, list->ids_file, &list->ids, on_id, ctx);
+	for (; ret == 0 && block < blocks_of(list->indexed); block++)
+		ret = continuing_of_block(list, block, on_id, ctx);
 	return ret;
 }
 

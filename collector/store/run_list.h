@@ -76,9 +76,14 @@ void run_list_distrust(struct run_list *list);
 
 size_t run_list_blocks(const struct run_list *list);
 
-/* Whether the runs of the block are known to be all that there is of their traces unless
- * flags say INDEX_CONTINUES: not so for foreign files and those scanned. */
+/* Whether the runs of the block are from the index of a part of ours: then a trace that
+ * has other runs too has one that continues it. */
 bool run_list_is_sure(const struct run_list *list, size_t block);
+
+/* Calls on_id for each trace of an indexed run that continues it. A result other than 0 ends it
+ * and is returned. */
+int run_list_for_each_continuing(const struct run_list *list,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx) MUST_CHECK;
 
 /* What is common to all runs, when that is known at once: true. */
 bool run_list_zone(const struct run_list *list, struct index_zone *ret);

@@ -100,11 +100,21 @@ static int add_scattered(struct trace_walk *walk, const struct run_array *runs)
 	return 0;
 }
 
+static int on_continuing(void *ctx, const uint8_t trace_id[16])
+{
+	struct trace_walk *walk = ctx;
+	int ret = id_map_add(&walk->scattered, trace_id, 0);
+
+	return ret < 0 ? ret : 0;
+}
+
 static int start_file(struct trace_walk *walk, struct view_file *file)
 {
 	struct index_zone zone;
 	int ret = view_runs(walk->reader, file);
 
+	if (ret == 0)
+		ret = run_list_for_each_continuing(&file->runs, on_continuing, walk);
 	if (ret == ERR_INDEX)
 		return view_distrust(file);
 	if (ret == 0)
@@ -247,8 +257,7 @@ static int may_match_together(struct trace_walk *walk, const uint8_t trace_id[16
 
 static bool is_scattered(const struct trace_walk *walk, const struct index_run *run)
 {
-	return !walk->sure || (run->flags & (INDEX_CONTINUES | INDEX_CONTINUED)) != 0 ||
-	       id_map_find(&walk->scattered, run->trace_id, NULL);
+	return !walk->sure || id_map_find(&walk->scattered, run->trace_id, NULL);
 }
 
 /* Whether a run's trace is to be given. 1, 0, or an error. */

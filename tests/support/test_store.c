@@ -109,7 +109,7 @@ int test_store_line(const struct test_span *span, char *ret_line, int size)
 {
 	uint8_t id[16];
 	char trace[40] = "";
-	char span_id[40], parent[40], time[40], duration[32], attribute[128] = "";
+	char span_id[64], parent[64], time[128], duration[32], attribute[128] = "";
 
 	test_trace_id(span->trace, id);
 	for (int i = 0; i < 16; i++)
