@@ -1,0 +1,3 @@
+# The daemon's parsers: collector/ without store/.
+waft_fuzzer(connection waft_collector)
+waft_fuzzer(settings waft_collector)
