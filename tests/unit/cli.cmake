@@ -9,3 +9,4 @@ target_compile_definitions(test_viewer_format PRIVATE
 waft_unit_test(viewer_rpc waft_viewer_static LABELS threads)
 find_package(Threads REQUIRED)
 target_link_libraries(test_viewer_rpc PRIVATE Threads::Threads)
+waft_unit_test(viewer_status waft_viewer_static)
