@@ -4,3 +4,5 @@ foreach(name record filter tree stats files index)
   target_compile_definitions(test_query_${name} PRIVATE
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 endforeach()
+
+waft_unit_test(query_offline waft_test_world TIMEOUT 300)
