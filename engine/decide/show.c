@@ -37,13 +37,13 @@ static void put_number(struct table *table, const json_t *value)
 	put_cell(table, text, true);
 }
 
-/* A weight as it was given. */
+/* A weight to six digits: what was given, without the noise of its product. */
 static void put_weight(struct text *out, const json_t *value)
 {
 	double number = 0;
 	char text[NUMBER_TEXT_SIZE] = "-";
 	if (json_number(value, &number))
-		number_format(number, text);
+		snprintf(text, sizeof(text), "%.6g", number);
 	text_puts(out, text);
 }
 
