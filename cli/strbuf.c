@@ -81,6 +81,16 @@ void strbuf_repeat(struct strbuf *text, const char *string, size_t times)
 {
 	size_t length = strlen(string);
 
+	if (length != 0 && (times > SIZE_MAX / 8 / length || !reserve(text, length * times))) {
+		text->failed = true;
+		return;
+	}
+	if (length == 1) {
+		memset(text->bytes + text->length, string[0], times);
+		text->length += times;
+		text->bytes[text->length] = '\0';
+		return;
+	}
 	for (; times > 0; times--)
 		strbuf_bytes(text, string, length);
 }
