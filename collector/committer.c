@@ -111,6 +111,9 @@ static void commit_once(struct committer *committer, uint64_t *pause_ns)
 	while (committed.count > 0 && remember(committer, &committed) < 0 && !committer->closing)
 		pause_thread(committer, pause_ns);
 	*pause_ns = PAUSE_FIRST_NS;
+	/* After a failure the log commits what it kept first, alone; who appended
+	 * meanwhile has been here already. */
+	committer->wanted |= log_pending_bytes(committer->config.log) > 0;
 	tell_loop(committer, 0);
 }
 

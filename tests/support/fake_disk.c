@@ -577,7 +577,12 @@ struct disk *fake_disk_disk(struct fake_disk *fake)
 
 size_t fake_disk_changes(struct fake_disk *fake)
 {
-	return fake->change_count;
+	size_t changes;
+
+	pthread_mutex_lock(&fake->mutex);
+	changes = fake->change_count;
+	pthread_mutex_unlock(&fake->mutex);
+	return changes;
 }
 
 uint64_t fake_disk_operations(struct fake_disk *fake)
@@ -588,10 +593,12 @@ uint64_t fake_disk_operations(struct fake_disk *fake)
 void fake_disk_fail(
 	struct fake_disk *fake, uint64_t n, uint64_t count, enum fake_fault fault, int error)
 {
+	pthread_mutex_lock(&fake->mutex);
 	fake->fail_from = fake->operations + n;
 	fake->fail_count = count;
 	fake->fault = fault;
 	fake->error = error;
+	pthread_mutex_unlock(&fake->mutex);
 }
 
 void fake_disk_ignore_syncs(struct fake_disk *fake, bool ignore)
