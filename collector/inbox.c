@@ -383,6 +383,9 @@ static void after_list(struct inbox *inbox)
 	start_work(inbox, INBOX_READS);
 }
 
+/* The steps below call go_on for the next one; each chain ends at work that is
+ * started or at a file that is done with. */
+/* NOLINTBEGIN(misc-no-recursion) */
 static void after_read(struct inbox *inbox)
 {
 	if (inbox->status < 0 || inbox->closing) {
@@ -497,6 +500,7 @@ static void go_on(struct inbox *inbox)
 	}
 	maybe_close(inbox);
 }
+/* NOLINTEND(misc-no-recursion) */
 
 /* ---- Life --------------------------------------------------------------------------- */
 

@@ -115,7 +115,7 @@ static int count_committed(struct run_list *list, uint64_t runs, uint64_t length
 static void find_end(struct run_list *list, uint64_t runs, uint64_t length_bytes)
 {
 	uint64_t least = runs > TORN_SLOTS_MAX ? runs - TORN_SLOTS_MAX : 0;
-	struct index_run run;
+	struct index_run run = {0};
 
 	while (runs > least && read_run(list, runs - 1, &run) != 0)
 		runs--;
