@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define OFFERS_MAX 64
+#define OFFERS_MAX 256
 
 /* An ingest that commits when the test says so. */
 struct fake_ingest {
@@ -377,9 +377,11 @@ static void test_newer_hello(void **state)
 static void test_refusals(void **state)
 {
 	struct world *world = world_new();
-	struct line *line = line_hello(world, 1, 0);
+	struct line *line;
 
 	(void)state;
+	world->ingest.window = 100000;
+	line = line_hello(world, 1, 0);
 	send_batch(line, 1, "batch");
 	send_batch(line, 2, "bad");
 	send_batch(line, 3, "batch");
@@ -393,13 +395,13 @@ static void test_refusals(void **state)
 	line = line_hello(world, 1, 2);
 	assert_int_equal(line->refusals, 0);
 	/* More refusals than one response holds: the number never runs ahead of them. */
-	for (uint64_t i = 4; i < 60; i++)
+	for (uint64_t i = 4; i < 154; i++)
 		send_batch(line, i, "bad");
 	commit(world);
 	line_free(line);
 	line = line_hello(world, 1, 3);
-	assert_int_equal(line->refusals, 56);
-	assert_int_equal(line->durable, 59);
+	assert_int_equal(line->refusals, 150);
+	assert_int_equal(line->durable, 153);
 	line_free(line);
 	world_free(world);
 }
