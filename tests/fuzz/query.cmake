@@ -1,0 +1,3 @@
+# What readers of a store parse: lines, indexes, pages and ids.
+waft_fuzzer(query_files waft_test_world)
+waft_fuzzer(query_index waft_test_world)
