@@ -6,9 +6,6 @@ target_link_libraries(waft_test_batches PUBLIC waft_proto)
 waft_unit_test(batch waft_test_batches waft_proto_rpc)
 waft_unit_test(batch_repair waft_test_batches waft_proto_rpc)
 
-# Prints figures; build/<preset>/bin/bench_proto.
-add_executable(bench_proto ${WAFT_TESTS_DIR}/bench/bench_proto.c)
-target_link_libraries(bench_proto PRIVATE waft_proto)
 waft_unit_test(frame waft_proto)
 waft_unit_test(crc32c waft_test_batches)
 waft_unit_test(ids waft_test_batches)

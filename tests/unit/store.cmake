@@ -8,9 +8,6 @@ target_link_libraries(waft_test_world PUBLIC waft_store waft_test_batches)
 waft_unit_test(store_crash waft_test_world TIMEOUT 300)
 waft_unit_test(store_damage waft_test_world)
 
-# Prints figures; build/<preset>/bin/bench_store.
-add_executable(bench_store ${WAFT_TESTS_DIR}/bench/bench_store.c)
-target_link_libraries(bench_store PRIVATE waft_store)
 
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 waft_unit_test(store_line waft_test_world PkgConfig::JANSSON m)

@@ -1,0 +1,276 @@
+/*
+ * waft-bench collector: waft-collectord of this build under load, with a store on
+ * the disk of --dir.
+ *
+ * The load is three services with libwaft (load.h). Acknowledgements are timed by a
+ * fourth client, which sends a batch of 8 spans, waits for its answer and sends
+ * the next a while later. The floor (sink.h) then gets as many bytes at the same
+ * rate, and writes and syncs as many as the daemon wrote.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "load.h"
+#include "measure.h"
+#include "profile.h"
+#include "sink.h"
+#include "tests/support/wire_client.h"
+
+enum { PROBE_EVERY_MS = 5 };
+
+/* What came out of one load. */
+struct run {
+	struct load_result load;
+	struct daemon_usage usage;
+	struct samples answers; /* ms */
+	double rss_idle;
+	double rss_most;
+	double cpu_per_million;
+	double first_answer_ms;
+	double wire_bytes;  /* a span */
+	double write_bytes; /* a span */
+};
+
+static struct profile_batch probe_batch;
+
+static void probe_send(struct wire_client *client, uint64_t sequence)
+{
+	struct profile_batch_plan plan = {.first_trace = UINT64_C(1) << 40,
+		.traces = 1,
+		.start_ns = (uint64_t)clock_now_ns(CLOCK_REALTIME)};
+
+	plan.first_trace += sequence;
+	profile_batch_make(&plan, &probe_batch);
+	bench_check(wire_client_batch(client, sequence, probe_batch.bytes, probe_batch.length),
+		"sending a batch");
+	bench_check(wire_client_wait(client, sequence), "waiting for an acknowledgement");
+}
+
+static void probe(struct daemon *daemon, struct wire_client *client, uint64_t *sequence,
+	double until_ns, struct run *run)
+{
+	while (clock_now_ns(CLOCK_MONOTONIC) < until_ns) {
+		double begin = clock_now_ns(CLOCK_MONOTONIC), rss;
+
+		probe_send(client, ++*sequence);
+		samples_add(&run->answers, (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e6);
+		rss = daemon_rss_mib(daemon);
+		run->rss_most = rss > run->rss_most ? rss : run->rss_most;
+		clock_sleep_until_ns(begin + PROBE_EVERY_MS * 1e6);
+	}
+}
+
+static void run_load(double rate, bool snapshots, double wire_bytes, struct run *ret)
+{
+	static const uint8_t id[16] = "waft-bench-probe";
+	struct daemon daemon;
+	struct wire_client client;
+	struct load load;
+	struct load_plan plan = {
+		.seconds = bench_options.seconds, .rate = rate, .snapshots = snapshots};
+	char *endpoint;
+	uint64_t sequence = 0;
+
+	*ret = (struct run){.wire_bytes = wire_bytes};
+	daemon_start(&daemon);
+	wire_client_init(&client, id);
+	bench_check(wire_client_hello(&client, daemon.socket, 0), "hello");
+	probe_send(&client, ++sequence);
+	ret->first_answer_ms = (clock_now_ns(CLOCK_MONOTONIC) - daemon.started_ns) / 1e6;
+	ret->rss_idle = daemon_rss_mib(&daemon);
+	if (asprintf(&endpoint, "unix:%s", daemon.socket) < 0)
+		abort();
+	plan.endpoint = endpoint;
+	load_start(&plan, &load);
+	probe(&daemon, &client, &sequence, load.begin_ns + plan.seconds * 1e9, ret);
+	load_finish(&load, &ret->load);
+	wire_client_done(&client);
+	daemon_stop(&daemon, &ret->usage);
+	ret->cpu_per_million = ret->usage.cpu_s / ret->load.durable * 1e6;
+	ret->write_bytes = ret->usage.written_bytes / ret->load.durable;
+	free(endpoint);
+}
+
+static void run_floor(const struct run *run, double rate, struct floor_result *ret)
+{
+	char *directory = bench_directory_new();
+	struct floor_plan plan = {.directory = directory,
+		.wire_bytes = run->wire_bytes,
+		.write_bytes = run->write_bytes,
+		.spans = (uint64_t)(rate > 0 ? rate * bench_options.seconds : 4e6),
+		.rate = rate};
+
+	floor_run(&plan, ret);
+	bench_directory_remove(directory);
+	free(directory);
+}
+
+/* ---- Rows ------------------------------------------------------------------- */
+
+static void note_loss(const struct run *run, char note[160], size_t size)
+{
+	size_t length = strlen(note);
+
+	if (run->load.durable < run->load.spans)
+		snprintf(note + length, size - length, "; %.0f spans dropped",
+			run->load.spans - run->load.durable);
+}
+
+static void rows_rate(
+	const char *profile, const struct run *run, const struct floor_result *floor, double rate)
+{
+	struct samples answers = run->answers;
+	char note[160], what[96];
+	double ack = samples_rank(&answers, 0.99);
+	struct row row = {.group = "collector", .profile = profile, .note = note, .what = what};
+
+	snprintf(what, sizeof(what), "CPU-seconds a million spans, at %.0fk/s", rate / 1e3);
+	snprintf(note, sizeof(note), "floor %.2f; %.0f B written a span",
+		floor->cpu_s / rate / bench_options.seconds * 1e6, run->write_bytes);
+	note_loss(run, note, sizeof(note));
+	row.unit = "s";
+	if (profile[1] == '\0') {
+		row.must = (struct goal){"<= 1.0", 1.0};
+		row.aim = (struct goal){"<= 0.6", 0.6};
+	}
+	row_print_one(&row, run->cpu_per_million);
+	row.must = row.aim = (struct goal){0};
+	if (profile[1] == '\0') {
+		row.must = (struct goal){"<= 3 x floor's sync p99", 3 * floor->sync_p99_ms};
+		row.aim = (struct goal){"<= 2 x", 2 * floor->sync_p99_ms};
+	}
+	snprintf(what, sizeof(what), "acknowledgement p99, at %.0fk/s", rate / 1e3);
+	snprintf(note, sizeof(note), "p50 %.2f; floor's fdatasync p50 %.2f, p99 %.2f: %.1f x",
+		samples_rank(&answers, 0.5), floor->sync_p50_ms, floor->sync_p99_ms,
+		ack / floor->sync_p99_ms);
+	row.unit = "ms";
+	row_print_one(&row, ack);
+	row.must = row.aim = (struct goal){0};
+	if (profile[1] == '\0') {
+		row.must = (struct goal){"<= 64 MiB", 64};
+		row.aim = (struct goal){"<= 32 MiB", 32};
+	}
+	snprintf(what, sizeof(what), "resident memory at most, at %.0fk/s", rate / 1e3);
+	row.unit = "MiB";
+	row.note = NULL;
+	row_print_one(&row, run->rss_most);
+}
+
+static void rows_idle(struct samples *first, struct samples *idle)
+{
+	struct row row = {.group = "collector", .profile = "-"};
+
+	row.what = "resident memory when idle";
+	row.unit = "MiB";
+	row.must = (struct goal){"<= 16 MiB", 16};
+	row.aim = (struct goal){"<= 8 MiB", 8};
+	row_print(&row, idle);
+	row.what = "start to first acknowledgement, empty store";
+	row.unit = "ms";
+	row.must = (struct goal){"<= 20 ms", 20};
+	row.aim = (struct goal){0};
+	row_print(&row, first);
+}
+
+static void rows_most(const char *profile, const struct run *run, const struct floor_result *floor)
+{
+	double speed = run->load.durable / run->load.seconds;
+	double must = 0.8 * floor->spans_per_s, aim = must;
+	char note[160];
+	struct row row = {.group = "collector",
+		.profile = profile,
+		.what = "sustained spans/s, the load generator included",
+		.unit = "spans/s",
+		.note = note,
+		.more_is_better = true};
+
+	snprintf(note, sizeof(note), "floor %.0fk/s; load %.2f CPU-s a million, %.0f s",
+		floor->spans_per_s / 1e3, run->load.cpu_s / run->load.spans * 1e6,
+		run->load.seconds);
+	note_loss(run, note, sizeof(note));
+	if (profile[1] == '\0') {
+		row.must = (struct goal){"500k or 0.8 floor", must < 5e5 ? must : 5e5};
+		row.aim = (struct goal){"1M or 0.8 floor", aim < 1e6 ? aim : 1e6};
+	}
+	row_print_one(&row, speed);
+	row.what = "CPU-seconds a million spans, at full load";
+	row.unit = "s";
+	row.more_is_better = false;
+	row.must = row.aim = (struct goal){0};
+	if (profile[1] == '\0') {
+		row.must = (struct goal){"<= 1.0", 1.0};
+		row.aim = (struct goal){"<= 0.6", 0.6};
+	}
+	snprintf(note, sizeof(note), "%.0f B written a span", run->write_bytes);
+	row_print_one(&row, run->cpu_per_million);
+	row.what = "resident memory at most, at full load";
+	row.unit = "MiB";
+	row.note = NULL;
+	row.must = (struct goal){"<= 128 MiB", 128};
+	row.aim = (struct goal){0};
+	row_print_one(&row, run->rss_most);
+}
+
+/* Bytes on the wire a span, by a bare reader. */
+static double wire_bytes(bool snapshots)
+{
+	char *directory = bench_directory_new(), *path, *endpoint;
+	struct load_plan plan = {.seconds = 1, .rate = 50000, .snapshots = snapshots};
+	struct load load;
+	struct load_result result;
+	struct sink sink;
+	double bytes;
+
+	if (asprintf(&path, "%s/sink.sock", directory) < 0 ||
+		asprintf(&endpoint, "unix:%s", path) < 0)
+		abort();
+	sink_start(path, &sink);
+	plan.endpoint = endpoint;
+	load_start(&plan, &load);
+	load_finish(&load, &result);
+	bytes = (double)sink.counts->wire_bytes / result.durable;
+	sink_stop(&sink);
+	bench_directory_remove(directory);
+	free(endpoint);
+	free(path);
+	free(directory);
+	return bytes;
+}
+
+static void measure(const char *profile, bool snapshots, double rate, struct samples *first,
+	struct samples *idle)
+{
+	double bytes = wire_bytes(snapshots);
+	struct floor_result floor;
+	struct run run;
+
+	run_load(rate, snapshots, bytes, &run);
+	samples_add(first, run.first_answer_ms);
+	samples_add(idle, run.rss_idle);
+	run_floor(&run, rate, &floor);
+	rows_rate(profile, &run, &floor, rate);
+	samples_done(&run.answers);
+	run_load(0, snapshots, bytes, &run);
+	samples_add(first, run.first_answer_ms);
+	samples_add(idle, run.rss_idle);
+	run_floor(&run, 0, &floor);
+	rows_most(profile, &run, &floor);
+	samples_done(&run.answers);
+}
+
+int bench_collector(int argc, char **argv)
+{
+	struct samples first = {0}, idle = {0};
+
+	(void)argc;
+	(void)argv;
+	measure("P", false, bench_options.rate, &first, &idle);
+	measure("PS", true, bench_options.rate / 4, &first, &idle);
+	rows_idle(&first, &idle);
+	samples_done(&first);
+	samples_done(&idle);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,30 @@
+/* daemon.h: a waft-collectord of the same build, with a store of its own. */
+#ifndef WAFT_BENCH_DAEMON_H
+#define WAFT_BENCH_DAEMON_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct daemon {
+	pid_t pid;
+	char *directory;   /* owned */
+	char *socket;	   /* owned */
+	char *store;	   /* owned */
+	double started_ns; /* before it was, by CLOCK_MONOTONIC */
+};
+
+struct daemon_usage {
+	double cpu_s;
+	double written_bytes; /* of files and sockets */
+};
+
+/* Starts one and waits until it says that it is ready. */
+void daemon_start(struct daemon *ret);
+/* Ends it by SIGTERM, so that all goes to files, and removes its store. ret may be
+ * NULL. */
+void daemon_stop(struct daemon *daemon, struct daemon_usage *ret);
+
+/* Resident memory now, in MiB. */
+double daemon_rss_mib(const struct daemon *daemon);
+
+#endif

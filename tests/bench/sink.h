@@ -1,0 +1,48 @@
+/*
+ * sink.h: processes at the other end of a client's socket.
+ *
+ * The bare reader takes what comes, counts it and answers at once. The floor of
+ * the collector reads as many bytes from such a socket and writes and syncs as
+ * many as the collector writes, and does nothing else.
+ */
+#ifndef WAFT_BENCH_SINK_H
+#define WAFT_BENCH_SINK_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Shared by the process and who started it. */
+struct sink_counts {
+	uint64_t batches;
+	uint64_t batch_bytes; /* of the Batch messages */
+	uint64_t wire_bytes;  /* with frames and requests */
+};
+
+struct sink {
+	pid_t pid;
+	struct sink_counts *counts; /* a shared page */
+	char path[104];
+};
+
+/* Starts a bare reader on path, which listens when this returns. */
+void sink_start(const char *path, struct sink *ret);
+void sink_stop(struct sink *sink);
+
+struct floor_plan {
+	const char *directory;
+	double wire_bytes;  /* to be read, a span */
+	double write_bytes; /* to be written and synced, a span */
+	uint64_t spans;
+	double rate; /* spans a second; 0: as fast as it goes */
+};
+
+struct floor_result {
+	double spans_per_s;
+	double cpu_s; /* of the floor's process alone */
+	double sync_p50_ms;
+	double sync_p99_ms;
+};
+
+void floor_run(const struct floor_plan *plan, struct floor_result *ret);
+
+#endif
