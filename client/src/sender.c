@@ -20,7 +20,6 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 
-#include "batch.h"
 #include "chunk.h"
 #include "clock.h"
 #include "config.h"
@@ -28,6 +27,7 @@
 #include "endpoint.h"
 #include "inbox.h"
 #include "ledger.h"
+#include "packer.h"
 #include "process.h"
 #include "session.h"
 #include "thread.h"
@@ -67,7 +67,7 @@ static struct {
 
 	/* The thread's own. */
 	struct ledger ledger; /* its counters are read by all */
-	struct batch_maker maker;
+	struct packer packer;
 	struct session session;
 	struct descriptor socket;
 	struct inbox inbox;
@@ -238,7 +238,7 @@ static void client_renew(void)
 {
 	connection_close();
 	ledger_forget(&sender.ledger, ledger_emitted());
-	sender.maker.made = 0;
+	sender.packer.made = 0;
 	sender.flush_sequence = 0;
 	uuid_generate_random(process.client);
 	memcpy(process.region.header->client, process.client, sizeof(process.client));
@@ -254,13 +254,13 @@ static bool stopping(void)
 
 static bool something_waits(void)
 {
-	return batch_waiting() > 0 || ledger_drops_waiting(&sender.ledger);
+	return packer_waiting() > 0 || ledger_drops_waiting(&sender.ledger);
 }
 
 /* By size, by age, or because somebody waits for it. */
 static bool cut_due(uint64_t now)
 {
-	size_t waiting = batch_waiting();
+	size_t waiting = packer_waiting();
 
 	if (waiting == 0 && !ledger_drops_waiting(&sender.ledger))
 		return false;
@@ -277,17 +277,17 @@ static bool entry_cut(uint64_t now)
 	emitted = ledger_emitted();
 	if (ledger_drop_next(&sender.ledger, emitted))
 		return true;
-	if (!batch_cut(&sender.maker, &sender.ledger)) {
+	if (!packer_cut(&sender.packer, &sender.ledger)) {
 		sender.cut_at_ns = now;
 		return false;
 	}
 	entry = ledger_entry(&sender.ledger, sender.ledger.count - 1);
 	entry->emitted = ledger_emitted() - sender.ledger.forgotten;
-	for (uint32_t i = 0; i < sender.maker.section_count; i++)
-		if (sender.maker.sections[i].clock_base < first)
-			first = sender.maker.sections[i].clock_base;
+	for (uint32_t i = 0; i < sender.packer.section_count; i++)
+		if (sender.packer.sections[i].clock_base < first)
+			first = sender.packer.sections[i].clock_base;
 	timeline_span(&sender.clocks[entry->clock.source], first, &entry->clock);
-	if (batch_waiting() < DUE_BYTES)
+	if (packer_waiting() < DUE_BYTES)
 		sender.cut_at_ns = now;
 	return true;
 }
@@ -303,7 +303,7 @@ static struct slice frame_next(uint64_t now)
 		return slice_of(NULL, 0);
 	for (uint32_t i = 0; i < ledger->next; i++)
 		cut += ledger_entry(ledger, i)->cuts;
-	frame = batch_frame(&sender.maker, ledger_entry(ledger, ledger->next), cut % REGION_CUTS,
+	frame = packer_frame(&sender.packer, ledger_entry(ledger, ledger->next), cut % REGION_CUTS,
 		slice_of(sender.producer, sender.producer_bytes));
 	ledger->next++;
 	return frame;
@@ -799,7 +799,7 @@ void sender_fork_child(void)
 	inbox_close(&sender.inbox);
 	sender.retry_at_ns = 0;
 	sender.clock_at_ns = 0;
-	sender.maker.made = 0;
+	sender.packer.made = 0;
 }
 
 static int thread_create(void)
@@ -809,7 +809,7 @@ static int thread_create(void)
 	sigset_t before;
 	int ret;
 
-	if (sender.maker.frame == NULL && batch_init(&sender.maker) < 0)
+	if (sender.packer.frame == NULL && packer_init(&sender.packer) < 0)
 		return ENOMEM;
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "batch.h"
 #include "export.h"
 #include "frame.h"
+#include "packer.h"
 
 /* ---- Out ---------------------------------------------------------------------- */
 
@@ -15,7 +15,7 @@ static size_t frame_close(uint8_t *to, enum frame_type type, struct writer *payl
 {
 	if (payload->error != 0)
 		return 0;
-	frame_header_write(to, type, BATCH_STREAM, payload->start, writer_length(payload));
+	frame_header_write(to, type, PACKER_STREAM, payload->start, writer_length(payload));
 	return WIRE_FRAME_HEADER_BYTES + writer_length(payload);
 }
 
@@ -160,7 +160,7 @@ static int frame_take(struct session *session, struct ledger *ledger, const stru
 
 	switch (frame->type) {
 	case FRAME_MESSAGE:
-		if (frame->stream != BATCH_STREAM)
+		if (frame->stream != PACKER_STREAM)
 			return -EPROTO;
 		ret = export_response_decode(slice_of(frame->payload, frame->length), &response);
 		return ret < 0 ? ret : response_take(session, ledger, &response);

@@ -550,15 +550,18 @@ static inline void waft_output_none_(struct waft_span *span, ...)
 	struct waft_span variable WAFT_CLEANUP_(waft_span_leave_); \
 	waft_begin_(&variable, &waft_site_##n)
 
-#define WAFT_ATTR_STRING_(span, key, value) WAFT_ATTR1_(string, span, key, value, __COUNTER__)
-#define WAFT_ATTR_INT_(span, key, value) WAFT_ATTR1_(int, span, key, value, __COUNTER__)
-#define WAFT_ATTR_DOUBLE_(span, key, value) WAFT_ATTR1_(double, span, key, value, __COUNTER__)
-#define WAFT_ATTR_BOOL_(span, key, value) WAFT_ATTR1_(bool, span, key, value, __COUNTER__)
-#define WAFT_ATTR1_(type, span, key, value, n) WAFT_ATTR2_(type, span, key, value, n)
-#define WAFT_ATTR2_(type, span, key, value, n)                   \
+#define WAFT_ATTR_STRING_(span, key, value) \
+	WAFT_ATTR1_(waft_attr_string_, span, key, value, __COUNTER__)
+#define WAFT_ATTR_INT_(span, key, value) WAFT_ATTR1_(waft_attr_int_, span, key, value, __COUNTER__)
+#define WAFT_ATTR_DOUBLE_(span, key, value) \
+	WAFT_ATTR1_(waft_attr_double_, span, key, value, __COUNTER__)
+#define WAFT_ATTR_BOOL_(span, key, value) \
+	WAFT_ATTR1_(waft_attr_bool_, span, key, value, __COUNTER__)
+#define WAFT_ATTR1_(set, span, key, value, n) WAFT_ATTR2_(set, span, key, value, n)
+#define WAFT_ATTR2_(set, span, key, value, n)                    \
 	do {                                                     \
 		static struct waft_key_ waft_key_##n = {0, key}; \
-		waft_attr_##type##_(span, &waft_key_##n, value); \
+		set(span, &waft_key_##n, value);                 \
 	} while (0)
 
 #define WAFT_FUNCTION_IN(layer) \

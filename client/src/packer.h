@@ -1,10 +1,10 @@
 /*
  * Batches out of chunks: cutting what is published into stretches, and writing
  * a batch's frame from its stretches, the same bytes each time. The sender's
- * alone. Nothing is allocated after batch_init.
+ * alone. Nothing is allocated after packer_init.
  */
-#ifndef WAFT_CLIENT_BATCH_H
-#define WAFT_CLIENT_BATCH_H
+#ifndef WAFT_CLIENT_PACKER_H
+#define WAFT_CLIENT_PACKER_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,10 +16,10 @@
 #include "wire.h"
 
 enum {
-	BATCH_BYTES = 192 * 1024, /* of a Batch message, at most */
-	BATCH_SECTIONS = 256,
-	BATCH_CUTS = 64,
-	BATCH_STREAM = 1, /* the Export call's stream id */
+	PACKER_BYTES = 192 * 1024, /* of a Batch message, at most */
+	PACKER_SECTIONS = 256,
+	PACKER_CUTS = 64,
+	PACKER_STREAM = 1, /* the Export call's stream id */
 };
 
 struct section {
@@ -31,7 +31,7 @@ struct section {
 	struct slice trace; /* a Trace message, absent when the first span has its own */
 };
 
-struct batch_maker {
+struct packer {
 	uint8_t *frame; /* WIRE_PAYLOAD_LIMIT + header */
 	uint32_t *seen; /* by shape: the number of the batch that used it last */
 	uint32_t number;
@@ -41,22 +41,22 @@ struct batch_maker {
 	uint64_t spans;
 	uint64_t made; /* the sequence of the batch that was cut just now; 0: none */
 	uint16_t *shapes;
-	struct section sections[BATCH_SECTIONS];
+	struct section sections[PACKER_SECTIONS];
 };
 
 /* Once per process. 0 or -ENOMEM. */
-int batch_init(struct batch_maker *maker);
+int packer_init(struct packer *packer);
 
 /* Bytes that are published and in no batch. */
-size_t batch_waiting(void);
+size_t packer_waiting(void);
 
 /* Cuts what is waiting into the next entry, as much as a batch takes; false:
  * nothing is waiting, or there is no room for its bookkeeping. */
-bool batch_cut(struct batch_maker *maker, struct ledger *ledger);
+bool packer_cut(struct packer *packer, struct ledger *ledger);
 
 /* The frame of an entry, batch or drop record; its bytes last until the next call.
  * first_cut: index of its first cut. producer: an encoded Producer. */
-struct slice batch_frame(struct batch_maker *maker, const struct entry *entry, uint32_t first_cut,
+struct slice packer_frame(struct packer *packer, const struct entry *entry, uint32_t first_cut,
 	struct slice producer);
 
 #endif

@@ -1,5 +1,5 @@
-/* See batch.h. */
-#include "batch.h"
+/* See packer.h. */
+#include "packer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,16 +21,16 @@ enum {
 	FRAME_HEAD = WIRE_FRAME_HEADER_BYTES + EXPORT_BATCH_HEAD_LIMIT,
 };
 
-int batch_init(struct batch_maker *maker)
+int packer_init(struct packer *packer)
 {
 	uint8_t *memory = mmap(NULL, FRAME_BYTES + SEEN_BYTES + SHAPES_BYTES,
 		PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	maker->frame = memory;
-	maker->seen = (uint32_t *)(void *)(memory + FRAME_BYTES);
-	maker->shapes = (uint16_t *)(void *)(memory + FRAME_BYTES + SEEN_BYTES);
+	packer->frame = memory;
+	packer->seen = (uint32_t *)(void *)(memory + FRAME_BYTES);
+	packer->shapes = (uint16_t *)(void *)(memory + FRAME_BYTES + SEEN_BYTES);
 	return 0;
 }
 
@@ -117,55 +117,55 @@ static struct slice trace_at(const struct walk *walk, uint32_t at)
 
 /* ---- Taking stretches in -------------------------------------------------------- */
 
-static void maker_begin(struct batch_maker *maker)
+static void packer_begin(struct packer *packer)
 {
-	maker->number++;
-	maker->made = 0;
-	maker->shape_count = 0;
-	maker->section_count = 0;
-	maker->spans = 0;
-	maker->bytes = PREAMBLE_BYTES;
+	packer->number++;
+	packer->made = 0;
+	packer->shape_count = 0;
+	packer->section_count = 0;
+	packer->spans = 0;
+	packer->bytes = PREAMBLE_BYTES;
 }
 
-static bool section_begin(struct batch_maker *maker, const struct walk *walk)
+static bool section_begin(struct packer *packer, const struct walk *walk)
 {
-	struct section *section = &maker->sections[maker->section_count];
+	struct section *section = &packer->sections[packer->section_count];
 
-	if (maker->section_count == BATCH_SECTIONS)
+	if (packer->section_count == PACKER_SECTIONS)
 		return false;
 	*section = (struct section){.spans = walk->bytes + walk->at,
 		.id_base = walk->id_base,
 		.clock_base = walk->clock_base,
 		.thread = walk->thread,
 		.trace = trace_at(walk, walk->trace_at)};
-	maker->bytes += SECTION_HEAD + section->trace.length + 4;
-	maker->section_count++;
+	packer->bytes += SECTION_HEAD + section->trace.length + 4;
+	packer->section_count++;
 	return true;
 }
 
 /* Takes the span at walk->at into the section; false: the batch is full. */
-static bool span_add(struct batch_maker *maker, const struct walk *walk, struct walked walked)
+static bool span_add(struct packer *packer, const struct walk *walk, struct walked walked)
 {
 	size_t bytes = walked.length;
 
-	if (maker->seen[walked.shape] != maker->number)
+	if (packer->seen[walked.shape] != packer->number)
 		bytes += shape_bytes(walked.shape).length;
-	if (maker->bytes + bytes > BATCH_BYTES && maker->spans > 0)
+	if (packer->bytes + bytes > PACKER_BYTES && packer->spans > 0)
 		return false;
-	if (maker->seen[walked.shape] != maker->number) {
-		maker->seen[walked.shape] = maker->number;
-		maker->shapes[maker->shape_count++] = walked.shape;
+	if (packer->seen[walked.shape] != packer->number) {
+		packer->seen[walked.shape] = packer->number;
+		packer->shapes[packer->shape_count++] = walked.shape;
 	}
-	maker->bytes += bytes;
-	maker->sections[maker->section_count - 1].length =
+	packer->bytes += bytes;
+	packer->sections[packer->section_count - 1].length =
 		(uint32_t)(walk->bytes + walk->at + walked.length -
-			   maker->sections[maker->section_count - 1].spans);
-	maker->spans++;
+			   packer->sections[packer->section_count - 1].spans);
+	packer->spans++;
 	return true;
 }
 
 /* From walk->at to its end, or as far as the batch takes it. False: malformed. */
-static bool stretch_add(struct batch_maker *maker, struct walk *walk)
+static bool stretch_add(struct packer *packer, struct walk *walk)
 {
 	bool fresh = true; /* a section must begin before the next span */
 
@@ -185,14 +185,14 @@ static bool stretch_add(struct batch_maker *maker, struct walk *walk)
 
 			/* A first span that says its trace needs none from before. */
 			walk->trace_at = walked.trace ? 0 : trace_before;
-			if (!section_begin(maker, walk)) {
+			if (!section_begin(packer, walk)) {
 				walk->trace_at = trace_before;
 				return true;
 			}
 			walk->trace_at = trace_now;
 			fresh = false;
 		}
-		if (!span_add(maker, walk, walked)) {
+		if (!span_add(packer, walk, walked)) {
 			walk->trace_at = trace_before;
 			return true;
 		}
@@ -202,15 +202,15 @@ static bool stretch_add(struct batch_maker *maker, struct walk *walk)
 }
 
 /* An empty section is none. */
-static void maker_trim(struct batch_maker *maker)
+static void packer_trim(struct packer *packer)
 {
-	if (maker->section_count > 0 && maker->sections[maker->section_count - 1].length == 0)
-		maker->section_count--;
+	if (packer->section_count > 0 && packer->sections[packer->section_count - 1].length == 0)
+		packer->section_count--;
 }
 
 /* ---- Cutting -------------------------------------------------------------------- */
 
-size_t batch_waiting(void)
+size_t packer_waiting(void)
 {
 	size_t bytes = 0;
 	struct chunk *chunk = __atomic_load_n(&process.chunks, __ATOMIC_ACQUIRE);
@@ -223,7 +223,7 @@ size_t batch_waiting(void)
 }
 
 /* One chunk's part; false: the batch is full. */
-static bool chunk_cut(struct batch_maker *maker, struct ledger *ledger, struct entry *entry,
+static bool chunk_cut(struct packer *packer, struct ledger *ledger, struct entry *entry,
 	struct chunk *chunk, uint32_t published)
 {
 	uint32_t place = (ledger->cut_first + ledger->cut_count) % REGION_CUTS;
@@ -235,9 +235,9 @@ static bool chunk_cut(struct batch_maker *maker, struct ledger *ledger, struct e
 		.id_base = chunk->id_base,
 		.clock_base = chunk->clock_base,
 		.thread = chunk->thread};
-	bool whole = stretch_add(maker, &walk);
+	bool whole = stretch_add(packer, &walk);
 
-	maker_trim(maker);
+	packer_trim(packer);
 	if (whole && walk.at == chunk->cut)
 		return false;
 	*cut = (struct region_cut){.unit = chunk->unit,
@@ -258,7 +258,7 @@ static bool chunk_cut(struct batch_maker *maker, struct ledger *ledger, struct e
 	return walk.at == published || !whole;
 }
 
-bool batch_cut(struct batch_maker *maker, struct ledger *ledger)
+bool packer_cut(struct packer *packer, struct ledger *ledger)
 {
 	struct chunk *chunk = __atomic_load_n(&process.chunks, __ATOMIC_ACQUIRE);
 	struct entry *entry = ledger_new(ledger);
@@ -266,23 +266,23 @@ bool batch_cut(struct batch_maker *maker, struct ledger *ledger)
 
 	if (entry == NULL)
 		return false;
-	maker_begin(maker);
+	packer_begin(packer);
 	for (; chunk != NULL; chunk = __atomic_load_n(&chunk->next, __ATOMIC_ACQUIRE)) {
 		const struct region_chunk *head = chunk_head(&process.region, chunk);
 		uint32_t published = __atomic_load_n(&head->published, __ATOMIC_ACQUIRE);
 
 		if (published == chunk->cut || (entry->cuts > 0 && head->clock != source))
 			continue;
-		if (entry->cuts == BATCH_CUTS || ledger->cut_count == REGION_CUTS)
+		if (entry->cuts == PACKER_CUTS || ledger->cut_count == REGION_CUTS)
 			break;
 		source = head->clock;
-		if (!chunk_cut(maker, ledger, entry, chunk, published))
+		if (!chunk_cut(packer, ledger, entry, chunk, published))
 			break;
 	}
 	if (entry->cuts == 0)
 		return false;
-	maker->made = entry->sequence;
-	entry->spans = maker->spans;
+	packer->made = entry->sequence;
+	entry->spans = packer->spans;
 	entry->clock.source = (enum wire_clock_source)source;
 	ledger_commit(ledger);
 	return true;
@@ -291,9 +291,9 @@ bool batch_cut(struct batch_maker *maker, struct ledger *ledger)
 /* ---- Writing ---------------------------------------------------------------------- */
 
 /* Takes the stretches of an entry in again, as they were cut. */
-static void cuts_add(struct batch_maker *maker, const struct entry *entry, uint32_t first_cut)
+static void cuts_add(struct packer *packer, const struct entry *entry, uint32_t first_cut)
 {
-	maker_begin(maker);
+	packer_begin(packer);
 	for (uint32_t i = 0; i < entry->cuts; i++) {
 		const struct region_cut *cut = &process.region.cuts[(first_cut + i) % REGION_CUTS];
 		struct walk walk = {.bytes = region_unit(&process.region, cut->unit),
@@ -304,8 +304,8 @@ static void cuts_add(struct batch_maker *maker, const struct entry *entry, uint3
 			.clock_base = cut->clock_base,
 			.thread = cut->thread};
 
-		(void)stretch_add(maker, &walk);
-		maker_trim(maker);
+		(void)stretch_add(packer, &walk);
+		packer_trim(packer);
 	}
 }
 
@@ -336,26 +336,26 @@ static void section_write(struct writer *writer, const struct section *section)
 	writer_nested_end(writer, begin);
 }
 
-static size_t batch_write(struct batch_maker *maker, uint8_t *to, const struct clock_span *clock,
-	struct slice producer)
+static size_t batch_write(
+	struct packer *packer, uint8_t *to, const struct clock_span *clock, struct slice producer)
 {
 	struct writer writer = writer_of(to, WIRE_BATCH_LIMIT);
 
 	writer_field_bytes(&writer, TAG_BATCH_PRODUCER, producer);
 	clock_write(&writer, clock);
-	for (uint32_t i = 0; i < maker->shape_count; i++) {
-		struct slice shape = shape_bytes(maker->shapes[i]);
+	for (uint32_t i = 0; i < packer->shape_count; i++) {
+		struct slice shape = shape_bytes(packer->shapes[i]);
 
 		writer_bytes(&writer, shape.data, shape.length);
 	}
-	for (uint32_t i = 0; i < maker->section_count; i++)
-		section_write(&writer, &maker->sections[i]);
+	for (uint32_t i = 0; i < packer->section_count; i++)
+		section_write(&writer, &packer->sections[i]);
 	return writer.error == 0 ? writer_length(&writer) : 0;
 }
 
-static struct slice drop_frame(struct batch_maker *maker, const struct entry *entry)
+static struct slice drop_frame(struct packer *packer, const struct entry *entry)
 {
-	uint8_t *payload = maker->frame + WIRE_FRAME_HEADER_BYTES;
+	uint8_t *payload = packer->frame + WIRE_FRAME_HEADER_BYTES;
 	struct writer writer = writer_of(payload, 1024);
 	struct export_request request = {
 		.sequence = entry->sequence, .emitted = entry->emitted, .body = EXPORT_DROP};
@@ -364,29 +364,29 @@ static struct slice drop_frame(struct batch_maker *maker, const struct entry *en
 	request.drop.spans = entry->spans;
 	export_request_encode(&writer, &request);
 	frame_header_write(
-		maker->frame, FRAME_MESSAGE, BATCH_STREAM, payload, writer_length(&writer));
-	return slice_of(maker->frame, WIRE_FRAME_HEADER_BYTES + writer_length(&writer));
+		packer->frame, FRAME_MESSAGE, PACKER_STREAM, payload, writer_length(&writer));
+	return slice_of(packer->frame, WIRE_FRAME_HEADER_BYTES + writer_length(&writer));
 }
 
-struct slice batch_frame(struct batch_maker *maker, const struct entry *entry, uint32_t first_cut,
-	struct slice producer)
+struct slice packer_frame(
+	struct packer *packer, const struct entry *entry, uint32_t first_cut, struct slice producer)
 {
 	uint8_t head[EXPORT_BATCH_HEAD_LIMIT];
 	struct writer writer = writer_of(head, sizeof(head));
-	uint8_t *batch = maker->frame + FRAME_HEAD;
+	uint8_t *batch = packer->frame + FRAME_HEAD;
 	uint8_t *payload;
 	size_t length;
 
 	if (entry->drop)
-		return drop_frame(maker, entry);
-	if (maker->made != entry->sequence)
-		cuts_add(maker, entry, first_cut);
-	length = batch_write(maker, batch, &entry->clock, producer);
+		return drop_frame(packer, entry);
+	if (packer->made != entry->sequence)
+		cuts_add(packer, entry, first_cut);
+	length = batch_write(packer, batch, &entry->clock, producer);
 	export_batch_head_encode(&writer, entry->sequence, entry->emitted, length);
 	payload = batch - writer_length(&writer);
 	memcpy(payload, head, writer_length(&writer));
 	length += writer_length(&writer);
 	frame_header_write(
-		payload - WIRE_FRAME_HEADER_BYTES, FRAME_MESSAGE, BATCH_STREAM, payload, length);
+		payload - WIRE_FRAME_HEADER_BYTES, FRAME_MESSAGE, PACKER_STREAM, payload, length);
 	return slice_of(payload - WIRE_FRAME_HEADER_BYTES, WIRE_FRAME_HEADER_BYTES + length);
 }
