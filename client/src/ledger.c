@@ -76,9 +76,9 @@ void ledger_refuse(struct ledger *ledger, uint64_t sequence)
 
 int ledger_answer(struct ledger *ledger, uint64_t sequence)
 {
-	uint64_t sent = ledger->next_sequence - 1 - (ledger->count - ledger->next);
-
-	if (sequence > sent)
+	/* All entries were sent, if only on a connection before: what that one brought
+	 * may become durable when this one has begun. */
+	if (sequence >= ledger->next_sequence)
 		return -EPROTO;
 	while (ledger->count > 0 && ledger_entry(ledger, 0)->sequence <= sequence) {
 		const struct entry *entry = ledger_entry(ledger, 0);
@@ -99,8 +99,6 @@ int ledger_resume(struct ledger *ledger, uint64_t durable)
 
 	if (durable < ledger->answered)
 		return -ESTALE;
-	/* For the check: all of it was sent, by connections before. */
-	ledger->next = ledger->count;
 	ret = ledger_answer(ledger, durable);
 	ledger->next = 0;
 	return ret;
