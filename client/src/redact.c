@@ -88,15 +88,19 @@ static int hex_value(unsigned char c)
 	return -1;
 }
 
+/* How a backslash reads: as JSON's escapes, or as a character like others. */
+enum reading { ESCAPED, PLAIN };
+
 /* The character at `at`; *ret_length is how many bytes it takes. Of an escape
  * that stands for an ASCII character: that character. */
-static unsigned char char_at(const char *text, size_t length, size_t at, size_t *ret_length)
+static unsigned char char_at(
+	const char *text, size_t length, size_t at, enum reading reading, size_t *ret_length)
 {
 	unsigned char c = (unsigned char)text[at];
 	int value = 0;
 
 	*ret_length = 1;
-	if (c != '\\' || at + 1 >= length)
+	if (c != '\\' || reading == PLAIN || at + 1 >= length)
 		return c;
 	if (text[at + 1] != 'u') {
 		*ret_length = 2;
@@ -126,28 +130,30 @@ static bool word_begins(enum letter before, enum letter now, enum letter next)
 	return now == UPPER && (before != UPPER || next == LOWER);
 }
 
-static enum letter letter_at(const char *text, size_t length, size_t at)
+static enum letter letter_at(const char *text, size_t length, size_t at, enum reading reading)
 {
 	size_t bytes;
 
-	return at < length ? letter_of(char_at(text, length, at, &bytes)) : SEPARATOR;
+	return at < length ? letter_of(char_at(text, length, at, reading, &bytes)) : SEPARATOR;
 }
 
 /* Whether the name's characters stand from `at` on, separators passed over, up
  * to the end of a word. */
-static bool name_at(const char *text, size_t length, size_t at, const struct name *name)
+static bool name_at(
+	const char *text, size_t length, size_t at, enum reading reading, const struct name *name)
 {
 	enum letter before = SEPARATOR;
 	uint8_t matched = 0;
 
 	while (at < length) {
 		size_t bytes;
-		unsigned char c = char_at(text, length, at, &bytes);
+		unsigned char c = char_at(text, length, at, reading, &bytes);
 		enum letter now = letter_of(c);
 
 		if (matched == name->length)
 			return now == SEPARATOR ||
-			       word_begins(before, now, letter_at(text, length, at + bytes));
+			       word_begins(
+				       before, now, letter_at(text, length, at + bytes, reading));
 		if (now != SEPARATOR) {
 			if (lower_of(c) != name->text[matched])
 				return false;
@@ -159,26 +165,35 @@ static bool name_at(const char *text, size_t length, size_t at, const struct nam
 	return matched == name->length;
 }
 
-bool redact_text_holds(const char *text, size_t length)
+static bool text_holds(const char *text, size_t length, enum reading reading)
 {
 	enum letter before = SEPARATOR;
 	size_t at = 0;
 
 	while (at < length) {
 		size_t bytes;
-		unsigned char c = char_at(text, length, at, &bytes);
+		unsigned char c = char_at(text, length, at, reading, &bytes);
 		enum letter now = letter_of(c);
 
 		if (all.first[(unsigned char)lower_of(c)] != 0 &&
-			word_begins(before, now, letter_at(text, length, at + bytes)))
+			word_begins(before, now, letter_at(text, length, at + bytes, reading)))
 			for (size_t i = 0; i < all.count; i++)
 				if (all.names[i].text[0] == lower_of(c) &&
-					name_at(text, length, at, &all.names[i]))
+					name_at(text, length, at, reading, &all.names[i]))
 					return true;
 		before = now;
 		at += bytes;
 	}
 	return false;
+}
+
+/* Who knows what the text is: "C:\\token" holds a name when its backslash is a
+ * character, "\\u0074oken" when it is an escape. */
+bool redact_text_holds(const char *text, size_t length)
+{
+	return text_holds(text, length, ESCAPED) ||
+	       (length > 0 && memchr(text, '\\', length) != NULL &&
+		       text_holds(text, length, PLAIN));
 }
 
 bool redact_key_matches(const char *key, size_t length)
