@@ -94,7 +94,11 @@ class Service:
     def ready_line(self):
         if not select.select([self.process.stdout], [], [], DEADLINE_S)[0]:
             fail(f"{self.name} did not become ready")
-        return self.process.stdout.readline()
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(DEADLINE_S)
+            fail(f"{self.name} ended before it was ready: {self.describe()}")
+        return line
 
     def check_alive(self):
         if self.process.poll() is not None:

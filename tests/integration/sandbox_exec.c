@@ -93,6 +93,15 @@ static void allow(scmp_filter_ctx filter, const char *name)
 	}
 }
 
+/* As root, which the units' users are not, SQLite gives its journal the owner
+ * of the database; it takes a refusal, which is what the unit's would be. */
+static void refuse_chown(scmp_filter_ctx filter)
+{
+	if (geteuid() == 0 &&
+		seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fchown), 0) != 0)
+		die("seccomp_rule_add");
+}
+
 static void enter_sandbox(const char *path)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -106,6 +115,7 @@ static void enter_sandbox(const char *path)
 		allow(filter, name);
 	}
 	fclose(list);
+	refuse_chown(filter);
 	errno = -seccomp_load(filter);
 	if (errno != 0)
 		die("seccomp_load");
