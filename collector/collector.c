@@ -59,6 +59,28 @@ static void apply_settings(struct collector *collector)
 			settings->idle_ms, peers_group(settings->query_group));
 }
 
+/* Rules and certificates anew; what was good stays while the new is not. */
+static void reload_credentials(struct collector *collector)
+{
+	struct credentials fresh;
+	struct credentials_error error;
+	bool rules;
+
+	if (credentials_load(&collector->settings, &fresh, &error) < 0) {
+		log_error("rules and certificates stay as they were: %s", error.text);
+		return;
+	}
+	rules = !credentials_same_rules(&collector->credentials, &fresh);
+	if (!rules && credentials_same_tls(&collector->credentials, &fresh)) {
+		credentials_done(&fresh);
+		return;
+	}
+	server_secure(collector->server, fresh.access, fresh.tls, rules);
+	credentials_done(&collector->credentials);
+	collector->credentials = fresh;
+	log_notice("rules and certificates were read again");
+}
+
 static void reload(struct collector *collector)
 {
 	struct settings settings;
@@ -74,6 +96,7 @@ static void reload(struct collector *collector)
 		settings_done(&collector->settings);
 		collector->settings = settings;
 		apply_settings(collector);
+		reload_credentials(collector);
 		flow_pulse(collector);
 		flow_balance(collector);
 		log_notice("the configuration was read again");
@@ -256,10 +279,16 @@ static int start_services(struct collector *collector)
 		.frame_budget_bytes =
 			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),
 		.query_gid = peers_group(collector->settings.query_group),
-		.uid = geteuid(),
 	};
-	int status;
+	struct credentials_error error;
+	int status = credentials_load(&collector->settings, &collector->credentials, &error);
 
+	if (status < 0) {
+		log_error("%s", error.text);
+		return status;
+	}
+	server.access = collector->credentials.access;
+	server.tls = collector->credentials.tls;
 	status = start_inbox(collector);
 	if (status < 0)
 		return status;
@@ -332,25 +361,47 @@ static int adopt_sockets(struct collector *collector, int first_fd, int count)
 	return 0;
 }
 
+static int open_endpoint(struct collector *collector, const char *endpoint)
+{
+	struct listener *listener = &collector->listeners[collector->listener_count];
+	struct listener_error error;
+	int status;
+
+	if (collector->listener_count == COLLECTOR_LISTENERS_MAX) {
+		log_error("can't listen on %s: there are too many endpoints", endpoint);
+		return -ENOSPC;
+	}
+	status = listener_open_tcp(endpoint, listener, &error);
+	if (status < 0) {
+		log_error("%s", error.text);
+		return status;
+	}
+	collector->listener_count++;
+	return listen_on(collector, listener);
+}
+
+static int open_endpoints(struct collector *collector)
+{
+	char *list = strdup(collector->settings.listen);
+	char *save = NULL;
+	int status = list != NULL ? 0 : -ENOMEM;
+
+	for (char *endpoint = status == 0 ? strtok_r(list, ", ", &save) : NULL;
+		endpoint != NULL && status == 0; endpoint = strtok_r(NULL, ", ", &save))
+		status = open_endpoint(collector, endpoint);
+	free(list);
+	return status;
+}
+
 static int start_listening(struct collector *collector)
 {
-	struct listener_error error;
 	int first_fd = 0;
 	int passed = notify_listen_fds(&first_fd);
 	int status = passed > 0 ? adopt_sockets(collector, first_fd, passed)
 				: open_unix_socket(collector);
 
-	if (status == 0 && collector->settings.listen != NULL) {
-		struct listener *listener = &collector->listeners[collector->listener_count];
-
-		status = listener_open_tcp(collector->settings.listen, listener, &error);
-		if (status < 0) {
-			log_error("%s", error.text);
-			return status;
-		}
-		collector->listener_count++;
-		status = listen_on(collector, listener);
-	}
+	if (status == 0 && collector->settings.listen != NULL)
+		status = open_endpoints(collector);
 	return status;
 }
 
@@ -513,6 +564,7 @@ static void finish(struct collector *collector)
 	}
 	for (size_t i = 0; i < collector->listener_count; i++)
 		listener_close(&collector->listeners[i], true);
+	credentials_done(&collector->credentials);
 	settings_done(&collector->settings);
 }
 

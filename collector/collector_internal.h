@@ -6,6 +6,7 @@
 #define WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
 
 #include "collector.h"
+#include "credentials.h"
 #include "depot.h"
 #include "export_service.h"
 #include "http.h"
@@ -21,7 +22,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#define COLLECTOR_LISTENERS_MAX 4
+#define COLLECTOR_LISTENERS_MAX 16
 #define COLLECTOR_METHODS_MAX 8
 #define COLLECTOR_SIGNALS 4
 
@@ -48,6 +49,7 @@ struct collector {
 	struct inbox *inbox;
 	struct http *http; /* NULL: not asked for */
 	struct server *server;
+	struct credentials credentials;
 	struct service_method methods[COLLECTOR_METHODS_MAX];
 	size_t method_count;
 	struct listener listeners[COLLECTOR_LISTENERS_MAX];

@@ -20,10 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define STATUS_BYTES_MAX 1024
 #define MESSAGE_BYTES_MAX 900
 #define IDLE_FACTOR 6
+#define FAILURES_MAX 3
 
 enum connection_state {
 	CONNECTION_OPEN, /* to SHUT on a fault, to GONE when the peer left */
@@ -43,6 +45,7 @@ struct connection {
 	uint32_t last_stream_id;
 	uint64_t last_byte_ms;	 /* when the peer sent last */
 	uint64_t frame_begin_ms; /* when the frame that is not whole began */
+	unsigned int failures;	 /* calls that nobody known made */
 	bool had_call;
 	bool paused;
 };
@@ -233,6 +236,71 @@ static const struct service_method *find_method(
 	return NULL;
 }
 
+/* The token of "authorization: Bearer TOKEN"; absent when it is something else. */
+static struct slice bearer_token(struct slice value)
+{
+	static const char scheme[] = "Bearer ";
+	const size_t length = sizeof(scheme) - 1;
+
+	if (value.length <= length || strncasecmp((const char *)value.data, scheme, length) != 0)
+		return slice_of(NULL, 0);
+	return slice_of(value.data + length, value.length - length);
+}
+
+/* What the call's token, if there is one, adds to the connection's peer. */
+static const char *take_token(
+	struct connection *connection, const struct call_header *header, struct peer *peer)
+{
+	struct slice value = call_header_metadata(header, "authorization");
+	char name[ACCESS_NAME_BYTES];
+	struct slice token;
+	unsigned int rights;
+
+	if (value.length == 0)
+		return NULL;
+	token = bearer_token(value);
+	rights = access_of_token(
+		connection->config->access, (const char *)token.data, token.length, name);
+	if (rights == 0)
+		return "the token is not known here";
+	peer->rights |= rights;
+	peer->known = true;
+	/* A certificate's name stays. */
+	if (peer->name[0] == '\0')
+		snprintf(peer->name, sizeof(peer->name), "%s", name);
+	return NULL;
+}
+
+/* Whether the call may be made; else it is answered. Who tries too often is sent
+ * away, so that guessing costs connections. */
+static bool authorize(struct connection *connection, const struct frame *frame,
+	const struct call_header *header, const struct service_method *method,
+	struct peer *ret_peer)
+{
+	const char *problem;
+
+	*ret_peer = connection->peer;
+	problem = take_token(connection, header, ret_peer);
+	if (problem == NULL && (ret_peer->rights & method->right) == method->right)
+		return true;
+	if (problem == NULL && !ret_peer->known)
+		problem = "a token is needed here";
+	if (problem != NULL) {
+		connection->config->counts->unauthenticated++;
+		write_status(connection, frame->stream, GRPC_UNAUTHENTICATED, problem, 0);
+		if (++connection->failures >= FAILURES_MAX)
+			connection_shut(connection, GRPC_UNAUTHENTICATED, problem, 0);
+		return false;
+	}
+	connection->config->counts->denied++;
+	write_status(connection, frame->stream, GRPC_PERMISSION_DENIED,
+		method->right == ACCESS_SEND
+			? "this peer may not send spans here"
+			: "this peer may not query here: see --access and --query-group",
+		0);
+	return false;
+}
+
 /* Opens a call on a stream id that is known to be new. */
 static void open_call(struct connection *connection, const struct frame *frame,
 	const struct call_header *header, uint64_t now_ms)
@@ -240,6 +308,7 @@ static void open_call(struct connection *connection, const struct frame *frame,
 	const struct service_method *method = find_method(connection->config, header->method);
 	const char *message = NULL;
 	enum grpc_status status;
+	struct peer peer;
 	struct call *call;
 
 	if (method == NULL) {
@@ -247,6 +316,8 @@ static void open_call(struct connection *connection, const struct frame *frame,
 			"there is no such method here", 0);
 		return;
 	}
+	if (!authorize(connection, frame, header, method, &peer))
+		return;
 	call = calloc(1, sizeof(*call));
 	if (call == NULL) {
 		write_status(connection, frame->stream, GRPC_RESOURCE_EXHAUSTED,
@@ -255,6 +326,7 @@ static void open_call(struct connection *connection, const struct frame *frame,
 	}
 	call->connection = connection;
 	call->method = method;
+	call->peer = peer;
 	call->stream_id = frame->stream;
 	call->credit_bytes = header->credit_bytes;
 	if (header->deadline_ms > 0)

@@ -16,6 +16,7 @@
 #ifndef WAFT_COLLECTOR_CONNECTION_H
 #define WAFT_COLLECTOR_CONNECTION_H
 
+#include "access.h"
 #include "errors.h"
 #include "export.h"
 #include "frame.h"
@@ -41,6 +42,7 @@ struct call_ops {
 
 struct service_method {
 	const char *path;
+	unsigned int right; /* enum access_right that a caller needs; 0: none */
 	const struct call_ops *ops;
 	/*
 	 * Begins a call: sets call->context. GRPC_OK, or the status with which the
@@ -55,7 +57,8 @@ struct service_method {
 struct call {
 	struct connection *connection;
 	const struct service_method *method;
-	void *context; /* the service's */
+	void *context;	  /* the service's */
+	struct peer peer; /* the connection's, with what the call's token gives it */
 	uint32_t stream_id;
 	uint64_t deadline_ms;  /* monotonic; 0: none */
 	uint64_t credit_bytes; /* cumulative, as granted */
@@ -72,12 +75,15 @@ struct connection_counts {
 	uint64_t bad_versions;
 	uint64_t calls;
 	uint64_t timeouts;
+	uint64_t unauthenticated; /* calls of nobody that is known, or with a wrong token */
+	uint64_t denied;	  /* calls of somebody without the right */
 };
 
 struct connection_config {
 	const struct service_method *methods;
 	size_t method_count;
 	struct connection_counts *counts; /* borrowed; never NULL */
+	const struct access *access;	  /* for tokens; NULL: there are none */
 	/* Silence inside a frame, or before the first call, that ends the connection;
 	 * without any open call it may take 6 times as long. */
 	uint64_t idle_ms;

@@ -286,11 +286,16 @@ void export_service_flush(struct export_service *service)
 static void fill_offer(struct session *session, const struct export_request *request,
 	struct ingest_offer *ret_offer)
 {
-	const struct peer *peer = connection_peer(session->call->connection);
+	const struct peer *peer = &session->call->peer;
+	size_t name_length = strlen(peer->name);
 
 	*ret_offer = (struct ingest_offer){
 		.format = LOG_FORMAT_WAFT_V1,
-		.peer = {.known = peer->known, .pid = peer->pid, .uid = peer->uid},
+		.peer = {.known = peer->known,
+			.pid = peer->pid,
+			.uid = peer->uid,
+			.name = name_length > 0 ? peer->name : NULL,
+			.name_length = name_length},
 		.sequence = request->sequence,
 		.emitted = request->emitted,
 	};
@@ -573,10 +578,6 @@ static enum grpc_status open_session(void *context, struct call *call,
 
 	(void)header;
 	(void)now_ms;
-	if (!connection_peer(call->connection)->may_send) {
-		*ret_message = "this peer may not send spans here";
-		return GRPC_PERMISSION_DENIED;
-	}
 	for (session = service->sessions; session != NULL; session = session->next) {
 		if (session->call->connection == call->connection) {
 			*ret_message = "there is an Export on this connection already";
@@ -631,6 +632,7 @@ void export_service_method(struct export_service *service, struct service_method
 {
 	*ret_method = (struct service_method){
 		.path = WIRE_METHOD_EXPORT,
+		.right = ACCESS_SEND,
 		.ops = &export_call_ops,
 		.open = open_session,
 		.service = service,

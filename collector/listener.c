@@ -221,17 +221,20 @@ int listener_open_tcp(const char *endpoint, struct listener *ret, struct listene
 	struct sockaddr_storage address;
 	socklen_t length = 0;
 	const int on = 1;
+	bool tls = strncmp(endpoint, "tls://", 6) == 0;
 	int status = -EINVAL;
 
-	if (strncmp(endpoint, "tcp://", 6) == 0)
+	if (tls || strncmp(endpoint, "tcp://", 6) == 0)
 		status = listener_parse_address(endpoint + 6, &address, &length);
-	if (status <= 0) {
+	if (status < 0 || (status == 0 && !tls)) {
 		snprintf(ret_error->text, sizeof(ret_error->text), "%s: %s", endpoint,
-			status < 0 ? "is not tcp://ADDRESS:PORT"
-				   : "plain TCP is for loopback addresses only");
+			status < 0 ? "is not tcp://ADDRESS:PORT or tls://ADDRESS:PORT"
+				   : "plain TCP is for loopback addresses only; tls:// is for "
+				     "all");
 		return status < 0 ? status : -EPERM;
 	}
 	listener.tcp = true;
+	listener.tls = tls;
 	listener.fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener.fd < 0 ||
 		setsockopt(listener.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||

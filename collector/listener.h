@@ -23,6 +23,7 @@ struct listener {
 	dev_t device; /* of that socket's file */
 	ino_t inode;
 	bool tcp;
+	bool tls;	/* over tcp */
 	char name[160]; /* "unix:/run/waft/collector.sock" */
 };
 
@@ -37,8 +38,8 @@ struct listener_error {
 int listener_open_unix(const char *path, mode_t mode, struct listener *ret,
 	struct listener_error *ret_error) MUST_CHECK;
 
-/* Listens on "tcp://ADDRESS:PORT"; only loopback addresses. Port 0 takes a free
- * one; name says which. */
+/* Listens on "tcp://ADDRESS:PORT", only loopback addresses, or on
+ * "tls://ADDRESS:PORT". Port 0 takes a free one; name says which. */
 int listener_open_tcp(
 	const char *endpoint, struct listener *ret, struct listener_error *ret_error) MUST_CHECK;
 

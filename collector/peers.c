@@ -5,31 +5,28 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* Whether the peer was in the group when it connected. */
-static bool has_group(int fd, const struct ucred *credentials, gid_t gid)
-{
-	gid_t groups[256];
-	socklen_t length = sizeof(groups);
+#define GROUPS_MAX 256
 
-	if (gid == (gid_t)-1)
-		return false;
-	if (credentials->gid == gid)
-		return true;
-	/* Who is in more groups than that isn't looked at further. */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) != 0)
-		return false;
-	for (size_t i = 0; i < length / sizeof(groups[0]); i++)
-		if (groups[i] == gid)
-			return true;
-	return false;
+/* The peer's groups when it connected, the effective one first; their number. */
+static size_t groups_of(int fd, gid_t first, gid_t ret_groups[GROUPS_MAX])
+{
+	socklen_t length = (GROUPS_MAX - 1) * sizeof(ret_groups[0]);
+
+	ret_groups[0] = first;
+	/* Of who is in more groups than that only the first is looked at. */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, ret_groups + 1, &length) != 0)
+		return 1;
+	return 1 + length / sizeof(ret_groups[0]);
 }
 
-void peer_of_socket(int fd, uid_t own_uid, gid_t query_gid, struct peer *ret_peer)
+void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct peer *ret_peer)
 {
 	struct ucred credentials = {0, (uid_t)-1, (gid_t)-1};
 	socklen_t length = sizeof(credentials);
+	gid_t groups[GROUPS_MAX];
+	size_t count;
 
-	*ret_peer = (struct peer){.may_send = true};
+	*ret_peer = (struct peer){.rights = access == NULL ? ACCESS_SEND : 0};
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0 ||
 		credentials.pid <= 0)
 		return;
@@ -37,8 +34,11 @@ void peer_of_socket(int fd, uid_t own_uid, gid_t query_gid, struct peer *ret_pee
 	ret_peer->pid = (uint32_t)credentials.pid;
 	ret_peer->uid = credentials.uid;
 	ret_peer->gid = credentials.gid;
-	ret_peer->may_query = credentials.uid == 0 || credentials.uid == own_uid ||
-			      has_group(fd, &credentials, query_gid);
+	count = groups_of(fd, credentials.gid, groups);
+	ret_peer->rights = access_of_socket(access, credentials.uid, groups, count);
+	for (size_t i = 0; query_gid != (gid_t)-1 && i < count; i++)
+		if (groups[i] == query_gid)
+			ret_peer->rights |= ACCESS_QUERY;
 }
 
 gid_t peers_group(const char *name)

@@ -342,10 +342,6 @@ static enum grpc_status open_query(void *context, struct call *call,
 	struct query *query;
 
 	(void)now_ms;
-	if (!connection_peer(call->connection)->may_query) {
-		*ret_message = "only root, the collector's user and its query-group may query";
-		return GRPC_PERMISSION_DENIED;
-	}
 	query = calloc(1, sizeof(*query));
 	if (query == NULL) {
 		*ret_message = "the collector is out of memory";
@@ -393,6 +389,7 @@ size_t query_service_methods(struct query_service *service, struct service_metho
 	for (int kind = 0; kind < QUERY_KINDS; kind++)
 		ret_methods[kind] = (struct service_method){
 			.path = method_paths[kind],
+			.right = ACCESS_QUERY,
 			.ops = &query_call_ops,
 			.open = open_query,
 			.service = service,

@@ -163,6 +163,12 @@ static void gather_connections(struct collector *collector, struct report *repor
 	add_count(report, "connections_total", server.accepted, "Connections accepted.");
 	add_count(report, "connections_refused_total", server.refused,
 		"Connections refused for the limit.");
+	add_count(report, "tls_failed_total", server.tls_failed,
+		"TLS handshakes that failed or took too long.");
+	add_count(report, "calls_unauthenticated_total", server.frames.unauthenticated,
+		"Calls of unknown peers or with a wrong token.");
+	add_count(report, "calls_denied_total", server.frames.denied,
+		"Calls of peers without the right.");
 	add_count(report, "connections_shed_total", server.shed,
 		"Connections ended for what they cost.");
 	add_count(report, "connections_timeout_total", server.frames.timeouts,

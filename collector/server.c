@@ -10,6 +10,12 @@
  * most, and reads no more. A peer that has QUEUE_MAX queued and doesn't read is
  * closed at once. Frames that are not whole are counted; while they are over the
  * budget, links read small pieces, and a link that holds a large one is ended.
+ *
+ * A link of a TLS listener has a session (tls.h) between the socket and the
+ * connection, which is made when the handshake is done and the peer verified.
+ * Until then a stranger costs a descriptor, a session and at most
+ * TLS_HANDSHAKE_LIMIT_BYTES, for HANDSHAKE_MS; of HANDSHAKES_MAX at once, the
+ * oldest goes when another comes.
  */
 #include "server.h"
 
@@ -26,6 +32,10 @@
 #define QUEUE_MAX (4u << 20)   /* the peer is given up */
 #define TICK_MS 100
 #define CLOSE_AFTER_MS 1000
+#define PLAIN_BYTES 16384u /* a TLS record */
+#define CIPHER_BYTES 65536u
+#define HANDSHAKE_MS 5000
+#define HANDSHAKES_MAX 64
 
 enum link_state {
 	LINK_OPEN,
@@ -43,7 +53,10 @@ struct link {
 		uv_pipe_t pipe;
 		uv_tcp_t tcp;
 	};
-	struct connection *connection;
+	struct connection *connection; /* NULL until a TLS handshake is done */
+	struct tls_session *tls;       /* NULL: plain */
+	uint64_t opened_ms;
+	bool remote; /* not a Unix socket */
 	size_t queued_bytes;
 	size_t frame_bytes; /* as counted in the server */
 	uint64_t close_by_ms;
@@ -56,6 +69,7 @@ struct acceptor {
 	struct acceptor *next;
 	struct server *server;
 	bool is_tcp;
+	bool is_tls;
 	bool closing;
 	union {
 		uv_handle_t handle;
@@ -79,6 +93,7 @@ struct server {
 	void (*on_closed)(void *context);
 	void *context;
 	char *read_buffer; /* one for all: a read's bytes are fed at once */
+	char plain_buffer[PLAIN_BYTES];
 };
 
 static void maybe_finish(struct server *server)
@@ -110,6 +125,7 @@ static void on_link_closed(uv_handle_t *handle)
 	struct server *server = link->server;
 
 	connection_free(link->connection);
+	tls_session_free(link->tls);
 	if (link->previous != NULL)
 		link->previous->next = link->next;
 	else
@@ -129,14 +145,24 @@ static void close_link(struct link *link)
 	if (link->state == LINK_CLOSING)
 		return;
 	link->state = LINK_CLOSING;
+	if (link->tls != NULL && link->connection == NULL)
+		link->server->counts.handshakes--;
 	count_frame_bytes(link, 0);
 	uv_close(&link->handle, on_link_closed);
 }
+
+static void send_cipher(struct link *link);
 
 static void flush_and_close(struct link *link)
 {
 	if (link->state != LINK_OPEN)
 		return;
+	if (link->tls != NULL) {
+		tls_session_finish(link->tls);
+		send_cipher(link);
+		if (link->state != LINK_OPEN)
+			return;
+	}
 	if (link->queued_bytes == 0) {
 		close_link(link);
 		return;
@@ -169,7 +195,8 @@ static void on_written(uv_write_t *request, int status)
 		close_link(link);
 	else if (link->state == LINK_FLUSHING && link->queued_bytes == 0)
 		close_link(link);
-	else if (link->state == LINK_OPEN && link->queued_bytes < QUEUE_LIMIT / 2)
+	else if (link->state == LINK_OPEN && link->connection != NULL &&
+		 link->queued_bytes < QUEUE_LIMIT / 2)
 		connection_on_drained(link->connection, now_ms(link->server));
 }
 
@@ -199,9 +226,9 @@ static void queue_rest(struct link *link, uint8_t *frame, size_t length, size_t 
 	link->server->counts.queued_bytes += length;
 }
 
-static void link_write(struct stream *stream, uint8_t *frame, size_t length_bytes)
+/* Bytes as they go over the socket; takes them. */
+static void send_bytes(struct link *link, uint8_t *frame, size_t length_bytes)
 {
-	struct link *link = (struct link *)stream;
 	uv_buf_t buffer = uv_buf_init((char *)frame, (unsigned int)length_bytes);
 	int sent = 0;
 
@@ -222,6 +249,38 @@ static void link_write(struct stream *stream, uint8_t *frame, size_t length_byte
 	} else {
 		queue_rest(link, frame, length_bytes, (size_t)sent);
 	}
+}
+
+/* What the TLS session has to say. */
+static void send_cipher(struct link *link)
+{
+	size_t pending;
+
+	while (link->state == LINK_OPEN && (pending = tls_session_pending(link->tls)) > 0) {
+		size_t length = pending < CIPHER_BYTES ? pending : CIPHER_BYTES;
+		uint8_t *bytes = malloc(length);
+
+		if (bytes == NULL) {
+			close_link(link);
+			return;
+		}
+		send_bytes(link, bytes, tls_session_take(link->tls, bytes, length));
+	}
+}
+
+static void link_write(struct stream *stream, uint8_t *frame, size_t length_bytes)
+{
+	struct link *link = (struct link *)stream;
+
+	if (link->tls == NULL || link->state != LINK_OPEN) {
+		send_bytes(link, frame, length_bytes);
+		return;
+	}
+	if (tls_session_write(link->tls, frame, length_bytes) < 0)
+		close_link(link);
+	else
+		send_cipher(link);
+	free(frame);
 }
 
 static size_t link_queued_bytes(const struct stream *stream)
@@ -245,19 +304,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer
 		over_budget(link->server) ? READ_BYTES_SHORT : READ_BYTES);
 }
 
-static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
+static void take_plain(struct link *link, const char *bytes, size_t length)
 {
-	struct link *link = uv->data;
 	struct server *server = link->server;
 
-	if (link->state != LINK_OPEN || length == 0)
-		return;
-	if (length < 0) {
-		close_link(link);
-		return;
-	}
-	connection_feed(
-		link->connection, (const uint8_t *)buffer->base, (size_t)length, now_ms(server));
+	connection_feed(link->connection, (const uint8_t *)bytes, length, now_ms(server));
 	if (link->state != LINK_OPEN)
 		return;
 	count_frame_bytes(link, connection_pending_bytes(link->connection));
@@ -266,6 +317,98 @@ static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
 		connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
 			"too many large frames are on their way", 500);
 	}
+}
+
+/* Where a peer's bytes come from, for messages. */
+static const char *address_of(const struct link *link, char text[64])
+{
+	struct sockaddr_storage address;
+	int length = sizeof(address);
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (uv_tcp_getpeername(&link->tcp, (struct sockaddr *)&address, &length) == 0)
+		(void)uv_ip_name((struct sockaddr *)&address, host, sizeof(host));
+	snprintf(text, 64, "%s", host);
+	return text;
+}
+
+/* The name in the certificate, fit to be written anywhere. */
+static void name_peer(const struct link *link, struct peer *peer)
+{
+	peer->known = tls_session_peer_name(link->tls, peer->name, sizeof(peer->name));
+	if (!peer->known)
+		peer->name[0] = '\0';
+	for (char *at = peer->name; *at != '\0'; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+}
+
+/* The handshake is done: the connection begins. */
+static int admit(struct link *link)
+{
+	struct server *server = link->server;
+	struct peer peer = {0};
+	int status;
+
+	name_peer(link, &peer);
+	if (peer.known)
+		peer.rights = access_of_cert(server->config.access, peer.name);
+	status = connection_new(
+		&server->connections, &link->stream, &peer, now_ms(server), &link->connection);
+	if (status == 0)
+		server->counts.handshakes--;
+	return status;
+}
+
+/* Says once why a TLS peer is sent away; the peer gets its alert. */
+static void refuse_tls(struct link *link, int status)
+{
+	const char *why = tls_session_why(link->tls);
+	char address[64];
+
+	if (link->connection == NULL) {
+		link->server->counts.tls_failed++;
+		log_warning("no TLS with %s: %s", address_of(link, address),
+			*why != '\0' ? why : error_text(status));
+	}
+	flush_and_close(link);
+}
+
+static void take_cipher(struct link *link, const char *bytes, size_t length)
+{
+	char *plain = link->server->plain_buffer;
+	long got = tls_session_feed(link->tls, bytes, length);
+
+	while (got == 0 && link->state == LINK_OPEN) {
+		got = tls_session_read(link->tls, plain, PLAIN_BYTES);
+		if (got < 0)
+			break;
+		if (link->connection == NULL && tls_session_ready(link->tls) && admit(link) < 0) {
+			close_link(link);
+			return;
+		}
+		if (got == 0)
+			break;
+		take_plain(link, plain, (size_t)got);
+		got = 0;
+	}
+	send_cipher(link);
+	if (got < 0 && link->state == LINK_OPEN)
+		refuse_tls(link, (int)got);
+}
+
+static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
+{
+	struct link *link = uv->data;
+
+	if (link->state != LINK_OPEN || length == 0)
+		return;
+	if (length < 0)
+		close_link(link);
+	else if (link->tls != NULL)
+		take_cipher(link, buffer->base, (size_t)length);
+	else
+		take_plain(link, buffer->base, (size_t)length);
 }
 
 static void link_set_reading(struct stream *stream, bool reading)
@@ -303,8 +446,10 @@ static void on_tick(uv_timer_t *timer)
 
 	for (struct link *link = server->links; link != NULL; link = next) {
 		next = link->next;
-		if (link->state == LINK_OPEN)
+		if (link->state == LINK_OPEN && link->connection != NULL)
 			connection_tick(link->connection, now);
+		else if (link->state == LINK_OPEN && now - link->opened_ms >= HANDSHAKE_MS)
+			refuse_tls(link, -ETIMEDOUT);
 		else if (link->state == LINK_FLUSHING && now >= link->close_by_ms)
 			close_link(link);
 	}
@@ -332,6 +477,34 @@ static int init_link(struct server *server, struct link *link, bool is_tcp)
 	return 0;
 }
 
+/* Ends the oldest handshake when there are too many. */
+static void make_room(struct server *server)
+{
+	struct link *oldest = NULL;
+
+	if (server->counts.handshakes < HANDSHAKES_MAX)
+		return;
+	/* The newest link stands first. */
+	for (struct link *link = server->links; link != NULL; link = link->next)
+		if (link->state == LINK_OPEN && link->tls != NULL && link->connection == NULL)
+			oldest = link;
+	if (oldest != NULL) {
+		server->counts.tls_failed++;
+		close_link(oldest);
+	}
+}
+
+static int open_tls(struct server *server, struct link *link)
+{
+	int status;
+
+	make_room(server);
+	status = tls_session_new(server->config.tls, NULL, &link->tls);
+	if (status == 0)
+		server->counts.handshakes++;
+	return status;
+}
+
 static int open_link(struct acceptor *acceptor, struct link *link)
 {
 	struct server *server = acceptor->server;
@@ -343,9 +516,17 @@ static int open_link(struct acceptor *acceptor, struct link *link)
 		status = uv_fileno(&link->handle, &fd);
 	if (status < 0)
 		return status;
-	peer_of_socket(fd, server->config.uid, server->config.query_gid, &peer);
-	status = connection_new(
-		&server->connections, &link->stream, &peer, now_ms(server), &link->connection);
+	link->opened_ms = now_ms(server);
+	link->remote = acceptor->is_tcp;
+	if (acceptor->is_tcp)
+		(void)uv_tcp_nodelay(&link->tcp, 1);
+	if (acceptor->is_tls) {
+		status = open_tls(server, link);
+	} else {
+		peer_of_socket(fd, server->config.access, server->config.query_gid, &peer);
+		status = connection_new(&server->connections, &link->stream, &peer, link->opened_ms,
+			&link->connection);
+	}
 	if (status < 0)
 		return status;
 	link_set_reading(&link->stream, true);
@@ -380,8 +561,11 @@ static void on_incoming(uv_stream_t *uv, int status)
 		server->counts.refused++;
 		log_warning("refused a connection: %zu are open, as max-connections allows",
 			server->link_count - 1);
-		connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
-			"too many connections are open", 1000);
+		if (link->connection == NULL)
+			close_link(link);
+		else
+			connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
+				"too many connections are open", 1000);
 	}
 }
 
@@ -408,6 +592,7 @@ int server_listen(struct server *server, const struct listener *listener)
 		return -ENOMEM;
 	acceptor->server = server;
 	acceptor->is_tcp = listener->tcp;
+	acceptor->is_tls = listener->tls;
 	status = listener->tcp ? uv_tcp_init(server->config.loop, &acceptor->tcp)
 			       : uv_pipe_init(server->config.loop, &acceptor->pipe, 0);
 	if (status < 0) {
@@ -443,6 +628,7 @@ int server_new(const struct server_config *config, struct server **ret)
 		.methods = config->methods,
 		.method_count = config->method_count,
 		.counts = &server->frames,
+		.access = config->access,
 		.idle_ms = config->idle_ms,
 		.queue_limit_bytes = QUEUE_LIMIT,
 	};
@@ -468,6 +654,23 @@ void server_configure(
 	server->connections.idle_ms = idle_ms;
 }
 
+void server_secure(
+	struct server *server, const struct access *access, struct tls_context *tls, bool all)
+{
+	server->config.access = access;
+	server->connections.access = access;
+	server->config.tls = tls;
+	for (struct link *link = server->links; link != NULL; link = link->next) {
+		if (link->state != LINK_OPEN || (!all && !link->remote))
+			continue;
+		if (link->connection == NULL)
+			close_link(link);
+		else
+			connection_shut(link->connection, GRPC_UNAVAILABLE,
+				"the rules or certificates here have changed: connect again", 0);
+	}
+}
+
 void server_stop_accepting(struct server *server)
 {
 	for (struct acceptor *at = server->acceptors; at != NULL; at = at->next) {
@@ -481,9 +684,14 @@ void server_stop_accepting(struct server *server)
 void server_shut(struct server *server, enum grpc_status status, const char *message,
 	uint32_t retry_after_ms)
 {
-	for (struct link *link = server->links; link != NULL; link = link->next)
-		if (link->state == LINK_OPEN)
+	for (struct link *link = server->links; link != NULL; link = link->next) {
+		if (link->state != LINK_OPEN)
+			continue;
+		if (link->connection == NULL)
+			close_link(link);
+		else
 			connection_shut(link->connection, status, message, retry_after_ms);
+	}
 }
 
 static void on_timer_closed(uv_handle_t *handle)

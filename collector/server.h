@@ -3,7 +3,7 @@
  * socket (uv_stream_t) with a connection.h.
  *
  * Keeps the numbers in bounds: connections, bytes of frames that are not whole,
- * bytes queued for a peer that doesn't read. Loop thread.
+ * bytes queued for a peer that doesn't read, TLS handshakes. Loop thread.
  */
 #ifndef WAFT_COLLECTOR_SERVER_H
 #define WAFT_COLLECTOR_SERVER_H
@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "connection.h"
 #include "listener.h"
+#include "tls.h"
 
 #include <uv.h>
 
@@ -26,15 +27,18 @@ struct server_config {
 	/* Bytes of frames that are not whole, over all connections. Beyond, new bytes
 	 * are read in small pieces, and the slowest peers' silence ends them. */
 	size_t frame_budget_bytes;
-	/* Who may query besides root and uid: members of this group; -1: none. */
+	/* Who may query besides those of `access`: members of this group; -1: none. */
 	gid_t query_gid;
-	uid_t uid; /* the daemon's own */
+	const struct access *access; /* borrowed; NULL: no rules */
+	struct tls_context *tls;     /* borrowed; NULL: there is no TLS listener */
 };
 
 struct server_counts {
 	uint64_t connections; /* open now */
 	uint64_t accepted;
 	uint64_t refused;     /* for the limit */
+	uint64_t handshakes;  /* of TLS that are not done */
+	uint64_t tls_failed;  /* handshakes that failed or took too long */
 	uint64_t shed;	      /* ended: over the budget, or didn't read */
 	uint64_t frame_bytes; /* of frames that are not whole */
 	uint64_t queued_bytes;
@@ -50,6 +54,13 @@ int server_listen(struct server *server, const struct listener *listener) MUST_C
 /* New limits. */
 void server_configure(
 	struct server *server, uint32_t max_connections, uint64_t idle_ms, gid_t query_gid);
+
+/* New rules and certificates, for connections from now on; the server borrows
+ * them until the next call. Those before end with UNAVAILABLE, so that their
+ * peers come back and are looked at anew; with `all` not set, only those over
+ * TCP and TLS. */
+void server_secure(
+	struct server *server, const struct access *access, struct tls_context *tls, bool all);
 
 /* Accepts no more. */
 void server_stop_accepting(struct server *server);

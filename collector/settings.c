@@ -23,8 +23,18 @@ const struct setting settings_table[] = {
 		"serve /metrics and /healthz there"},
 	{"http-remote", SETTING_BOOL, AT(http_remote), "yes|no", "no", 0, 1, 0,
 		"allow an --http address beyond loopback"},
-	{"listen", SETTING_TEXT, AT(listen), "tcp://ADDRESS:PORT", NULL, 0, 256, 0,
-		"also take spans over TCP, on a loopback address"},
+	{"listen", SETTING_TEXT, AT(listen), "ENDPOINT,...", NULL, 0, 512, 0,
+		"listen on these too: tls://ADDRESS:PORT, or tcp:// on a loopback address"},
+	{"access", SETTING_TEXT, AT(access), "FILE", NULL, 0, PATH_MAX, 1,
+		"rules: who may send, query and administer"},
+	{"tls-cert", SETTING_TEXT, AT(tls_cert), "FILE", NULL, 0, PATH_MAX, 1,
+		"certificate for tls:// and those between it and the root, PEM"},
+	{"tls-key", SETTING_TEXT, AT(tls_key), "FILE", NULL, 0, PATH_MAX, 1,
+		"private key of that certificate, PEM"},
+	{"tls-ca", SETTING_TEXT, AT(tls_ca), "FILE", NULL, 0, PATH_MAX, 1,
+		"who issues the certificates of clients, PEM"},
+	{"tls-client-certs", SETTING_CHOICE, AT(tls_client_certs), "optional|required", "required",
+		0, 1, 1, "whether a TLS client must have a certificate of tls-ca"},
 	{"socket-mode", SETTING_MODE, AT(socket_mode), "MODE", "0600", 0, 0777, 0,
 		"permissions of the socket: 0666 lets every local user send"},
 	{"store-mode", SETTING_MODE, AT(store_mode), "MODE", "0600", 0600, 0660, 0,
@@ -164,6 +174,25 @@ static int parse_level(const char *text, uint64_t *ret_value)
 	return -EINVAL;
 }
 
+/* The place of a word among those of "a|b|c". */
+static int parse_choice(const char *words, const char *text, uint64_t *ret_value)
+{
+	size_t length = strlen(text);
+
+	for (uint64_t place = 0; length > 0; place++) {
+		size_t word = strcspn(words, "|");
+
+		if (word == length && memcmp(words, text, length) == 0) {
+			*ret_value = place;
+			return 0;
+		}
+		if (words[word] == '\0')
+			break;
+		words += word + 1;
+	}
+	return -EINVAL;
+}
+
 static int parse_number(const struct setting *setting, const char *text, uint64_t *ret_value)
 {
 	static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
@@ -179,6 +208,8 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
 		return parse_bool(text, ret_value);
 	case SETTING_LEVEL:
 		return parse_level(text, ret_value);
+	case SETTING_CHOICE:
+		return parse_choice(setting->argument, text, ret_value);
 	case SETTING_NUMBER:
 	case SETTING_TEXT:
 	default:

@@ -15,14 +15,19 @@
 
 /* Values; texts are owned. Zero-initialised is empty. */
 struct settings {
-	char *socket;	      /* path; NULL: searched by default, see paths.h */
-	char *store;	      /* directory; NULL: the default */
-	char *http;	      /* HOST:PORT; NULL: no /metrics */
-	char *listen;	      /* tcp://127.0.0.1:PORT; NULL: none */
-	char *query_group;    /* who may query besides root and our own uid */
-	uint64_t socket_mode; /* permission bits of the socket */
-	uint64_t store_mode;  /* permission bits of files; directories get x too */
-	uint64_t http_remote; /* bool: --http may name an address beyond loopback */
+	char *socket;	/* path; NULL: searched by default, see paths.h */
+	char *store;	/* directory; NULL: the default */
+	char *http;	/* HOST:PORT; NULL: no /metrics */
+	char *listen;	/* tcp://… and tls://…, separated by commas; NULL: none */
+	char *access;	/* file of rules, see access.h; NULL: none */
+	char *tls_cert; /* PEM files; NULL: none */
+	char *tls_key;
+	char *tls_ca;
+	uint64_t tls_client_certs; /* 0: optional, 1: required */
+	char *query_group;	   /* who may query besides root and our own uid */
+	uint64_t socket_mode;	   /* permission bits of the socket */
+	uint64_t store_mode;	   /* permission bits of files; directories get x too */
+	uint64_t http_remote;	   /* bool: --http may name an address beyond loopback */
 	uint64_t memory_limit;
 	uint64_t log_limit;
 	uint64_t segment_size;

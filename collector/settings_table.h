@@ -15,6 +15,7 @@ enum setting_kind {
 	SETTING_MODE,	/* octal */
 	SETTING_BOOL,
 	SETTING_LEVEL,
+	SETTING_CHOICE, /* the place of a word in `argument`, "a|b|c", from 0 on */
 };
 
 struct setting {

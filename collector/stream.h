@@ -29,14 +29,16 @@ struct stream {
 	const struct stream_ops *ops;
 };
 
-/* Who is at the other end. */
+enum { PEER_NAME_BYTES = 256 }; /* with NUL */
+
+/* Who is at the other end, as the collector itself found out. */
 struct peer {
-	bool known; /* pid, uid and gid are from the socket */
-	uint32_t pid;
-	uint32_t uid;
+	bool known;   /* there is something to vouch for: see below */
+	uint32_t pid; /* of a Unix socket; 0: none */
+	uint32_t uid; /* when there is a pid */
 	uint32_t gid;
-	bool may_send;
-	bool may_query;
+	char name[PEER_NAME_BYTES]; /* of the certificate or token; "": none */
+	unsigned int rights;	    /* enum access_right */
 };
 
 #endif

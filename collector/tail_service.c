@@ -340,10 +340,6 @@ static enum grpc_status open_tail(void *context, struct call *call,
 
 	(void)header;
 	(void)now_ms;
-	if (!connection_peer(call->connection)->may_query) {
-		*ret_message = "only root, the collector's user and its query-group may query";
-		return GRPC_PERMISSION_DENIED;
-	}
 	if (service->counts.tails >= service->config.max_tails) {
 		*ret_message = "too many readers tail already";
 		return GRPC_RESOURCE_EXHAUSTED;
@@ -395,6 +391,7 @@ void tail_service_method(struct tail_service *service, struct service_method *re
 {
 	*ret_method = (struct service_method){
 		.path = WIRE_METHOD_TAIL,
+		.right = ACCESS_QUERY,
 		.ops = &tail_call_ops,
 		.open = open_tail,
 		.service = service,

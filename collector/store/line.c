@@ -170,16 +170,24 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 
 	tail->length = 0;
 	if (peer != NULL && peer->known) {
-		ret = APPEND(tail, ",\"peer\":{\"pid\":");
-		if (ret == 0)
+		bool named = peer->name != NULL && peer->name_length > 0;
+		/* A peer from another machine has a name and no process here. */
+		bool local = peer->pid != 0 || !named;
+
+		ret = APPEND(tail, ",\"peer\":{");
+		if (ret == 0 && local)
+			ret = APPEND(tail, "\"pid\":");
+		if (ret == 0 && local)
 			ret = append_u64(tail, peer->pid);
-		if (ret == 0)
+		if (ret == 0 && local)
 			ret = APPEND(tail, ",\"uid\":");
-		if (ret == 0)
+		if (ret == 0 && local)
 			ret = append_u64(tail, peer->uid);
-		if (ret == 0 && peer->name != NULL && peer->name_length > 0)
-			ret = APPEND(tail, ",\"name\":");
-		if (ret == 0 && peer->name != NULL && peer->name_length > 0)
+		if (ret == 0 && named && local)
+			ret = APPEND(tail, ",");
+		if (ret == 0 && named)
+			ret = APPEND(tail, "\"name\":");
+		if (ret == 0 && named)
 			ret = json_put_text(tail, slice_of(peer->name, peer->name_length), true);
 		if (ret == 0)
 			ret = APPEND(tail, "}");

@@ -33,6 +33,16 @@ static const char *last_reason(void)
 	return text ? text : "no reason given";
 }
 
+/* A key with a passphrase is refused: OpenSSL would ask on the terminal. */
+static int no_passphrase(char *buffer, int size, int writing, void *context)
+{
+	(void)buffer;
+	(void)size;
+	(void)writing;
+	(void)context;
+	return 0;
+}
+
 static int load_files(SSL_CTX *ssl, const struct tls_config *config, char *why)
 {
 	const char *what = NULL, *file = NULL;
@@ -93,6 +103,7 @@ int tls_context_new(
 	}
 	context->ssl = ssl;
 	context->server = config->server;
+	SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
 	SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION);
 	SSL_CTX_set_num_tickets(ssl, 0);
 	SSL_CTX_set_max_early_data(ssl, 0);

@@ -156,12 +156,13 @@ static enum grpc_status open_call(void *service, struct call *call,
 static struct world *world_new(void)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	const struct peer peer = {.known = true, .pid = 1, .may_query = true, .may_send = true};
+	const struct peer peer = {.known = true, .pid = 1, .rights = ACCESS_SEND};
 
 	assert_non_null(world);
 	world->stream.ops = &fake_stream;
 	world->reading = true;
-	world->methods[0] = (struct service_method){"/a/B", &fake_call, open_call, world};
+	world->methods[0] =
+		(struct service_method){"/a/B", ACCESS_SEND, &fake_call, open_call, world};
 	world->config = (struct connection_config){.methods = world->methods,
 		.method_count = 1,
 		.counts = &world->counts,

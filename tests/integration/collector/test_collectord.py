@@ -442,10 +442,12 @@ def test_tcp():
         assert code == 1 and "loopback" in output, output
         daemon.start("--listen", "tcp://127.0.0.1:0")
         port = int(daemon.ready_line.split("tcp://127.0.0.1:")[1].split(",")[0])
-        connection = Connection.__new__(Connection)
-        connection.socket = socket.create_connection(("127.0.0.1", port), wire.DEADLINE_S)
-        connection.buffer, connection.stream = b"", 0
-        assert connection.unary(QUERY + "Health")[0] == 7  # PERMISSION_DENIED
+
+        def connect():
+            return Connection(socket.create_connection(("127.0.0.1", port), wire.DEADLINE_S))
+
+        assert connect().unary(QUERY + "Health")[0] == 16  # UNAUTHENTICATED
+        connection = connect()
         stream = connection.call("/waft.v1.Collector/Export")
         connection.send(wire.MESSAGE, stream, wire.text(3, wire.text(1, os.urandom(16))))
         assert 4 in fields(connection.receive()[2])

@@ -154,9 +154,13 @@ class Closed(Exception):
 
 class Connection:
     def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(DEADLINE_S)
-        self.socket.connect(path)
+        """path: of a Unix socket, or a socket that is connected."""
+        if isinstance(path, socket.socket):
+            self.socket = path
+        else:
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.settimeout(DEADLINE_S)
+            self.socket.connect(path)
         self.buffer = b""
         self.stream = 0
 
@@ -213,7 +217,7 @@ class Connection:
 class Exporter(Connection):
     """A client of Export."""
 
-    def __init__(self, path, client=None, acknowledged=0, hello=True):
+    def __init__(self, path, client=None, acknowledged=0, hello=True, header=b""):
         super().__init__(path)
         self.client = client or os.urandom(16)
         self.durable = 0
@@ -223,7 +227,7 @@ class Exporter(Connection):
         self.goodbye = False
         self.status = None
         self.sequence = 0
-        self.on = self.call("/waft.v1.Collector/Export")
+        self.on = self.call("/waft.v1.Collector/Export", header)
         if hello:
             self.say_hello(acknowledged)
 
