@@ -223,7 +223,7 @@ static void send_request(struct line *line, const struct export_request *request
 
 static struct line *line_open(struct world *world)
 {
-	const struct peer peer = {.may_send = true};
+	const struct peer peer = {.rights = ACCESS_SEND};
 	struct line *line = calloc(1, sizeof(*line));
 	uint8_t buffer[128];
 	struct writer writer = writer_of(buffer, sizeof(buffer));
