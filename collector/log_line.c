@@ -72,21 +72,16 @@ static size_t copy_visible(char *to, size_t room, const char *from)
 	return used;
 }
 
-void log_line_print(struct log_site *site, enum log_level level, const char *format, ...)
+static void __attribute__((format(printf, 4, 0)))
+print_line(struct log_site *site, enum log_level level, int fd, const char *format, va_list args)
 {
 	char text[LINE_MAX_BYTES];
 	char line[LINE_MAX_BYTES * 2];
 	size_t used = 0;
 	uint32_t left_out;
-	int fd = atomic_load(&line_fd);
-	va_list args;
 
-	if ((int)level > atomic_load(&line_level) || fd < 0 || !site_allows(site))
-		return;
-	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (journal_reads(fd))
+	if (!isatty(fd))
 		used += (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
 	used += (size_t)snprintf(line + used, sizeof(line) - used, "waft-collectord: ");
 	used += copy_visible(line + used, sizeof(line) - used - 64, text);
@@ -98,4 +93,15 @@ void log_line_print(struct log_site *site, enum log_level level, const char *for
 	/* A log line that can't be written has nowhere to be reported. */
 	if (write(fd, line, used) < 0)
 		return;
+}
+
+void log_line_print(struct log_site *site, enum log_level level, const char *format, ...)
+{
+	int fd = atomic_load(&line_fd);
+	va_list args;
+
+	va_start(args, format);
+	if ((int)level <= atomic_load(&line_level) && fd >= 0 && site_allows(site))
+		print_line(site, level, fd, format, args);
+	va_end(args);
 }
