@@ -93,7 +93,7 @@ struct fuzz {
 
 static void open_connection(struct fuzz *fuzz, unsigned int which)
 {
-	const struct peer peer = {.known = true, .may_send = true};
+	const struct peer peer = {.known = true, .rights = ACCESS_SEND};
 
 	fuzz->streams[which] = (struct fuzz_stream){.stream = {&stream_ops}};
 	if (connection_new(&fuzz->config, &fuzz->streams[which].stream, &peer, fuzz->now_ms,
