@@ -81,7 +81,7 @@ print_line(struct log_site *site, enum log_level level, int fd, const char *form
 	uint32_t left_out;
 
 	vsnprintf(text, sizeof(text), format, args);
-	if (!isatty(fd))
+	if (journal_reads(fd))
 		used += (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
 	used += (size_t)snprintf(line + used, sizeof(line) - used, "waft-collectord: ");
 	used += copy_visible(line + used, sizeof(line) - used - 64, text);
