@@ -102,7 +102,8 @@ WAFT_PUBLIC int waft_flush(uint32_t timeout_ms);
 /* Sends what is left, timeout_ms at the longest, and stops the tracer. Says in
  * *ret_stats (may be NULL) what became of every span: in_flight is 0 there.
  * 0 when every span is durable, -ETIMEDOUT or -ENODATA when some are not.
- * Spans ended later count as drops. Done at exit anyway, within exit_timeout_ms. */
+ * Spans that are open are stored as pending; what begins or ends later is neither
+ * recorded nor counted. Done at exit anyway, within exit_timeout_ms. */
 WAFT_PUBLIC int waft_shutdown(uint32_t timeout_ms, struct waft_stats *ret_stats);
 
 /* Fills *ret_stats with the counts of now. (In C++ the function would hide the
