@@ -5,6 +5,8 @@
 #   fuzz     a corpus replayed (set by waft_fuzzer)
 #   release  runs on the release build too (installed tree, timing, hardening)
 
+set(WAFT_ONLY_LABEL "" CACHE STRING "Build by default only the tests of this label")
+
 set(WAFT_TESTS_DIR ${CMAKE_CURRENT_SOURCE_DIR})
 
 function(_waft_test_properties test default_timeout)
@@ -21,6 +23,15 @@ function(_waft_test_properties test default_timeout)
   endif()
 endfunction()
 
+# Leaves a test's program out of the default target unless it has the label
+# that this build is for.
+function(_waft_test_program target)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
+  if(WAFT_ONLY_LABEL AND NOT WAFT_ONLY_LABEL IN_LIST arg_LABELS)
+    set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
+endfunction()
+
 # waft_unit_test(<name> <libraries...>): builds unit/test_<name>.c and runs it
 # as unit.<name>.
 function(waft_unit_test name)
@@ -28,6 +39,7 @@ function(waft_unit_test name)
   add_executable(test_${name} ${WAFT_TESTS_DIR}/unit/test_${name}.c)
   target_link_libraries(test_${name} PRIVATE ${arg_UNPARSED_ARGUMENTS} PkgConfig::CMOCKA)
   target_include_directories(test_${name} PRIVATE ${WAFT_TESTS_DIR})
+  _waft_test_program(test_${name} ${ARGN})
   add_test(NAME unit.${name} COMMAND test_${name})
   _waft_test_properties(unit.${name} 120 ${ARGN})
 endfunction()
@@ -56,6 +68,7 @@ function(waft_fuzzer name)
   add_executable(fuzz_${name} ${WAFT_TESTS_DIR}/fuzz/fuzz_${name}.c)
   target_link_libraries(fuzz_${name} PRIVATE ${arg_UNPARSED_ARGUMENTS})
   target_include_directories(fuzz_${name} PRIVATE ${WAFT_TESTS_DIR})
+  _waft_test_program(fuzz_${name} ${ARGN} LABELS fuzz)
   if(WAFT_FUZZ)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     add_test(NAME fuzz.${name}
