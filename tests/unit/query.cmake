@@ -6,3 +6,7 @@ foreach(name record filter tree stats files index)
 endforeach()
 
 waft_unit_test(query_offline waft_test_world TIMEOUT 300)
+
+# Prints figures; build/<preset>/bin/bench_query.
+add_executable(bench_query ${WAFT_TESTS_DIR}/bench/bench_query.c)
+target_link_libraries(bench_query PRIVATE waft_store)
