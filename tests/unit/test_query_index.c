@@ -458,7 +458,7 @@ static void as_a_full_scan(void **state)
 	(void)state;
 	for (unsigned int seed = 1; seed <= 2; seed++) {
 		fill_store(seed);
-		ask_random(25);
+		ask_random(12);
 		get_all();
 		teardown(NULL);
 		setup(NULL);
@@ -478,16 +478,16 @@ static void opened_again(void **state)
 		index_open(&disk, top_dir, index_dir, store_id, parts, PARTS, &idx, &report), 0);
 	assert_int_equal(report.parts, PARTS);
 	assert_int_equal(report.rebuilt_runs, 0);
-	ask_random(25);
+	ask_random(12);
 	get_all();
 	for (uint32_t i = 0; i < PARTS; i++)
 		assert_int_equal(index_close_part(idx, &parts[i].name), 0);
-	ask_random(20);
+	ask_random(10);
 	/* and goes on growing */
 	for (uint32_t trace = 0; trace < 100; trace++)
 		random_run(trace * 3, 1000 * trace * 3 + 600, false, 1 + 2 * (trace % 2));
 	index_flush(idx);
-	ask_random(20);
+	ask_random(10);
 	get_all();
 }
 
@@ -612,7 +612,7 @@ static void flipped_bits(void **state)
 		file = open(path, O_RDWR);
 		assert_true(file >= 0);
 		assert_int_equal(fstat(file, &stat), 0);
-		for (off_t at = 0; at < stat.st_size; at += 1 + rand() % 40) {
+		for (off_t at = 0; at < stat.st_size; at += 1 + rand() % 120) {
 			struct reader_config config = {.directory = store.path, .live = &live};
 			uint8_t byte, flipped;
 
@@ -649,7 +649,7 @@ static void writer_ahead(void **state)
 		parts[i].length_bytes = lengths[i];
 	}
 	line_count = lines_then;
-	ask_random(20);
+	ask_random(10);
 	get_all();
 }
 
