@@ -4,7 +4,6 @@
 #include "consumed.h"
 #include "intake.h"
 #include "log_line.h"
-#include "scratch.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -35,24 +34,18 @@ static int day_of_trace(void *context, const struct trace_id *trace_id, int32_t 
 static void on_commit(void *context, const struct written_run *runs, size_t count)
 {
 	struct depot *depot = context;
-	struct scratch scratch = {0};
 
 	for (size_t i = 0; i < count; i++) {
 		const struct written_run *run = &runs[i];
-		struct index_run entry;
 
 		live_on_commit(depot->live, &run->part, run->offset + run->length_bytes);
 		if (depot->index == NULL)
 			continue;
 		/* What the index can't take in is found by a scan, and at the next start
 		 * the part is indexed anew. */
-		if (index_run_of_lines(slice_of(run->lines, run->length_bytes), run->offset,
-			    &scratch, &entry) < 0 ||
-			index_add(depot->index, &run->part, &entry) < 0)
+		if (run->index == NULL || index_add(depot->index, &run->part, run->index) < 0)
 			log_warning("can't index a run; queries will read its file instead");
-		scratch_reset(&scratch);
 	}
-	scratch_done(&scratch);
 	if (depot->index != NULL)
 		index_flush(depot->index);
 }

@@ -13,7 +13,8 @@
 
 /* ---- Filter bits --------------------------------------------------------- */
 
-enum token { TOKEN_SERVICE = 1, TOKEN_OPERATION, TOKEN_LAYER, TOKEN_ATTRIBUTE };
+enum { FEW_IDS = 16 };
+enum { TEXT_ATTRIBUTE = INDEX_LAYER + 1 };
 
 static uint64_t hash_text(uint64_t hash, struct slice text)
 {
@@ -41,14 +42,16 @@ static void set_bits(uint64_t filter[INDEX_FILTER_WORDS], uint64_t hash)
 	}
 }
 
-static void set_token(uint64_t filter[INDEX_FILTER_WORDS], enum token token, struct slice text)
+void index_filter_text(
+	uint64_t filter[INDEX_FILTER_WORDS], enum index_text which, struct slice text)
 {
-	set_bits(filter, hash_text(token, text));
+	set_bits(filter, hash_text(which, text));
 }
 
-static void set_attribute(uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value)
+void index_filter_attribute(
+	uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value)
 {
-	set_bits(filter, hash_text(hash_text(TOKEN_ATTRIBUTE, key), value));
+	set_bits(filter, hash_text(hash_text(TEXT_ATTRIBUTE, key), value));
 }
 
 uint64_t index_hash_id(const uint8_t id[16])
@@ -57,6 +60,20 @@ uint64_t index_hash_id(const uint8_t id[16])
 
 	memcpy(halves, id, 16);
 	return id_mix(halves[1] ^ id_mix(halves[0] + UINT64_C(0x9e3779b97f4a7c15)));
+}
+
+/* The same for the UUID that stands for a span id of 8 bytes (proto/ids.h). */
+static uint64_t hash_span_id(uint64_t id)
+{
+	uint8_t last = (uint8_t)(id >> 56), before = (uint8_t)(id >> 48);
+	uint8_t uuid[16] = {0};
+
+	memcpy(uuid, &id, 6);
+	uuid[6] = (uint8_t)(0x80 | before >> 4);
+	uuid[7] = (uint8_t)(before << 4 | last >> 4);
+	uuid[8] = 0x80;
+	uuid[9] = last & 0x0f;
+	return index_hash_id(uuid);
 }
 
 /* A flag of runs that are being made: some span is pending. */
@@ -76,7 +93,7 @@ void index_builder_begin(struct index_builder *builder, const uint8_t trace_id[1
 	memcpy(builder->run.trace_id, trace_id, 16);
 }
 
-static int remember_id(struct index_builder *builder, const uint8_t id[16])
+static int remember_id(struct index_builder *builder, uint64_t id)
 {
 	if (builder->run.spans == builder->id_capacity) {
 		size_t capacity = builder->id_capacity > 0 ? builder->id_capacity * 2 : 64;
@@ -87,75 +104,92 @@ static int remember_id(struct index_builder *builder, const uint8_t id[16])
 		builder->ids = ids;
 		builder->id_capacity = capacity;
 	}
-	builder->ids[builder->run.spans] = index_hash_id(id);
+	builder->ids[builder->run.spans] = id;
 	return 0;
 }
 
-static void take_head(struct index_builder *builder, const struct record *record)
+static void take_head(struct index_builder *builder, const struct index_span *span)
 {
 	struct index_run *run = &builder->run;
 
 	run->flags &= ~(uint32_t)(INDEX_HEAD_ERROR | INDEX_HEAD_PENDING);
-	if (record->status == RECORD_ERROR)
+	if (span->status == RECORD_ERROR)
 		run->flags |= INDEX_HEAD_ERROR;
-	if (record->status == RECORD_PENDING)
+	if (span->status == RECORD_PENDING)
 		run->flags |= INDEX_HEAD_PENDING;
-	run->duration_ns = record->duration_ns;
-	builder->first_ns = record->start_ns;
+	run->duration_ns = span->duration_ns;
+	builder->first_ns = span->start_ns;
 }
 
 /* Is it the trace's head? The earliest root, without a root the earliest span. */
-static void consider_head(struct index_builder *builder, const struct record *record)
+static void consider_head(struct index_builder *builder, const struct index_span *span)
 {
 	struct index_run *run = &builder->run;
 	bool has_root = (run->flags & INDEX_HAS_ROOT) != 0;
-	bool root = !record->has_parent;
+	bool root = !span->has_parent;
 
 	if (run->spans == 0 || (root && !has_root)) {
 		if (root)
 			run->flags |= INDEX_HAS_ROOT;
 		run->flags &= ~(uint32_t)INDEX_UNSURE;
-		builder->last_ns = record->start_ns;
-		take_head(builder, record);
+		builder->last_ns = span->start_ns;
+		take_head(builder, span);
 		return;
 	}
 	if (root != has_root)
 		return;
-	if (record->start_ns > builder->last_ns)
-		builder->last_ns = record->start_ns;
-	if (record->start_ns == builder->first_ns)
+	if (span->start_ns > builder->last_ns)
+		builder->last_ns = span->start_ns;
+	if (span->start_ns == builder->first_ns)
 		run->flags |= INDEX_UNSURE; /* a tie, for now */
-	if (record->start_ns < builder->first_ns) {
+	if (span->start_ns < builder->first_ns) {
 		run->flags &= ~(uint32_t)INDEX_UNSURE;
-		take_head(builder, record);
+		take_head(builder, span);
 	}
 }
 
 static int add_attribute(void *ctx, struct slice key, struct slice value)
 {
-	set_attribute(ctx, key, value);
+	index_filter_attribute(ctx, key, value);
 	return 0;
+}
+
+static int add_span(struct index_builder *builder, const struct index_span *span, uint64_t id)
+{
+	struct index_run *run = &builder->run;
+	int ret = run->spans < UINT32_MAX ? remember_id(builder, id) : -EFBIG;
+
+	if (ret != 0)
+		return ret;
+	consider_head(builder, span);
+	run->spans++;
+	run->errors += span->status == RECORD_ERROR;
+	if (span->status == RECORD_PENDING)
+		run->flags |= OPEN_SPANS;
+	return 0;
+}
+
+int index_builder_add_span(struct index_builder *builder, const struct index_span *span)
+{
+	return add_span(builder, span, hash_span_id(span->span_id));
 }
 
 int index_builder_add(
 	struct index_builder *builder, const struct record *record, struct scratch *scratch)
 {
 	struct index_run *run = &builder->run;
-	int ret = run->spans < UINT32_MAX ? remember_id(builder, record->span_id) : -EFBIG;
+	const struct index_span span = {.has_parent = record->has_parent,
+		.status = record->status,
+		.start_ns = record->start_ns,
+		.duration_ns = record->duration_ns};
+	int ret = record_for_each_attribute(record, scratch, add_attribute, run->filter);
 
-	if (ret == 0)
-		ret = record_for_each_attribute(record, scratch, add_attribute, run->filter);
 	if (ret != 0)
 		return ret;
-	consider_head(builder, record);
-	set_token(run->filter, TOKEN_SERVICE, record->service);
-	set_token(run->filter, TOKEN_OPERATION, record->operation);
-	set_token(run->filter, TOKEN_LAYER, record->layer);
-	run->spans++;
-	run->errors += record->status == RECORD_ERROR;
-	if (record->status == RECORD_PENDING)
-		run->flags |= OPEN_SPANS;
-	return 0;
+	index_filter_text(run->filter, INDEX_SERVICE, record->service);
+	index_filter_text(run->filter, INDEX_OPERATION, record->operation);
+	index_filter_text(run->filter, INDEX_LAYER, record->layer);
+	return add_span(builder, &span, index_hash_id(record->span_id));
 }
 
 static int compare_hashes(const void *left, const void *right)
@@ -170,6 +204,13 @@ static bool has_id_twice(struct index_builder *builder)
 {
 	size_t count = builder->run.spans;
 
+	/* Most runs are short: comparing all pairs is then cheaper than sorting. */
+	for (size_t i = 1; count <= FEW_IDS && i < count; i++)
+		for (size_t k = 0; k < i; k++)
+			if (builder->ids[i] == builder->ids[k])
+				return true;
+	if (count <= FEW_IDS)
+		return false;
 	qsort(builder->ids, count, sizeof(*builder->ids), compare_hashes);
 	for (size_t i = 1; i < count; i++)
 		if (builder->ids[i] == builder->ids[i - 1])
@@ -235,13 +276,13 @@ void index_question_init(struct index_question *question, const struct filter *f
 	*question = (struct index_question){.filter = filter};
 	/* All must hold on one span, hence in one run: one mask does for all. */
 	if (filter->service.length > 0)
-		set_token(question->mask, TOKEN_SERVICE, filter->service);
+		index_filter_text(question->mask, INDEX_SERVICE, filter->service);
 	if (filter->operation.length > 0)
-		set_token(question->mask, TOKEN_OPERATION, filter->operation);
+		index_filter_text(question->mask, INDEX_OPERATION, filter->operation);
 	if (filter->layer.length > 0)
-		set_token(question->mask, TOKEN_LAYER, filter->layer);
+		index_filter_text(question->mask, INDEX_LAYER, filter->layer);
 	for (size_t i = 0; i < filter->attribute_count; i++)
-		set_attribute(
+		index_filter_attribute(
 			question->mask, filter->attributes[i].key, filter->attributes[i].value);
 }
 

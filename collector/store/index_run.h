@@ -26,6 +26,27 @@ void index_builder_begin(struct index_builder *builder, const uint8_t trace_id[1
 int index_builder_add(struct index_builder *builder, const struct record *record,
 	struct scratch *scratch) MUST_CHECK;
 
+/* What the builder wants to know of a span besides its texts. */
+struct index_span {
+	uint64_t span_id; /* as in record.h's UUID of it */
+	bool has_parent;
+	enum record_status status;
+	int64_t start_ns;
+	int64_t duration_ns; /* -1: it is open */
+};
+
+/* The same for a span whose texts were put into builder->run.filter already, with
+ * the functions below. */
+int index_builder_add_span(struct index_builder *builder, const struct index_span *span) MUST_CHECK;
+
+enum index_text { INDEX_SERVICE = 1, INDEX_OPERATION, INDEX_LAYER };
+
+/* What filters ask for: texts as they are decoded from JSON. */
+void index_filter_text(
+	uint64_t filter[INDEX_FILTER_WORDS], enum index_text which, struct slice text);
+void index_filter_attribute(
+	uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value);
+
 /* Settles what depends on all spans: call it before run is used. */
 void index_builder_end(struct index_builder *builder);
 

@@ -40,6 +40,7 @@ void line_writer_done(struct line_writer *writer)
 	bytes_done(&writer->resource);
 	bytes_done(&writer->tail);
 	bytes_done(&writer->pieces);
+	line_index_done(&writer->index);
 	free(writer->shapes);
 	free(writer->keys);
 	*writer = (struct line_writer){0};
@@ -228,6 +229,8 @@ int line_batch_begin(
 		ret = build_head(writer, batch);
 	if (ret == 0)
 		ret = build_resource(writer, batch);
+	if (ret == 0)
+		ret = line_index_begin(&writer->index, batch);
 	return ret != 0 ? ret : build_tail(writer, peer);
 }
 
@@ -436,7 +439,17 @@ static int append_shape_key(struct bytes *out, const struct line_writer *writer,
 	return 0;
 }
 
-static int append_own_attributes(const struct line_writer *writer, const struct batch *batch,
+/* For the index: texts as they are, other values as they stand in the line. */
+static void note_attribute(struct line_index *index, const struct attribute *attribute,
+	const struct bytes *out, size_t value_at)
+{
+	index_filter_attribute(index->filter, attribute->key,
+		attribute->value.type == VALUE_TEXT
+			? attribute->value.text
+			: slice_of(out->data + value_at, out->length - value_at));
+}
+
+static int append_own_attributes(struct line_writer *writer, const struct batch *batch,
 	const struct span_view *view, struct bytes *out, bool *first)
 {
 	bool repair = (view->repairs & REPAIR_UTF8) != 0;
@@ -444,6 +457,7 @@ static int append_own_attributes(const struct line_writer *writer, const struct 
 	struct attribute attribute;
 	const uint8_t *list;
 	uint32_t key = 0;
+	size_t value_at;
 	int ret = 0;
 
 	span_attributes(batch, view, &iter);
@@ -456,8 +470,11 @@ static int append_own_attributes(const struct line_writer *writer, const struct 
 		else
 			ret = append_key(out, attribute.key, repair, first);
 		key = iter.key;
+		value_at = out->length;
 		if (ret == 0)
 			ret = append_value(out, &attribute.value, repair);
+		if (ret == 0)
+			note_attribute(&writer->index, &attribute, out, value_at);
 	}
 	return ret;
 }
@@ -635,7 +652,7 @@ static int end_attributes(struct bytes *out, bool none)
 	return 0;
 }
 
-static int append_attribute_object(const struct line_writer *writer, const struct line_shape *shape,
+static int append_attribute_object(struct line_writer *writer, const struct line_shape *shape,
 	const struct batch *batch, const struct span_view *view, struct bytes *out)
 {
 	bool first = !shape->attributes && view->thread == 0;
@@ -667,6 +684,7 @@ int line_span(
 	size_t before = out->length;
 	int ret = 0;
 
+	memset(writer->index.filter, 0, sizeof(writer->index.filter));
 	span_validate(batch, view);
 	if (!shape->built)
 		ret = build_shape(writer, batch, view->shape, shape);

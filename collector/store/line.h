@@ -19,6 +19,7 @@
 
 #include "batch.h"
 #include "bytes.h"
+#include "line_index.h"
 #include "log.h"
 
 /* What was encoded ahead for one batch. Zero-initialised before the first
@@ -32,6 +33,7 @@ struct line_writer {
 	size_t shape_capacity;
 	struct line_piece *keys;
 	size_t key_capacity;
+	struct line_index index; /* what it wants to know of the line written last */
 };
 
 void line_writer_done(struct line_writer *writer);

@@ -121,6 +121,7 @@ static int format_span(
 	struct log_place place = {.segment = span->ordinal.segment, .offset = span->ordinal.offset};
 	struct span_source *source;
 	struct span_view view;
+	size_t line_at;
 	int ret = span_sources_get(store->sources, place, &source);
 
 	if (ret != 0)
@@ -135,7 +136,10 @@ static int format_span(
 	if (source->error != 0)
 		return lose_span(store, source, &span->ordinal);
 	note_times(times, &view, source->record.receive_ns);
+	line_at = store->run_lines.length;
 	ret = line_span(&source->lines, &source->batch, &view, &store->run_lines);
+	if (ret == 0)
+		ret = writer_index_line(store, source, &view, line_at);
 	return ret != 0 ? ret : 1;
 }
 
@@ -147,6 +151,8 @@ static long format_spans(
 	long count = 0;
 
 	store->run_lines.length = 0;
+	index_builder_begin(&store->run_index, run->trace_id.bytes);
+	store->run_not_indexed = false;
 	if (run->span_count > store->run_capacity) {
 		struct ordinal *grown =
 			reallocarray(store->run_ordinals, run->span_count, sizeof(*grown));
@@ -267,8 +273,13 @@ static int add_run(struct jsonl_store *store, struct output *output,
 		ret = consumed_add(&output->ordinals, &store->run_ordinals[i]);
 	if (ret < 0)
 		return ret;
+	index_builder_end(&store->run_index);
+	store->run_index.run.length_bytes = (uint32_t)lines->length;
+	if (store->run_not_indexed)
+		store->run_index.run.spans = 0;
 	output->runs[output->run_count++] = (struct output_run){
 		.trace_id = *trace_id,
+		.index = store->run_index.run,
 		.run = {.length_bytes = (uint32_t)lines->length,
 			.crc = crc32c(0, lines->data, lines->length),
 			.spans = (uint32_t)spans},
@@ -429,32 +440,6 @@ static int append_commits(struct jsonl_store *store)
 	return ret;
 }
 
-static void tell_index(struct jsonl_store *store, const struct output *output)
-{
-	const struct writer_hooks *hooks = &store->config.hooks;
-	const struct manifest_part *part = manifest_part_by_id(state_of(store), output->part);
-	uint64_t offset = output->offset;
-	struct written_run run;
-
-	if (hooks->on_commit == NULL || part == NULL)
-		return;
-	for (size_t i = 0; i < output->run_count; i++) {
-		const struct manifest_run *length = &output->runs[i].run;
-
-		run = (struct written_run){
-			.trace_id = output->runs[i].trace_id,
-			.part = part->name,
-			.offset = offset,
-			.length_bytes = length->length_bytes,
-			.crc = length->crc,
-			.spans = length->spans,
-			.lines = output->lines.data + (offset - output->offset),
-		};
-		hooks->on_commit(hooks->ctx, &run, 1);
-		offset += length->length_bytes;
-	}
-}
-
 static void count_round(struct jsonl_store *store)
 {
 	const struct manifest_state *state = state_of(store);
@@ -497,7 +482,7 @@ static void finish_round(struct jsonl_store *store, bool complete)
 
 		if (!output->committed)
 			continue;
-		tell_index(store, output);
+		writer_tell_index(store, output);
 		writer_part_grown(store, output);
 	}
 	if (!complete) {
@@ -716,6 +701,8 @@ static void jsonl_free(struct jsonl_store *store)
 	}
 	consumed_done(&store->lost);
 	bytes_done(&store->run_lines);
+	index_builder_done(&store->run_index);
+	scratch_done(&store->scratch);
 	free(store->run_ordinals);
 	free(store->fresh);
 	span_sources_free(store->sources);

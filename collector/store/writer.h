@@ -21,6 +21,7 @@
 
 #include "batch.h"
 #include "clients.h"
+#include "index.h"
 #include "log.h"
 #include "manifest.h"
 #include "recover.h"
@@ -106,6 +107,8 @@ struct written_run {
 	uint32_t crc;
 	uint32_t spans;
 	const uint8_t *lines; /* length_bytes, each with its newline */
+	/* What index_run_of_lines would make of them; NULL: it can't be told. */
+	const struct index_run *index;
 };
 
 /* What the JSONL store asks and tells; all on the store's thread. Any may be

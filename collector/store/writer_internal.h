@@ -1,6 +1,6 @@
 /*
  * What the files of the JSONL store share: writer.c (puts and rounds),
- * writer_parts.c (files of the day), writer_chores.c (log and retention). All of
+ * writer_parts.c (files of the day), writer_index.c, writer_chores.c (log and retention). All of
  * it on the store's thread, but for the queue and the counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
@@ -10,6 +10,8 @@
 
 #include "bytes.h"
 #include "consumed.h"
+#include "index_run.h"
+#include "scratch.h"
 #include "span_source.h"
 #include "writer.h"
 
@@ -21,6 +23,7 @@ enum {
 struct output_run {
 	struct trace_id trace_id;
 	struct manifest_run run;
+	struct index_run index; /* without spans: there is none */
 };
 
 /* What is gathered for one day, and the part that it goes to. */
@@ -61,6 +64,9 @@ struct jsonl_store {
 	size_t next_run;	    /* of it */
 	struct output outputs[OUTPUTS];
 	struct bytes run_lines; /* of the run being formatted */
+	struct index_builder run_index;
+	bool run_not_indexed;
+	struct scratch scratch;
 	struct ordinal *run_ordinals;
 	size_t run_capacity;
 	struct consumed lost; /* ordinals whose spans can't be read */
@@ -88,6 +94,14 @@ void writer_part_grown(struct jsonl_store *store, struct output *output);
 
 /* Closes the file, keeps the rest. */
 void writer_close_file(struct jsonl_store *store, struct output *output);
+
+/* Tells the run's index of the line that begins there in run_lines. An index that
+ * can't take it hinders no storing: the run goes without. 0 or -ENOMEM. */
+MUST_CHECK int writer_index_line(struct jsonl_store *store, struct span_source *source,
+	const struct span_view *view, size_t line_at);
+
+/* Calls on_commit for the output's runs. */
+void writer_tell_index(struct jsonl_store *store, struct output *output);
 
 void writer_tell_part(struct jsonl_store *store, uint32_t part);
 

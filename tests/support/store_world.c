@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cursor.h"
+#include "scratch.h"
 #include "wire.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -106,6 +107,27 @@ static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret
 	return 1;
 }
 
+/* What the index is told must be what a reader finds in the lines. */
+static void check_index(const struct written_run *run)
+{
+	struct scratch scratch = {0};
+	struct index_run read;
+
+	if (run->index == NULL || index_run_of_lines(slice_of(run->lines, run->length_bytes),
+					  run->offset, &scratch, &read) != 0)
+		fail("on_commit", "a run that can't be indexed", run->offset);
+	if (memcmp(read.trace_id, run->index->trace_id, sizeof(read.trace_id)) != 0 ||
+		read.offset != run->index->offset ||
+		read.length_bytes != run->index->length_bytes || read.spans != run->index->spans ||
+		read.errors != run->index->errors || read.flags != run->index->flags ||
+		read.start_ns != run->index->start_ns ||
+		read.duration_ns != run->index->duration_ns ||
+		memcmp(read.filter, run->index->filter, sizeof(read.filter)) != 0)
+		fail("on_commit", "the index was told other things than the lines say",
+			run->offset);
+	scratch_done(&scratch);
+}
+
 static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 {
 	struct world *world = ctx;
@@ -118,6 +140,7 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 		if (*day != runs[i].part.day)
 			fail("on_commit", "a trace went to two days", 0);
 		world->told += runs[i].spans;
+		check_index(&runs[i]);
 	}
 }
 
