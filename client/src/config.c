@@ -1,7 +1,9 @@
 /* See config.h. */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +80,142 @@ static int number_read(
 	return 0;
 }
 
+/* One that can't be used is not replaced: spans meant for one place don't go to
+ * another. */
+static int endpoint_unusable(struct config *config, const char *text, const char *why)
+{
+	char line[512];
+
+	config->endpoint = ENDPOINT_NONE;
+	snprintf(line, sizeof(line), "WAFT_ENDPOINT: \"%.200s\" %s; nothing is sent", text, why);
+	process_complain("WAFT_ENDPOINT", line);
+	return -EINVAL;
+}
+
+static bool is_loopback(const char *host)
+{
+	struct in_addr in;
+	struct in6_addr in6;
+
+	if (inet_pton(AF_INET, host, &in) == 1)
+		return ntohl(in.s_addr) >> 24 == 127;
+	return inet_pton(AF_INET6, host, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
+}
+
+/* HOST:PORT or [ADDRESS]:PORT behind tcp:// or tls://. */
+static int remote_read(struct config *config, const char *text)
+{
+	const char *host = text + 6;
+	const char *colon = strrchr(host, ':');
+	unsigned long port;
+	size_t length;
+	char *end;
+
+	config->endpoint = text[1] == 'c' ? ENDPOINT_TCP : ENDPOINT_TLS;
+	if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+		return endpoint_unusable(config, text, "has no port");
+	port = strtoul(colon + 1, &end, 10);
+	if (*end != '\0' || port == 0 || port > 65535)
+		return endpoint_unusable(config, text, "has no port from 1 to 65535");
+	length = (size_t)(colon - host);
+	if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
+		host++;
+		length -= 2;
+	}
+	if (length == 0 || length > 253)
+		return endpoint_unusable(config, text, "has no usable host");
+	memcpy(config->path, host, length);
+	config->path[length] = '\0';
+	config->port = (uint16_t)port;
+	if (config->endpoint == ENDPOINT_TCP && strcmp(config->path, "localhost") == 0)
+		strcpy(config->path, "127.0.0.1");
+	if (config->endpoint == ENDPOINT_TCP && !is_loopback(config->path))
+		return endpoint_unusable(
+			config, text, "is plain TCP to another machine, where tls:// is needed");
+	return 0;
+}
+
+static int file_read(char ret_path[CONFIG_FILE_BYTES], const char *variable)
+{
+	const char *text = config_env(variable);
+
+	ret_path[0] = '\0';
+	if (text == NULL)
+		return 0;
+	if (strlen(text) >= CONFIG_FILE_BYTES)
+		return malformed(variable, text, "a path of a usable length");
+	strcpy(ret_path, text);
+	return 0;
+}
+
+/* Without the white space behind it, as files end in a newline; false: it can't be
+ * one. */
+static bool token_trim(char *token)
+{
+	size_t length = strlen(token);
+
+	while (length > 0 && strchr(" \t\r\n", token[length - 1]) != NULL)
+		token[--length] = '\0';
+	for (size_t i = 0; i < length; i++)
+		if (token[i] <= ' ' || token[i] > '~')
+			return false;
+	return true;
+}
+
+static int token_complain(const char *why)
+{
+	char line[CONFIG_FILE_BYTES + 128];
+
+	snprintf(line, sizeof(line), "the token of %s: nothing is sent", why);
+	process_complain("token", line);
+	return -EACCES;
+}
+
+int config_token(const struct config *config, char ret_token[CONFIG_TOKEN_BYTES])
+{
+	char why[CONFIG_FILE_BYTES + 64];
+	ssize_t length;
+	int fd;
+
+	if (*config->token_file == '\0') {
+		memcpy(ret_token, config->token, CONFIG_TOKEN_BYTES);
+	} else {
+		fd = open(config->token_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		length = fd >= 0 ? read(fd, ret_token, CONFIG_TOKEN_BYTES - 1) : -1;
+		snprintf(why, sizeof(why), "%s can't be read (%s)", config->token_file,
+			strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		if (length < 0)
+			return token_complain(why);
+		ret_token[length] = '\0';
+	}
+	if (!token_trim(ret_token))
+		return token_complain("WAFT_TOKEN or WAFT_TOKEN_FILE is no line of plain text");
+	if (*config->token_file != '\0' && *ret_token == '\0')
+		return token_complain("WAFT_TOKEN_FILE is empty");
+	return (int)strlen(ret_token);
+}
+
+static int remote_files_read(struct config *config)
+{
+	const char *token = config_env("WAFT_TOKEN");
+	int ret = file_read(config->tls_ca, "WAFT_TLS_CA");
+
+	if (file_read(config->tls_cert, "WAFT_TLS_CERT") < 0 ||
+		file_read(config->tls_key, "WAFT_TLS_KEY") < 0 ||
+		file_read(config->token_file, "WAFT_TOKEN_FILE") < 0)
+		ret = -EINVAL;
+	config->token[0] = '\0';
+	if (token == NULL)
+		return ret;
+	/* Not shown, not even when it is wrong. */
+	if (strlen(token) >= CONFIG_TOKEN_BYTES)
+		return endpoint_unusable(config, "WAFT_TOKEN", "is too long");
+	strcpy(config->token, token);
+	return ret;
+}
+
 static int endpoint_read(struct config *config, const char *text)
 {
 	const char *path;
@@ -90,8 +228,11 @@ static int endpoint_read(struct config *config, const char *text)
 		kind = ENDPOINT_UNIX;
 	else if (strncmp(text, "file:", 5) == 0)
 		kind = ENDPOINT_FILE;
+	else if (strncmp(text, "tcp://", 6) == 0 || strncmp(text, "tls://", 6) == 0)
+		return remote_read(config, text);
 	else
-		return malformed("WAFT_ENDPOINT", text, "unix:PATH or file:DIR");
+		return malformed("WAFT_ENDPOINT", text,
+			"unix:PATH, file:DIR, tls://HOST:PORT or tcp://127.0.0.1:PORT");
 	path = text + 5;
 	if (*path == '\0' || strlen(path) >= (kind == ENDPOINT_UNIX ? 108 : CONFIG_PATH_BYTES))
 		return malformed("WAFT_ENDPOINT", text, "a path of a usable length");
@@ -279,6 +420,7 @@ int config_read(struct config *ret_config, const struct waft_options *given)
 			"a list of at most 120 names");
 	ret = worse(ret, disabled_read(ret_config, options.disabled));
 	ret = worse(ret, endpoint_read(ret_config, text_of(options.endpoint, "WAFT_ENDPOINT")));
+	ret = worse(ret, remote_files_read(ret_config));
 	service = text_of(options.service, "OTEL_SERVICE_NAME");
 	service_read(ret_config, service);
 	ret = worse(ret,

@@ -14,6 +14,8 @@
 
 enum {
 	CONFIG_PATH_BYTES = 4096,
+	CONFIG_FILE_BYTES = 1024,
+	CONFIG_TOKEN_BYTES = 1025,
 	CONFIG_SERVICE_BYTES = 256,
 	CONFIG_PRODUCER_BYTES = 16384,
 };
@@ -22,11 +24,20 @@ enum endpoint_kind {
 	ENDPOINT_SEARCH = 0, /* none is set: the usual sockets, at each connect */
 	ENDPOINT_UNIX,
 	ENDPOINT_FILE,
+	ENDPOINT_TCP, /* plain, loopback only */
+	ENDPOINT_TLS,
+	ENDPOINT_NONE, /* one that may not be used: nothing is sent anywhere else */
 };
 
 struct config {
 	enum endpoint_kind endpoint;
-	char path[CONFIG_PATH_BYTES]; /* of socket or directory */
+	char path[CONFIG_PATH_BYTES]; /* of socket or directory; TCP and TLS: the host */
+	uint16_t port;
+	char tls_ca[CONFIG_FILE_BYTES]; /* "": the system's */
+	char tls_cert[CONFIG_FILE_BYTES];
+	char tls_key[CONFIG_FILE_BYTES];
+	char token[CONFIG_TOKEN_BYTES];
+	char token_file[CONFIG_FILE_BYTES];
 	char service[CONFIG_SERVICE_BYTES];
 	struct sampler sampler;
 	bool capture;
@@ -44,6 +55,10 @@ const char *config_env(const char *name);
 /* Fills *ret_config; complains about each malformed value and takes the default
  * in its place. Sets the names to redact. 0 or -EINVAL. */
 int config_read(struct config *ret_config, const struct waft_options *options);
+
+/* The bearer token to show, of the file when there is one, read anew: length, 0: none; a
+ * negative errno, complained about: nothing may be sent. */
+int config_token(const struct config *config, char ret_token[CONFIG_TOKEN_BYTES]);
 
 /* The encoded fields of a Producer, into at most size bytes; their number. */
 size_t config_producer(const struct config *config, uint64_t pid, uint8_t *buffer, size_t size);

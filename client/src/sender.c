@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -25,10 +26,13 @@
 #include "config.h"
 #include "descriptor.h"
 #include "endpoint.h"
+#include "errors.h"
 #include "inbox.h"
 #include "ledger.h"
 #include "packer.h"
 #include "process.h"
+#include "resolver.h"
+#include "secure.h"
 #include "session.h"
 #include "thread.h"
 #include "timeline.h"
@@ -37,6 +41,7 @@ enum {
 	STACK_BYTES = 256 * 1024,
 	DUE_BYTES = 64 * 1024,
 	WELCOME_MS = 5000,
+	LOOKUP_MS = 20,
 	RETRY_FIRST_MS = 50,
 	RETRY_MOST_MS = 5000,
 	CLOCK_MS = 1000,
@@ -205,6 +210,7 @@ static uint64_t jitter(uint64_t most)
 
 static void connection_close(void)
 {
+	secure_end(&sender.socket);
 	descriptor_close(&sender.socket);
 	sender.out = slice_of(NULL, 0);
 	sender.ledger.next = 0;
@@ -220,6 +226,9 @@ static void connection_fail(uint64_t now)
 		delay = sender.session.retry_after_ms;
 	sender.session.retry_after_ms = 0;
 	connection_close();
+	/* The host's next address is tried at once. */
+	if (endpoint_busy())
+		delay = 0;
 	sender.retry_at_ns = now + (delay - delay / 2 + jitter(delay / 2 + 1)) * NS_PER_MS;
 	sender.retry_ms *= 2;
 	if (sender.retry_ms > RETRY_MOST_MS)
@@ -349,6 +358,8 @@ static ssize_t region_send(const uint8_t *bytes, size_t length)
 /* 1: all is sent; 0: the socket is full; or a negative errno. */
 static int bytes_send(struct slice *bytes)
 {
+	if (secure_active())
+		return secure_send(&sender.socket, bytes);
 	while (bytes->length > 0) {
 		ssize_t sent;
 
@@ -360,7 +371,7 @@ static int bytes_send(struct slice *bytes)
 			sent = send(sender.socket.fd, bytes->data, bytes->length,
 				MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+			return errno == EAGAIN || errno == EINTR || errno == ENOTCONN ? 0 : -errno;
 		sender.region_waits = false;
 		bytes->data += sent;
 		bytes->length -= (size_t)sent;
@@ -396,21 +407,31 @@ static int socket_write(uint64_t now)
 	}
 }
 
+/* How much; -EAGAIN: nothing now; or another negative errno. */
+static ssize_t socket_receive(uint8_t *bytes, size_t size)
+{
+	ssize_t got;
+
+	if (secure_active())
+		return secure_receive(&sender.socket, bytes, size);
+	if (!descriptor_check(&sender.socket))
+		return -EBADF;
+	got = recv(sender.socket.fd, bytes, size, MSG_DONTWAIT);
+	if (got < 0)
+		return errno == EINTR || errno == ENOTCONN ? -EAGAIN : -errno;
+	return got > 0 ? got : -ECONNRESET;
+}
+
 static int socket_read(void)
 {
 	uint8_t bytes[4096];
 
 	for (;;) {
-		ssize_t got;
+		ssize_t got = socket_receive(bytes, sizeof(bytes));
 		int ret;
 
-		if (!descriptor_check(&sender.socket))
-			return -EBADF;
-		got = recv(sender.socket.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 		if (got < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		if (got == 0)
-			return -ECONNRESET;
+			return got == -EAGAIN ? 0 : (int)got;
 		ret = session_receive(&sender.session, &sender.ledger, bytes, (size_t)got);
 		if (ret < 0)
 			return ret;
@@ -419,19 +440,49 @@ static int socket_read(void)
 
 static void connection_open(uint64_t now)
 {
-	int fd = endpoint_connect(&process.config);
+	bool remote =
+		process.config.endpoint == ENDPOINT_TCP || process.config.endpoint == ENDPOINT_TLS;
+	char token[CONFIG_TOKEN_BYTES];
 	struct session_client self;
+	int fd;
 
+	if (config_token(&process.config, token) < 0) {
+		connection_fail(now);
+		return;
+	}
+	fd = endpoint_connect(&process.config, now);
+	if (fd == -EINPROGRESS) {
+		sender.retry_at_ns = now + LOOKUP_MS * NS_PER_MS;
+		return;
+	}
 	if (fd < 0) {
 		connection_fail(now);
 		return;
 	}
 	descriptor_set(&sender.socket, fd);
-	sender.region_waits = descriptor_check(&process.region.file);
+	if (process.config.endpoint == ENDPOINT_TLS && secure_begin(&process.config) < 0) {
+		connection_fail(now);
+		return;
+	}
+	sender.region_waits = !remote && descriptor_check(&process.region.file);
 	self = client_self(sender.region_waits);
+	self.token = token;
 	sender.ledger.next = 0;
 	sender.welcome_by_ns = now + WELCOME_MS * NS_PER_MS;
 	session_begin(&sender.session, &sender.ledger, &self);
+}
+
+/* Once: it is tried again, since rules and tokens change. */
+static void denial_complain(void)
+{
+	char text[SESSION_SAID_BYTES + 64];
+
+	if (sender.session.status != GRPC_UNAUTHENTICATED &&
+		sender.session.status != GRPC_PERMISSION_DENIED)
+		return;
+	snprintf(text, sizeof(text), "the collector takes no spans of this program: %s",
+		sender.session.said);
+	process_complain("denied", text);
 }
 
 static void version_complain(void)
@@ -456,6 +507,9 @@ static void socket_turn(uint64_t now)
 	ret = socket_write(now);
 	if (ret >= 0)
 		ret = socket_read();
+	/* Reading may have brought the handshake to where there is something to say. */
+	if (ret >= 0 && secure_active())
+		ret = socket_write(now);
 	if (ret >= 0 && sender.session.state == SESSION_OPEN) {
 		sender.welcomed = true;
 		sender.retry_ms = RETRY_FIRST_MS;
@@ -470,6 +524,7 @@ static void socket_turn(uint64_t now)
 	}
 	if (ret < 0 || (sender.session.state == SESSION_HELLO && now >= sender.welcome_by_ns)) {
 		version_complain();
+		denial_complain();
 		connection_fail(now);
 	}
 }
@@ -627,7 +682,7 @@ static bool stop_look(uint64_t now)
 		return true;
 	if (all_answered() && sender.socket.fd < 0)
 		return true;
-	return sender.socket.fd < 0 && !sender.welcomed && !sender.patient;
+	return sender.socket.fd < 0 && !sender.welcomed && !sender.patient && !endpoint_busy();
 }
 
 /* ---- The loop ------------------------------------------------------------------------------- */
@@ -690,7 +745,8 @@ static void sleep_until(uint64_t until, uint64_t now)
 	files[0] = (struct pollfd){.fd = sender.wake_read.fd, .events = POLLIN};
 	if (descriptor_check(&sender.socket)) {
 		files[1] = (struct pollfd){.fd = sender.socket.fd, .events = POLLIN};
-		if (sender.out.length > 0 || sender.session.out_length > 0)
+		if (secure_active() ? secure_blocked()
+				    : sender.out.length > 0 || sender.session.out_length > 0)
 			files[1].events |= POLLOUT;
 	}
 	(void)ppoll(files, 2, until == NEVER ? NULL : &timeout, NULL);
@@ -795,6 +851,8 @@ void sender_fork_child(void)
 	process.idle = 0;
 	wake_close();
 	clock_watch_done(&sender.watch);
+	secure_fork_child();
+	resolver_fork_child();
 	connection_close();
 	inbox_close(&sender.inbox);
 	sender.retry_at_ns = 0;

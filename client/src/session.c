@@ -2,8 +2,10 @@
 #include "session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "errors.h"
 #include "export.h"
 #include "frame.h"
 #include "packer.h"
@@ -62,12 +64,19 @@ void session_begin(
 	struct call_header call = {.method = slice_of_text(WIRE_METHOD_EXPORT)};
 	struct writer writer = writer_of(session->out + WIRE_FRAME_HEADER_BYTES,
 		sizeof(session->out) - WIRE_FRAME_HEADER_BYTES);
+	char bearer[1100];
 	size_t length;
 
+	if (client->token != NULL && *client->token != '\0') {
+		snprintf(bearer, sizeof(bearer), "Bearer %s", client->token);
+		call.metadata[call.metadata_count++] = (struct metadata){
+			.key = slice_of_text("authorization"), .value = slice_of_text(bearer)};
+	}
 	session->state = SESSION_HELLO;
 	session->credit = session->sent = 0;
 	session->retry_after_ms = 0;
 	session->refused_version = false;
+	session->status = GRPC_OK;
 	session->in_length = 0;
 	call_header_encode(&writer, &call);
 	length = frame_close(session->out, FRAME_CALL, &writer);
@@ -124,6 +133,20 @@ static int response_take(
 	return 0;
 }
 
+/* The collector's words, which may end on a terminal. */
+static void said_take(struct session *session, struct slice message)
+{
+	size_t length =
+		message.length < SESSION_SAID_BYTES - 1 ? message.length : SESSION_SAID_BYTES - 1;
+
+	for (size_t i = 0; i < length; i++) {
+		uint8_t byte = message.data[i];
+
+		session->said[i] = byte >= ' ' && byte <= '~' ? (char)byte : '?';
+	}
+	session->said[length] = '\0';
+}
+
 static int status_take(struct session *session, const struct frame *frame)
 {
 	struct call_status status;
@@ -133,6 +156,8 @@ static int status_take(struct session *session, const struct frame *frame)
 		return ret;
 	if (session->state == SESSION_DONE)
 		return 0;
+	session->status = status.code;
+	said_take(session, status.message);
 	session->retry_after_ms = status.retry_after_ms < SESSION_RETRY_LIMIT_MS
 					  ? status.retry_after_ms
 					  : SESSION_RETRY_LIMIT_MS;

@@ -18,7 +18,8 @@
 
 enum {
 	SESSION_IN_BYTES = 64 * 1024, /* the largest frame taken from a collector */
-	SESSION_OUT_BYTES = 1024,
+	SESSION_OUT_BYTES = 2560,
+	SESSION_SAID_BYTES = 256,
 	SESSION_RETRY_LIMIT_MS = 60000,
 };
 
@@ -30,7 +31,9 @@ struct session {
 	uint64_t sent;		 /* of these used */
 	uint32_t retry_after_ms; /* the collector asks for it */
 	bool refused_version;
-	size_t out_length; /* control frames to be sent before all else */
+	uint32_t status;	       /* of a call that the collector ended */
+	char said[SESSION_SAID_BYTES]; /* with it; printable */
+	size_t out_length;	       /* control frames to be sent before all else */
 	uint8_t out[SESSION_OUT_BYTES];
 	size_t in_length;
 	uint8_t in[SESSION_IN_BYTES];
@@ -41,7 +44,8 @@ struct session_client {
 	const uint8_t *id;
 	const char *service;
 	uint64_t pid;
-	bool region; /* a descriptor goes along */
+	bool region;	   /* a descriptor goes along */
+	const char *token; /* to show; "" or NULL: none */
 };
 
 /* A new connection: CALL and hello are in out. */

@@ -53,7 +53,8 @@ enum waft_capture {
  * sizeof(struct waft_options). Texts are borrowed for the call only. */
 struct waft_options {
 	size_t size;
-	const char *endpoint;	       /* unix:PATH | file:DIR; WAFT_ENDPOINT */
+	const char *endpoint;	       /* unix:PATH | file:DIR | tls://HOST:PORT |
+					  tcp://127.0.0.1:PORT; WAFT_ENDPOINT */
 	const char *service;	       /* OTEL_SERVICE_NAME; else the program's name */
 	const char *resource;	       /* key=value,…; OTEL_RESOURCE_ATTRIBUTES */
 	const char *sampler;	       /* OTEL_TRACES_SAMPLER */
