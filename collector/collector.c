@@ -127,6 +127,11 @@ static void log_summary(struct collector *collector)
 }
 
 /* Every second or so: whatever has no event of its own. */
+static bool is_connected(void *context, const uint8_t client[16])
+{
+	return export_service_connected(context, client);
+}
+
 static void on_housekeeping(uv_timer_t *timer)
 {
 	struct collector *collector = timer->data;
@@ -148,8 +153,10 @@ static void on_housekeeping(uv_timer_t *timer)
 	}
 	if (collector->state == COLLECTOR_RUNNING && now_ms >= collector->expire_ms) {
 		collector->expire_ms = now_ms + CLIENTS_EXPIRE_MS;
-		(void)clients_expire(
-			collector->depot.clients, clock_realtime_ns(collector->config.clock));
+		(void)clients_expire(collector->depot.clients,
+			clock_realtime_ns(collector->config.clock),
+			collector->settings.client_age_ms * CLOCK_NS_PER_MS, is_connected,
+			collector->exports);
 	}
 }
 

@@ -444,7 +444,7 @@ static void say_goodbye(struct inbox *inbox)
 	writer_field_varint(&writer, TAG_GOODBYE_UNKNOWN, inbox->goodbye.unknown);
 	writer_field_varint(&writer, TAG_GOODBYE_NOT_SAMPLED, inbox->goodbye.not_sampled);
 	inbox->emitted = inbox->goodbye.emitted;
-	/* Without it the client's number is kept for 7 days: no harm. */
+	/* Without it the client's number is kept until it expires: no harm. */
 	(void)offer(
 		inbox, LOG_GOODBYE, inbox->accepted, 0, slice_of(buffer, writer_length(&writer)));
 }

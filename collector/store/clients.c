@@ -25,6 +25,8 @@ enum {
 	SERVICE_BYTES = 64,
 	MESSAGE_BYTES_MAX = 512,
 	FLAG_GONE = 1,
+	REASON_OTHER = 0,
+	REASON_REFUSED = 1,
 };
 
 struct refused {
@@ -90,11 +92,14 @@ int clients_new(size_t max, struct clients **ret)
 	clients->max = max != 0 ? max : CLIENTS_MAX;
 	clients->slot_count = SLOTS_MIN;
 	clients->slots = calloc(clients->slot_count, sizeof(struct client *));
-	clients->reasons[0] = strdup("other");
-	clients->reason_count = 1;
-	if (clients->slots == NULL || clients->reasons[0] == NULL) {
+	clients->reasons[REASON_OTHER] = strdup("other");
+	clients->reasons[REASON_REFUSED] = strdup("refused");
+	clients->reason_count = 2;
+	if (clients->slots == NULL || clients->reasons[REASON_OTHER] == NULL ||
+		clients->reasons[REASON_REFUSED] == NULL) {
 		free(clients->slots);
-		free(clients->reasons[0]);
+		free(clients->reasons[REASON_OTHER]);
+		free(clients->reasons[REASON_REFUSED]);
 		free(clients);
 		return -ENOMEM;
 	}
@@ -210,6 +215,66 @@ static void add_counts(struct client_counts *sum, const struct client *client)
 	}
 }
 
+/* ---- What became of its spans --------------------------------------------- */
+
+static uint64_t less(uint64_t from, uint64_t value)
+{
+	return from > value ? from - value : 0;
+}
+
+/* The client's count of refused spans; NULL: nothing of it was refused. */
+static struct dropped *refused_spans(struct client *client)
+{
+	for (uint32_t i = 0; i < client->dropped_count; i++) {
+		if (client->dropped[i].reason == REASON_REFUSED)
+			return &client->dropped[i];
+	}
+	return NULL;
+}
+
+/* The emitted spans that are neither durable nor dropped for another reason. */
+static uint64_t open_spans(const struct client *client)
+{
+	uint64_t open = less(client->emitted, client->durable);
+
+	for (uint32_t i = 0; i < client->dropped_count; i++) {
+		if (client->dropped[i].reason != REASON_REFUSED)
+			open = less(open, client->dropped[i].spans);
+	}
+	return open;
+}
+
+/* How many spans were refused is a guess until the goodbye (see count_refusal): it gives
+ * way to what is known. */
+static void bound_refused(struct client *client)
+{
+	struct dropped *refused = refused_spans(client);
+	uint64_t room = less(open_spans(client), client->unknown);
+
+	/* Who never says what it emitted has no sum to keep. */
+	if (refused != NULL && client->emitted != 0 && refused->spans > room)
+		refused->spans = room;
+}
+
+/* The client has had an answer to all but `unknown`: what is left was refused. */
+static void settle_refused(struct client *client)
+{
+	struct dropped *refused = refused_spans(client);
+
+	if (refused != NULL && client->emitted != 0)
+		refused->spans = less(open_spans(client), client->unknown);
+}
+
+/* Nothing more will come of the client: nothing of it is in flight. What it took for
+ * unanswered and is durable after all is not unknown. */
+static void settle_unknown(struct client *client)
+{
+	const struct dropped *refused = refused_spans(client);
+
+	if (client->emitted != 0)
+		client->unknown = less(open_spans(client), refused != NULL ? refused->spans : 0);
+}
+
 /* Takes a client out of the table; its counts stay. */
 static int depart(struct clients *clients, struct client *client)
 {
@@ -224,6 +289,7 @@ static int depart(struct clients *clients, struct client *client)
 	}
 	clients->gone[clients->gone_count].changed = ++clients->change;
 	memcpy(clients->gone[clients->gone_count++].id, client->id, 16);
+	settle_unknown(client);
 	add_counts(&clients->departed, client);
 	clear_slot(clients, find_slot(clients, client->id));
 	clients->count--;
@@ -443,11 +509,16 @@ static int count_drop(
 	return add_dropped(clients, client, reason, spans);
 }
 
-static int count_refusal(struct client *client, const struct log_record *record)
+/* Nobody can count the spans of a batch that doesn't decode. As many are taken for
+ * refused as the client emitted since its message before; what it still held back then
+ * makes that a guess. */
+static int count_refusal(
+	struct clients *clients, struct client *client, const struct log_record *record)
 {
 	struct cursor in = cursor_of(record->payload, record->payload_length);
 	uint32_t code = GRPC_INVALID_ARGUMENT;
 	struct slice message = {0};
+	int ret;
 
 	while (cursor_more(&in)) {
 		uint32_t tag = cursor_tag(&in);
@@ -459,7 +530,13 @@ static int count_refusal(struct client *client, const struct log_record *record)
 		else
 			cursor_skip(&in, tag);
 	}
-	return add_refusal(client, record->sequence, code, message);
+	/* A count of 0, too, says that something was refused. */
+	ret = add_dropped(clients, client, slice_of_text("refused"), 0);
+	if (ret == 0)
+		ret = add_refusal(client, record->sequence, code, message);
+	if (ret == 0)
+		refused_spans(client)->spans += less(record->emitted, client->emitted);
+	return ret;
 }
 
 static void count_goodbye(struct client *client, const struct log_record *record)
@@ -496,7 +573,7 @@ static int count_record(struct clients *clients, const struct log_record *record
 	if (record->kind == LOG_DROP)
 		ret = count_drop(clients, client, record);
 	else if (record->kind == LOG_REFUSAL)
-		ret = count_refusal(client, record);
+		ret = count_refusal(clients, client, record);
 	else if (record->kind == LOG_GOODBYE)
 		count_goodbye(client, record);
 	if (ret != 0)
@@ -507,6 +584,10 @@ static int count_record(struct clients *clients, const struct log_record *record
 		client->emitted = record->emitted;
 	if (record->receive_ns > client->last_ns)
 		client->last_ns = record->receive_ns;
+	if (record->kind == LOG_GOODBYE)
+		settle_refused(client);
+	else
+		bound_refused(client);
 	if (record->kind == LOG_GOODBYE)
 		return depart(clients, client) == 0 ? 1 : -ENOMEM;
 	client->sequence = record->sequence;
@@ -541,7 +622,8 @@ void clients_duplicate(struct clients *clients, const uint8_t id[16])
 	pthread_mutex_unlock(&clients->mutex);
 }
 
-size_t clients_expire(struct clients *clients, uint64_t now_ns)
+size_t clients_expire(struct clients *clients, uint64_t now_ns, uint64_t age_ns,
+	bool (*in_use)(void *ctx, const uint8_t client[16]), void *ctx)
 {
 	size_t expired = 0;
 
@@ -550,7 +632,8 @@ size_t clients_expire(struct clients *clients, uint64_t now_ns)
 		struct client *client = clients->slots[i];
 
 		if (client == NULL || client->last_ns > now_ns ||
-			now_ns - client->last_ns < CLIENTS_AGE_NS) {
+			now_ns - client->last_ns < age_ns ||
+			(in_use != NULL && in_use(ctx, client->id))) {
 			i++;
 			continue;
 		}

@@ -8,7 +8,9 @@
  * they hold.
  *
  * emitted = durable + dropped + unknown + in flight holds per client; durable
- * spans are waiting, written or expired, which the store counts over all.
+ * spans are waiting, written or expired, which the store counts over all. In flight
+ * is what may still come: a client that is forgotten has none, its rest is unknown.
+ * How many spans were refused is exact from the goodbye on, and a guess before.
  */
 #ifndef WAFT_STORE_CLIENTS_H
 #define WAFT_STORE_CLIENTS_H
@@ -22,7 +24,6 @@
 #include "slice.h"
 
 #define CLIENTS_MAX 1000000u
-#define CLIENTS_AGE_NS (7ull * DAY_NS)
 #define CLIENTS_REASONS_MAX 32 /* distinct drop reasons; more count as "other" */
 #define CLIENTS_REASON_BYTES_MAX 64
 #define CLIENTS_REFUSALS_MAX 256 /* kept per client; the oldest go first */
@@ -100,8 +101,10 @@ void clients_total(struct clients *clients, struct client_counts *ret);
  * table's life. */
 const char *clients_reason(struct clients *clients, size_t i);
 
-/* Forgets those not heard of for CLIENTS_AGE_NS; returns how many. */
-size_t clients_expire(struct clients *clients, uint64_t now_ns);
+/* Forgets those not heard of for age_ns, unless in_use (may be NULL) says that they may
+ * go on; it is called with the table locked and must not ask it. Returns how many. */
+size_t clients_expire(struct clients *clients, uint64_t now_ns, uint64_t age_ns,
+	bool (*in_use)(void *ctx, const uint8_t client[16]), void *ctx);
 
 /* All clients, or those changed since the last image that was confirmed, with
  * the place up to which they include the log. */

@@ -73,7 +73,7 @@ struct log_peer {
 struct log_record {
 	enum log_kind kind;
 	uint8_t format; /* LOG_FORMAT_WAFT_V1 */
-	uint32_t spans; /* in the batch, or dropped, or refused */
+	uint32_t spans; /* in the batch, or dropped; else 0 */
 	uint64_t receive_ns;
 	uint8_t client[16];
 	uint64_t sequence;
