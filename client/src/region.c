@@ -139,19 +139,20 @@ void region_give(struct region *region, uint32_t unit, uint32_t count)
 
 void region_set_clock(struct region *region, const struct clock_span *clock)
 {
+	double ns_per_tick = clock->ns_per_tick;
 	struct region_clock *out;
 
 	if (region->base == NULL)
 		return;
 	out = &region->header->clock;
+	/* Each store is a release: none is seen before the odd version. */
 	__atomic_store_n(&out->version, out->version + 1, __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	out->source = clock->source;
-	out->open_raw = clock->open.raw;
-	out->open_realtime_ns = clock->open.realtime_ns;
-	out->close_raw = clock->close.raw;
-	out->close_realtime_ns = clock->close.realtime_ns;
-	out->ns_per_tick = clock->ns_per_tick;
-	out->stepped = clock->stepped;
+	__atomic_store_n(&out->source, clock->source, __ATOMIC_RELEASE);
+	__atomic_store_n(&out->open_raw, clock->open.raw, __ATOMIC_RELEASE);
+	__atomic_store_n(&out->open_realtime_ns, clock->open.realtime_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&out->close_raw, clock->close.raw, __ATOMIC_RELEASE);
+	__atomic_store_n(&out->close_realtime_ns, clock->close.realtime_ns, __ATOMIC_RELEASE);
+	__atomic_store(&out->ns_per_tick, &ns_per_tick, __ATOMIC_RELEASE);
+	__atomic_store_n(&out->stepped, clock->stepped, __ATOMIC_RELEASE);
 	__atomic_store_n(&out->version, out->version + 1, __ATOMIC_RELEASE);
 }

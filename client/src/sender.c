@@ -112,7 +112,8 @@ static void wake_close(void)
 }
 
 /* A socket pair, not an eventfd: its inode tells it from the host's descriptors,
- * and sending to what is no socket does nothing. */
+ * and sending to what is no socket does nothing. Before a turn: what was said
+ * while there was no pair is looked at in it. */
 static void wake_open(void)
 {
 	int pair[2];
@@ -124,6 +125,7 @@ static void wake_open(void)
 			descriptor_set(&sender.wake_read, pair[0]);
 			descriptor_set(&sender.wake_write, pair[1]);
 		}
+		(void)__atomic_exchange_n(&sender.waking, 0, __ATOMIC_ACQ_REL);
 	}
 	pthread_mutex_unlock(&sender.wake_lock);
 }
@@ -724,9 +726,11 @@ static uint64_t wait_until(uint64_t now)
 	stop_at = __atomic_load_n(&sender.stop_at_ns, __ATOMIC_ACQUIRE);
 	if (stop_at != 0 && stop_at < until)
 		until = stop_at;
-	if (!connected && until != NEVER)
+	if (!connected && until != NEVER && sender.wake_read.fd >= 0)
 		return until;
-	if (now - sender.busy_at_ns < IDLE_MS * NS_PER_MS || !sender.membarrier)
+	/* Who cannot be woken looks for himself. */
+	if (now - sender.busy_at_ns < IDLE_MS * NS_PER_MS || !sender.membarrier ||
+		sender.wake_read.fd < 0)
 		return until < now + age ? until : now + age;
 	return until;
 }
@@ -741,7 +745,6 @@ static void sleep_until(uint64_t until, uint64_t now)
 		left = WAIT_MOST_MS * NS_PER_MS;
 	timeout.tv_sec = (time_t)(left / (1000 * NS_PER_MS));
 	timeout.tv_nsec = (long)(left % (1000 * NS_PER_MS));
-	wake_open();
 	files[0] = (struct pollfd){.fd = sender.wake_read.fd, .events = POLLIN};
 	if (descriptor_check(&sender.socket)) {
 		files[1] = (struct pollfd){.fd = sender.socket.fd, .events = POLLIN};
@@ -799,6 +802,7 @@ static void *sender_main(void *arg)
 	sender.busy_at_ns = sender.cut_at_ns = clock_monotonic_ns();
 	for (;;) {
 		now = clock_monotonic_ns();
+		wake_open();
 		asked_take();
 		clocks_look(now);
 		if (process.config.endpoint == ENDPOINT_FILE)

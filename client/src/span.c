@@ -455,6 +455,9 @@ void waft_end_slow_(struct waft_span *span)
 
 /* ---- Shutdown ---------------------------------------------------------------- */
 
+/* Acquire: the state is looked at again after all of them. */
+#define LOAD(member) __atomic_load_n(&member, __ATOMIC_ACQUIRE)
+
 /* Another thread's open span, from its slot in the region alone: its owner may
  * be ending it right now. */
 static void foreign_pending(struct open *open)
@@ -466,20 +469,19 @@ static void foreign_pending(struct open *open)
 
 	if ((state & WAFT_SLOT_OPEN_) == 0)
 		return;
-	data.trace[0] = WAFT_LOAD_(&slot->trace[0]);
-	data.trace[1] = WAFT_LOAD_(&slot->trace[1]);
-	data.id = id_mix(WAFT_LOAD_(&slot->raw));
-	data.shape = WAFT_LOAD_(&slot->shape);
+	data.trace[0] = LOAD(slot->trace[0]);
+	data.trace[1] = LOAD(slot->trace[1]);
+	data.id = id_mix(LOAD(slot->raw));
+	data.shape = LOAD(slot->shape);
 	data.end = clock_raw(
 		(enum wire_clock_source)__atomic_load_n(&process.source, __ATOMIC_ACQUIRE));
-	data.start = start_convert(WAFT_LOAD_(&slot->start), WAFT_LOAD_(&slot->clock),
+	data.start = start_convert(LOAD(slot->start), LOAD(slot->clock),
 		__atomic_load_n(&process.source, __ATOMIC_ACQUIRE), data.end);
 	if (data.start > data.end)
 		data.start = data.end;
-	parent = WAFT_LOAD_(&slot->parent);
+	parent = LOAD(slot->parent);
 	data.parent_id =
 		(state & WAFT_SLOT_PARENT_ID_) != 0 || parent == 0 ? parent : id_mix(parent);
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (WAFT_LOAD_(&slot->state) == state && open_claim(open, (uint32_t)(state >> 32), false))
 		chunk_write_shared(&data);
 }

@@ -12,6 +12,6 @@ foreach(module spans)
   waft_unit_test(client_${module} client_test)
 endforeach()
 # One process forks while it has threads, which TSan does not follow.
-#waft_unit_test(client_fork client_test)
+waft_unit_test(client_fork client_test)
 waft_unit_test(client_export client_test LABELS threads)
 #waft_unit_test(client_threads client_test LABELS threads)

@@ -367,48 +367,7 @@ static void overclaim_body(void)
 	fake_free(fake);
 }
 
-/* ---- The host's descriptors ------------------------------------------------------------- */
-
-/* The host closes all descriptors and opens its own: none of our bytes get there,
- * and tracing goes on. */
-static void closed_body(void)
-{
-	struct fake_collector *fake = fake_start("sock");
-	int mine[64];
-	struct waft_stats stats;
-	struct stat status;
-	int low = dup(0);
-	int high;
-
-	CHECK(low >= 0);
-	close(low);
-	/* All of the library's are above those that the fake has by now. */
-	tracer_start("sock");
-	spans_make(10);
-	CHECK_INT(waft_flush(20000), 0);
-	high = dup(0);
-	for (int fd = 3; fd <= high + 8; fd++)
-		if (fd != fake->listener && fd != fake->stop[0] && fd != fake->stop[1] &&
-			fd != fake->connection && fd != fake->region_fd)
-			close(fd);
-	for (int i = 0; i < 64; i++) {
-		mine[i] = open("mine", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		CHECK(mine[i] >= 0);
-	}
-	spans_make(10);
-	CHECK_INT(waft_flush(20000), 0);
-	spans_make(10);
-	CHECK_INT(waft_flush(20000), 0);
-	for (int i = 0; i < 64; i++)
-		CHECK_INT(fstat(mine[i], &status), 0);
-	CHECK_INT(status.st_size, 0);
-	tracer_end(fake, &stats);
-	CHECK_INT(stats.durable, 30);
-	for (int i = 0; i < 64; i++)
-		CHECK_INT(fstat(mine[i], &status), 0);
-	CHECK_INT(status.st_size, 0);
-	fake_free(fake);
-}
+/* ---- The host's signals ------------------------------------------------------- */
 
 /* Our thread takes none of the host's signals, and a socket that goes away
  * raises no SIGPIPE. */
@@ -521,7 +480,6 @@ TEST(version)
 TEST(garbage)
 TEST(giant)
 TEST(overclaim)
-TEST(closed)
 TEST(signals)
 TEST(inbox)
 TEST(inbox_impossible)
@@ -545,7 +503,6 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_giant),
 		cmocka_unit_test(test_overclaim),
-		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_signals),
 		cmocka_unit_test(test_inbox),
 		cmocka_unit_test(test_inbox_impossible),
