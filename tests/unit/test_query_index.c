@@ -419,7 +419,7 @@ static void ask_random(int questions)
 /* Each trace is found and given whole, whatever page size. */
 static void get_all(void)
 {
-	for (uint32_t trace = 0; trace < ALL_TRACES; trace += 7) {
+	for (uint32_t trace = 0; trace < ALL_TRACES; trace += 17) {
 		struct query_found found;
 		uint8_t page[300], id[16];
 		char text[RECORD_ID_TEXT_BYTES];
@@ -548,20 +548,20 @@ static void not_to_be_trusted(void **state)
 		/* another part's */
 		assert_int_equal(unlink(path), 0);
 		assert_int_equal(rename(other, path), 0);
-		ask_random(15);
+		ask_random(6);
 		get_all();
 		/* cut anywhere */
 		index_path(2, kinds[kind], path);
 		assert_int_equal(truncate(path, 128 * 40 + 77), 0);
-		ask_random(15);
+		ask_random(6);
 		get_all();
 	}
 	live.store_id[0] ^= 1;
-	ask_random(15);
+	ask_random(6);
 	live.store_id[0] ^= 1;
 	index_close(idx);
 	open_index();
-	ask_random(15);
+	ask_random(6);
 	get_all();
 }
 
@@ -583,11 +583,11 @@ static void stale(void **state)
 	index_flush(idx);
 	sprintf(kept, "cp %s/kept %s", store.path, path);
 	assert_int_equal(system(kept), 0);
-	ask_random(15);
+	ask_random(6);
 	get_all();
 	index_close(idx);
 	open_index();
-	ask_random(15);
+	ask_random(6);
 	get_all();
 }
 
