@@ -5,6 +5,11 @@
  * (operation, layer), status, data, metadata's head, kind, the shape's second
  * piece (resource, scope, call site), attributes, and what few spans have; then
  * peer and error.
+ *
+ * A key stands once among the attributes. Where a span sets one that is ours, its
+ * own value is written for the thread and the call site, and ours for waft.*: few
+ * spans do, so the line is begun as if none did, and its attributes are written
+ * again when one turns out to.
  */
 #include "line.h"
 
@@ -19,11 +24,27 @@ struct line_piece {
 	uint32_t length;
 };
 
+/* Attributes that are ours: bits of a set. */
+enum own_attribute {
+	OWN_FILE = 1,
+	OWN_LINE = 2,
+	OWN_FUNCTION = 4,
+	OWN_THREAD = 8,
+	OWN_CLOCK = 16,
+	OWN_REPAIRED = 32,
+};
+
+/* A key of a shape, encoded, and which of ours it is: 0, or one of own_attribute. */
+struct line_key {
+	struct line_piece text;
+	unsigned int own;
+};
+
 struct line_shape {
 	struct line_piece names; /* `,"operation":…,"layer":…,"status":"` */
 	struct line_piece site;	 /* scope and `,"attributes":{` with the call site */
 	bool built;
-	bool attributes; /* site has some already: the next one takes a comma */
+	unsigned int own; /* attributes that site has: own_attribute */
 };
 
 /* All that line_span writes outside of texts and pieces, with room to spare. */
@@ -120,6 +141,30 @@ static int append_attributes(
 			ret = append_value(out, &attribute.value, repair);
 	}
 	return ret;
+}
+
+static const struct {
+	const char *name;
+	enum own_attribute bit;
+} own_names[] = {
+	{"code.file.path", OWN_FILE},
+	{"code.line.number", OWN_LINE},
+	{"code.function.name", OWN_FUNCTION},
+	{"thread.id", OWN_THREAD},
+	{"waft.clock", OWN_CLOCK},
+	{"waft.repaired", OWN_REPAIRED},
+};
+
+/* Which of ours a key is, or 0. */
+static unsigned int own_of_key(struct slice key)
+{
+	if (key.length < 9 || (key.data[0] != 'c' && key.data[0] != 't' && key.data[0] != 'w'))
+		return 0;
+	for (size_t i = 0; i < sizeof(own_names) / sizeof(own_names[0]); i++)
+		if (key.length == strlen(own_names[i].name) &&
+			memcmp(key.data, own_names[i].name, key.length) == 0)
+			return own_names[i].bit;
+	return 0;
 }
 
 /* ---- Once for a batch ----------------------------------------------------- */
@@ -270,29 +315,37 @@ static int build_scope(
 	return ret != 0 ? ret : APPEND(out, "}");
 }
 
-static int build_site(struct bytes *out, const struct batch *batch, const struct batch_shape *shape,
-	bool *ret_attributes)
+static int append_named_text(
+	struct bytes *out, const char *name, struct slice text, bool repair, bool *first)
 {
+	int ret = append_key(out, slice_of_text(name), false, first);
+
+	return ret != 0 ? ret : json_put_text(out, text, repair);
+}
+
+/* Attributes with the call site, but for those in leave_out. */
+static int build_site(struct bytes *out, const struct batch *batch, const struct batch_shape *shape,
+	unsigned int leave_out, unsigned int *ret_own)
+{
+	unsigned int own = (shape->file.length > 0 ? OWN_FILE : 0) |
+			   (shape->line > 0 ? OWN_LINE : 0) |
+			   (shape->function.length > 0 ? OWN_FUNCTION : 0);
 	bool first = true;
 	int ret = APPEND(out, ",\"attributes\":{");
 
-	if (ret == 0 && shape->file.length > 0) {
-		ret = append_key(out, slice_of_text("code.file.path"), false, &first);
-		if (ret == 0)
-			ret = json_put_text(out, batch_slice(batch, shape->file), shape->bad_utf8);
-	}
-	if (ret == 0 && shape->line > 0) {
+	own &= ~leave_out;
+	*ret_own = own;
+	if (ret == 0 && (own & OWN_FILE) != 0)
+		ret = append_named_text(out, "code.file.path", batch_slice(batch, shape->file),
+			shape->bad_utf8, &first);
+	if (ret == 0 && (own & OWN_LINE) != 0) {
 		ret = append_key(out, slice_of_text("code.line.number"), false, &first);
 		if (ret == 0)
 			ret = append_u64(out, shape->line);
 	}
-	if (ret == 0 && shape->function.length > 0) {
-		ret = append_key(out, slice_of_text("code.function.name"), false, &first);
-		if (ret == 0)
-			ret = json_put_text(
-				out, batch_slice(batch, shape->function), shape->bad_utf8);
-	}
-	*ret_attributes = !first;
+	if (ret == 0 && (own & OWN_FUNCTION) != 0)
+		ret = append_named_text(out, "code.function.name",
+			batch_slice(batch, shape->function), shape->bad_utf8, &first);
 	return ret;
 }
 
@@ -302,14 +355,14 @@ static int build_keys(
 	int ret = 0;
 
 	for (uint32_t i = 0; ret == 0 && i < shape->key_count; i++) {
-		struct line_piece *key = &writer->keys[shape->keys + i];
+		struct line_key *key = &writer->keys[shape->keys + i];
+		struct slice name = batch_slice(batch, batch->keys[shape->keys + i].name);
 		bool first = true;
 
-		key->offset = (uint32_t)writer->pieces.length;
-		ret = append_key(&writer->pieces,
-			batch_slice(batch, batch->keys[shape->keys + i].name), shape->bad_utf8,
-			&first);
-		key->length = (uint32_t)writer->pieces.length - key->offset;
+		key->own = own_of_key(name);
+		key->text.offset = (uint32_t)writer->pieces.length;
+		ret = append_key(&writer->pieces, name, shape->bad_utf8, &first);
+		key->text.length = (uint32_t)writer->pieces.length - key->text.offset;
 	}
 	return ret;
 }
@@ -327,7 +380,7 @@ static int build_shape(struct line_writer *writer, const struct batch *batch,
 	if (ret == 0)
 		ret = build_scope(out, batch, shape);
 	if (ret == 0)
-		ret = build_site(out, batch, shape, &line->attributes);
+		ret = build_site(out, batch, shape, 0, &line->own);
 	line->site = (struct line_piece){(uint32_t)start, (uint32_t)(out->length - start)};
 	if (ret == 0)
 		ret = build_keys(writer, batch, shape);
@@ -390,17 +443,16 @@ static int append_snapshot(struct bytes *out, struct slice json, bool invalid)
 	return APPEND(out, " bytes]\"");
 }
 
-/* Metadata from its beginning to `"attributes":{` and the call site. */
-static int append_metadata(const struct line_writer *writer, const struct line_shape *shape,
-	const struct span_view *view, struct bytes *out)
+/* Metadata from its beginning to resource; the site comes behind it. */
+static int append_metadata(
+	const struct line_writer *writer, const struct span_view *view, struct bytes *out)
 {
 	static const char *const kinds[WIRE_KINDS] = {
 		"internal", "server", "client", "producer", "consumer"};
 	const char *kind = kinds[view->kind];
 	uint8_t *at;
 
-	if (bytes_reserve(out, writer->head.length + writer->resource.length + shape->site.length +
-				       FIXED_BYTES) != 0)
+	if (bytes_reserve(out, writer->head.length + writer->resource.length + FIXED_BYTES) != 0)
 		return -ENOMEM;
 	at = out->data + out->length;
 	memcpy(at, writer->head.data, writer->head.length);
@@ -411,15 +463,31 @@ static int append_metadata(const struct line_writer *writer, const struct line_s
 	if (writer->resource.length > 0)
 		memcpy(at, writer->resource.data, writer->resource.length);
 	at += writer->resource.length;
-	at = put_piece(at, writer, shape->site);
-	if (view->thread != 0) {
-		if (shape->attributes)
-			*at++ = ',';
-		at = PUT(at, "\"thread.id\":");
-		at += json_format_u64((char *)at, view->thread);
-	}
 	out->length = (size_t)(at - out->data);
 	return 0;
+}
+
+/* Scope and `"attributes":{` with call site and thread but for those in leave_out,
+ * which the span has its own of; ret_own: those that are there. */
+static int append_site(const struct line_writer *writer, const struct line_shape *shape,
+	const struct batch *batch, const struct span_view *view, unsigned int leave_out,
+	struct bytes *out, unsigned int *ret_own)
+{
+	int ret;
+
+	*ret_own = shape->own;
+	if (leave_out == 0) {
+		ret = bytes_put(out, writer->pieces.data + shape->site.offset, shape->site.length);
+	} else {
+		ret = build_scope(out, batch, view->shape);
+		if (ret == 0)
+			ret = build_site(out, batch, view->shape, leave_out, ret_own);
+	}
+	if (ret != 0 || view->thread == 0 || (leave_out & OWN_THREAD) != 0)
+		return ret;
+	ret = *ret_own != 0 ? APPEND(out, ",\"thread.id\":") : APPEND(out, "\"thread.id\":");
+	*ret_own |= OWN_THREAD;
+	return ret != 0 ? ret : append_u64(out, view->thread);
 }
 
 /* A key of the shape: escaped already. */
@@ -449,27 +517,38 @@ static void note_attribute(struct line_index *index, const struct attribute *att
 			: slice_of(out->data + value_at, out->length - value_at));
 }
 
+/* Attributes of the span, but for those in leave_out; ret_own: which of them have
+ * a name of ours. */
 static int append_own_attributes(struct line_writer *writer, const struct batch *batch,
-	const struct span_view *view, struct bytes *out, bool *first)
+	const struct span_view *view, unsigned int leave_out, struct bytes *out, bool *first,
+	unsigned int *ret_own)
 {
 	bool repair = (view->repairs & REPAIR_UTF8) != 0;
 	struct attribute_iter iter;
 	struct attribute attribute;
 	const uint8_t *list;
-	uint32_t key = 0;
+	uint32_t at = 0;
 	size_t value_at;
 	int ret = 0;
 
+	*ret_own = 0;
 	span_attributes(batch, view, &iter);
 	list = iter.list.at;
 	while (ret == 0 && attribute_next(&iter, &attribute)) {
 		/* The iterator went on in the keys and not in the list: one of the shape. */
-		if (iter.key != key && iter.list.at == list)
-			ret = append_shape_key(out, writer,
-				&writer->keys[view->shape->keys + iter.key - 1], first);
+		bool of_shape = iter.key != at && iter.list.at == list;
+		const struct line_key *key =
+			of_shape ? &writer->keys[view->shape->keys + iter.key - 1] : NULL;
+		unsigned int own = of_shape ? key->own : own_of_key(attribute.key);
+
+		at = iter.key;
+		if ((own & leave_out) != 0)
+			continue;
+		*ret_own |= own;
+		if (of_shape)
+			ret = append_shape_key(out, writer, &key->text, first);
 		else
 			ret = append_key(out, attribute.key, repair, first);
-		key = iter.key;
 		value_at = out->length;
 		if (ret == 0)
 			ret = append_value(out, &attribute.value, repair);
@@ -652,15 +731,29 @@ static int end_attributes(struct bytes *out, bool none)
 	return 0;
 }
 
+/* Behind append_metadata. */
 static int append_attribute_object(struct line_writer *writer, const struct line_shape *shape,
 	const struct batch *batch, const struct span_view *view, struct bytes *out)
 {
-	bool first = !shape->attributes && view->thread == 0;
-	int ret = append_own_attributes(writer, batch, view, out, &first);
+	unsigned int ours =
+		(batch->clock.stepped ? OWN_CLOCK : 0) | (view->repairs != 0 ? OWN_REPAIRED : 0);
+	size_t before = out->length;
+	unsigned int own = 0;
+	unsigned int written = 0;
+	bool first = true;
+	int ret;
 
-	if (ret == 0 && batch->clock.stepped)
+	do {
+		/* A second time, without what the span turned out to have. */
+		out->length = before;
+		ret = append_site(writer, shape, batch, view, own, out, &written);
+		first = written == 0;
+		if (ret == 0)
+			ret = append_own_attributes(writer, batch, view, ours, out, &first, &own);
+	} while (ret == 0 && (written & own) != 0);
+	if (ret == 0 && (ours & OWN_CLOCK) != 0)
 		ret = append_stepped(out, &first);
-	if (ret == 0 && view->repairs != 0)
+	if (ret == 0 && (ours & OWN_REPAIRED) != 0)
 		ret = append_repairs(view, out, &first);
 	return ret != 0 ? ret : end_attributes(out, first);
 }
@@ -695,7 +788,7 @@ int line_span(
 		ret = append_data(view, out);
 	}
 	if (ret == 0)
-		ret = append_metadata(writer, shape, view, out);
+		ret = append_metadata(writer, view, out);
 	if (ret == 0)
 		ret = append_attribute_object(writer, shape, batch, view, out);
 	if (ret == 0)

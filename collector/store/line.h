@@ -31,7 +31,7 @@ struct line_writer {
 	struct bytes pieces;   /* of shapes and keys */
 	struct line_shape *shapes;
 	size_t shape_capacity;
-	struct line_piece *keys;
+	struct line_key *keys;
 	size_t key_capacity;
 	struct line_index index; /* what it wants to know of the line written last */
 };

@@ -217,6 +217,69 @@ static void test_pending_and_stepped(void **state)
 	free(line);
 }
 
+/* How often text stands in line. */
+static int count_of(const char *line, const char *text)
+{
+	int count = 0;
+
+	for (const char *at = strstr(line, text); at != NULL; at = strstr(at + 1, text))
+		count++;
+	return count;
+}
+
+static void test_keys_of_ours(void **state)
+{
+	const struct key_write keys[] = {{slice_of_text("thread.id"), WIRE_KEY_INT64},
+		{slice_of_text("code.file.path"), WIRE_KEY_STRING},
+		{slice_of_text("waft.repaired"), WIRE_KEY_BOOL}};
+	const struct value values[] = {{.type = VALUE_INT, .integer = 7},
+		{.type = VALUE_TEXT, .text = slice_of_text("own.c")},
+		{.type = VALUE_BOOL, .boolean = true}};
+	const struct attribute_write attributes[] = {
+		{.key = slice_of_text("code.line.number"),
+			.value = {.type = VALUE_INT, .integer = 8}},
+		{.key = slice_of_text("waft.clock"),
+			.value = {.type = VALUE_TEXT, .text = slice_of_text("mine")}}};
+	struct sample sample = {.shape = {.id = 1,
+					.name = slice_of_text("a"),
+					.file = slice_of_text("ours.c"),
+					.line = 1,
+					.function = slice_of_text("run"),
+					.scope = slice_of_text("lib"),
+					.keys = keys,
+					.key_count = 3},
+		.trace = TRACE,
+		.thread = 99,
+		.span = {.span_id = 1,
+			.end_raw = 1000000000,
+			.duration_raw = 1,
+			.values = values,
+			.output = slice_of_text("{oops"),
+			.attributes = attributes,
+			.attribute_count = 2}};
+	uint8_t buffer[4096];
+	char *line = first_line(buffer, write_sample(&sample, buffer, sizeof(buffer)), NULL);
+
+	(void)state;
+	assert_non_null(strstr(line,
+		"\"scope\":{\"name\":\"lib\",\"version\":\"\"},\"attributes\":{"
+		"\"code.function.name\":\"run\",\"thread.id\":7,\"code.file.path\":\"own.c\","
+		"\"code.line.number\":8,\"waft.clock\":\"mine\",\"waft.repaired\":"
+		"[\"output\"]}"));
+	free(line);
+
+	/* Nothing of ours is left, and what the collector says wins where it says it. */
+	sample.shape.line = 0;
+	sample.shape.function = (struct slice){0};
+	sample.span.output = (struct slice){0};
+	line = first_line(buffer, write_sample(&sample, buffer, sizeof(buffer)), NULL);
+	assert_non_null(strstr(line,
+		"\"attributes\":{\"thread.id\":7,\"code.file.path\":\"own.c\","
+		"\"waft.repaired\":true,\"code.line.number\":8,\"waft.clock\":\"mine\"}"));
+	assert_int_equal(count_of(line, "\"scope\""), 1);
+	free(line);
+}
+
 /* ---- Random batches ----------------------------------------------------------- */
 
 static const char *const keys_in_order[] = {"trace_id", "span_id", "parent_span_id", "timestamp",
@@ -447,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_smallest),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_pending_and_stepped),
+		cmocka_unit_test(test_keys_of_ours),
 		cmocka_unit_test(test_random_batches),
 		cmocka_unit_test(test_doubles),
 		cmocka_unit_test(test_integers_and_times),
