@@ -6,10 +6,9 @@
  * piece (resource, scope, call site), attributes, and what few spans have; then
  * peer and error.
  *
- * A key stands once among the attributes. Where a span sets one that is ours, its
- * own value is written for the thread and the call site, and ours for waft.*: few
- * spans do, so the line is begun as if none did, and its attributes are written
- * again when one turns out to.
+ * A key stands once among the attributes: of ours, a span's own value goes before
+ * thread and call site, and ours before its own for waft.*. Few spans have any: the
+ * attributes are written as if none did, and again when it turns out.
  */
 #include "line.h"
 
@@ -738,8 +737,7 @@ static int append_attribute_object(struct line_writer *writer, const struct line
 	unsigned int ours =
 		(batch->clock.stepped ? OWN_CLOCK : 0) | (view->repairs != 0 ? OWN_REPAIRED : 0);
 	size_t before = out->length;
-	unsigned int own = 0;
-	unsigned int written = 0;
+	unsigned int own = 0, written = 0;
 	bool first = true;
 	int ret;
 
