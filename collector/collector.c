@@ -525,8 +525,12 @@ static void say_ready(struct collector *collector)
 static int start(struct collector *collector)
 {
 	uint64_t period_ms = HOUSEKEEPING_MS;
-	int status = start_threads(collector);
+	/* The manifest is the store's thread's from then on. */
+	int status = verifier_new(collector->config.disk, &collector->depot.dirs,
+		manifest_state(collector->depot.recovery.manifest), &collector->verifier);
 
+	if (status == 0)
+		status = start_threads(collector);
 	if (status == 0)
 		status = start_services(collector);
 	if (status < 0) {
@@ -550,6 +554,7 @@ static int start(struct collector *collector)
 	flow_pulse(collector);
 	inbox_look(collector->inbox);
 	say_ready(collector);
+	verifier_start(collector->verifier, &collector->loop);
 	return 0;
 }
 
@@ -558,6 +563,7 @@ static void finish(struct collector *collector)
 {
 	struct assembler_counts held = {0};
 
+	verifier_free(collector->verifier);
 	if (collector->depot.assembler != NULL) {
 		assembler_count(collector->depot.assembler, &held);
 		if (held.spans > 0) {

@@ -18,6 +18,7 @@
 #include "query_service.h"
 #include "server.h"
 #include "tail_service.h"
+#include "verifier.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -47,7 +48,8 @@ struct collector {
 	struct query_service *queries;
 	struct tail_service *tails;
 	struct inbox *inbox;
-	struct http *http; /* NULL: not asked for */
+	struct http *http;	   /* NULL: not asked for */
+	struct verifier *verifier; /* NULL: not started */
 	struct server *server;
 	struct credentials credentials;
 	struct service_method methods[COLLECTOR_METHODS_MAX];

@@ -168,6 +168,7 @@ static void on_flush_over(uv_timer_t *timer)
 void drain_close(struct collector *collector)
 {
 	collector->state = COLLECTOR_CLOSING;
+	verifier_stop(collector->verifier);
 	for (int i = 0; i < COLLECTOR_SIGNALS; i++)
 		uv_close((uv_handle_t *)&collector->signals[i], NULL);
 	uv_close((uv_handle_t *)&collector->watchdog, NULL);

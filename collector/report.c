@@ -117,7 +117,9 @@ static void gather_store(struct collector *collector, struct report *report)
 	struct assembler_counts held;
 	struct keeper_counts kept;
 	struct writer_stats written = {0};
+	struct verifier_counts verified;
 
+	verifier_count(collector->verifier, &verified);
 	assembler_count(collector->depot.assembler, &held);
 	keeper_count(collector->keeper, &kept);
 	writer_get_stats(collector->depot.store, &written);
@@ -140,6 +142,10 @@ static void gather_store(struct collector *collector, struct report *report)
 		"Operations on files that failed.");
 	add_count(report, "spans_quarantined_total", written.spans_quarantined,
 		"Spans that were in the log and could not be read there.");
+	add_count(report, "parts_verified_total", verified.parts,
+		"Files whose committed bytes were compared with their checksum since the start.");
+	add_count(report, "parts_damaged_total", verified.damaged,
+		"Of them, those that didn't match or couldn't be read.");
 	add_gauge(report, "store_parts", written.parts, "Files of the store.");
 	add_gauge(
 		report, "store_bytes", written.part_bytes, "Committed bytes of the store's files.");
@@ -227,7 +233,9 @@ static void gather_clients(struct collector *collector, struct report *report)
 static void gather_reasons(struct collector *collector, struct report *report)
 {
 	const struct recovery *recovery = &collector->depot.recovery;
+	struct verifier_counts verified;
 
+	verifier_count(collector->verifier, &verified);
 	report->serving = collector->state == COLLECTOR_RUNNING;
 	if (!report->serving)
 		add_reason(report, "it is stopping", NULL);
@@ -243,6 +251,11 @@ static void gather_reasons(struct collector *collector, struct report *report)
 			report, "the manifest was lost or damaged: files may be unverified", NULL);
 	if (recovery->parts_missing + recovery->parts_short > 0)
 		add_reason(report, "files are missing or shorter than committed", NULL);
+	if (verified.damaged > 0)
+		add_reason(report,
+			verified.damaged > 1 ? "committed bytes of files are damaged, at first of"
+					     : "committed bytes of a file are damaged",
+			verified.first_damaged);
 	if (recovery->log_bytes_damaged + recovery->log_segments_lost > 0)
 		add_reason(report, "the log was damaged: see .waft/quarantine", NULL);
 }

@@ -580,8 +580,8 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 	return (size_t)length < size ? (size_t)length : size - 1;
 }
 
-int recover_verify_part(
-	struct disk *disk, const struct store_dirs *dirs, const struct manifest_part *part)
+int recover_verify_part(struct disk *disk, const struct store_dirs *dirs,
+	const struct manifest_part *part, const atomic_bool *stop)
 {
 	struct part_name part_name = part->name;
 	char name[PART_NAME_BYTES];
@@ -604,8 +604,13 @@ int recover_verify_part(
 	error = chunk == NULL ? -ENOMEM : 0;
 	while (error == 0 && at < length) {
 		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
-		ssize_t got = disk_read(disk, file, chunk, want, at);
+		ssize_t got;
 
+		if (stop != NULL && atomic_load(stop)) {
+			error = -ECANCELED;
+			break;
+		}
+		got = disk_read(disk, file, chunk, want, at);
 		if (got <= 0) {
 			error = (int)got;
 			break;

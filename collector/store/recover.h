@@ -12,6 +12,7 @@
 #ifndef WAFT_STORE_RECOVER_H
 #define WAFT_STORE_RECOVER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -92,8 +93,9 @@ MUST_CHECK int recover(
 size_t recovery_text(const struct recovery *recovery, char *ret, size_t size);
 
 /* Compares a part's committed bytes with their checksum, blocking: for a thread
- * in the background. 1 when they match, 0 when not, or a negative errno. */
-MUST_CHECK int recover_verify_part(
-	struct disk *disk, const struct store_dirs *dirs, const struct manifest_part *part);
+ * in the background. 1 when they match, 0 when not, or a negative errno. -ECANCELED
+ * soon after another thread has set *stop, which may be NULL. */
+MUST_CHECK int recover_verify_part(struct disk *disk, const struct store_dirs *dirs,
+	const struct manifest_part *part, const atomic_bool *stop);
 
 #endif

@@ -116,7 +116,7 @@ static void look(struct fake_disk *disk, const struct small *small, struct found
 	for (size_t i = 0; i < state->part_count; i++)
 		ret->parts_wrong |= state->parts[i].state != PART_REMOVED &&
 				    recover_verify_part(fake_disk_disk(disk), &world.dirs,
-					    &state->parts[i]) != 1;
+					    &state->parts[i], NULL) != 1;
 	fake_disk_each(disk, count_file, counts);
 	for (size_t i = 0; i < world.waiting_count; i++)
 		counts[world.waiting[i].span]++;

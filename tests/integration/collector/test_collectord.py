@@ -559,6 +559,34 @@ def test_inbox():
         check_records(daemon.records(), ids + more)
 
 
+def test_damaged_part():
+    """A committed byte that changed is found, and said, while the daemon works."""
+    with Daemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        exported(daemon)
+        assert daemon.stop() == 0
+        daemon.start("--http", "127.0.0.1:0")
+        while daemon.metric("parts_verified_total") < 1:
+            pass
+        assert daemon.metric("parts_damaged_total") == 0
+        assert daemon.http("/healthz") == (200, "ok\n")
+        assert daemon.stop() == 0
+        name = next(name for name in os.listdir(daemon.store) if name.endswith(".jsonl"))
+        with open(os.path.join(daemon.store, name), "r+b") as file:
+            file.seek(20)
+            file.write(b"X")
+        daemon.start("--http", "127.0.0.1:0")
+        while daemon.http("/healthz")[0] == 200:
+            pass
+        assert f"committed bytes of a file are damaged: {name}" in daemon.http("/healthz")[1]
+        assert daemon.metric("parts_damaged_total") == 1
+        assert f"{name} is damaged" in daemon.log()
+        status, _, health = daemon.query("Health")
+        assert status == 0 and one(fields(health), 1) == 1, health  # DEGRADED
+        exported(daemon)
+        assert daemon.stop() == 0
+
+
 def main():
     known = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
     names = sys.argv[1:] or list(known)
