@@ -1,0 +1,480 @@
+/*
+ * Parts and what is done with them: names, days, rolling, foreign files, retention,
+ * forgetting of the log; clients; and the real disk's care for links and locks.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "export.h"
+#include "support/store_world.h"
+
+/* ---- Names and days ------------------------------------------------------------- */
+
+static void test_names(void **state)
+{
+	static const char *const good[] = {"2026-01-09.jsonl", "2026-01-09.0002.jsonl",
+		"2026-01-09.jsonl.zst", "2026-01-09.12345.jsonl.zst", "1970-01-01.jsonl",
+		"2024-02-29.jsonl", "9999-12-31.jsonl", "0000-03-01.jsonl"};
+	static const char *const bad[] = {"", "2026-01-09", "2026-01-09.json", "2026-1-9.jsonl",
+		"2026-02-29.jsonl", "2026-13-01.jsonl", "2026-01-32.jsonl", "2026-01-09.0001.jsonl",
+		"2026-01-09.2.jsonl", "2026-01-09.00002.jsonl", "2026-01-09.jsonl.gz",
+		"2026-01-09.1000000.jsonl", "2026-01-09.0002.jsonl.zst.zst", "x026-01-09.jsonl",
+		"2026-01-09.99999999999999999999.jsonl", "2026-01-09.-002.jsonl"};
+	struct part_name name;
+	char text[PART_NAME_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(part_name_parse(good[i], &name), 0);
+		assert_int_equal(part_name_format(&name, text), 0);
+		assert_string_equal(text, good[i]);
+		assert_true(part_name_is_traces(good[i]));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(part_name_parse(bad[i], &name), -EINVAL);
+	assert_false(part_name_is_traces(".hidden.jsonl"));
+	assert_false(part_name_is_traces("notes.txt"));
+	assert_true(part_name_is_traces("traces.jsonl"));
+}
+
+static void test_days(void **state)
+{
+	const uint64_t noon = 20462 * DAY_NS + DAY_NS / 2;
+
+	(void)state;
+	assert_int_equal(day_from_date(1970, 1, 1), 0);
+	assert_int_equal(day_from_date(2026, 1, 9), 20462);
+	for (int32_t day = -800000; day < 3000000; day += 97) {
+		unsigned month, date;
+		int year;
+
+		day_to_date(day, &year, &month, &date);
+		assert_int_equal(day_from_date(year, month, date), day);
+	}
+	assert_int_equal(day_of_run(noon, noon + 5), 20462);
+	assert_int_equal(day_of_run(noon - DAY_NS, noon), 20461);
+	assert_int_equal(day_of_run(noon - DAY_NS - 1, noon), 20462);
+	assert_int_equal(day_of_run(noon + DAY_NS, noon), 20463);
+	assert_int_equal(day_of_run(noon + DAY_NS + 1, noon), 20462);
+	assert_int_equal(day_of_run(0, noon), 20462);
+}
+
+/* ---- In the world ------------------------------------------------------------------ */
+
+struct run {
+	struct fake_disk *fake;
+	struct world_history *history;
+	struct random random;
+	struct world world;
+};
+
+static void open_run(struct run *run, uint64_t part_bytes)
+{
+	run->world = (struct world){.segment_bytes = 3000, .part_bytes = part_bytes};
+	assert_int_equal(world_open(&run->world, run->fake, run->history), 0);
+}
+
+static void begin(struct run *run)
+{
+	run->fake = fake_disk_new();
+	run->history = world_history_new();
+	run->random = (struct random){.state = 11};
+}
+
+static void end(struct run *run)
+{
+	world_close(&run->world);
+	fake_disk_free(run->fake);
+	free(run->history);
+}
+
+static void send_and_write(struct run *run, unsigned batches)
+{
+	for (unsigned i = 0; i < batches; i++)
+		world_send(&run->world, &run->random);
+	assert_int_equal(world_commit(&run->world), 0);
+	assert_int_equal(world_write(&run->world, NULL, true), 0);
+	assert_int_equal(run->world.put_status, 0);
+}
+
+static void test_foreign_files(void **state)
+{
+	static const char foreign[] = "{\"trace_id\":\"made by another tracer\"}\n";
+	struct run run;
+	const uint8_t *data;
+	size_t length;
+
+	(void)state;
+	begin(&run);
+	fake_disk_put(run.fake, "2026-02-15.jsonl", foreign, sizeof(foreign) - 1);
+	fake_disk_put(run.fake, "2026-02-15.0002.jsonl.zst", foreign, sizeof(foreign) - 1);
+	open_run(&run, 4000);
+	send_and_write(&run, 10);
+	data = fake_disk_content(run.fake, "2026-02-15.jsonl", &length);
+	assert_int_equal(length, sizeof(foreign) - 1);
+	assert_memory_equal(data, foreign, length);
+	assert_null(fake_disk_content(run.fake, "2026-02-15.0002.jsonl", &length));
+	assert_non_null(fake_disk_content(run.fake, "2026-02-15.0003.jsonl", &length));
+	end(&run);
+}
+
+static void test_parts_roll(void **state)
+{
+	struct run run;
+	size_t closed = 0;
+	const struct manifest_state *manifest;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 4000);
+	for (int i = 0; i < 12; i++)
+		send_and_write(&run, 8);
+	world_check(&run.world, SIZE_MAX - 1, "rolled");
+	manifest = manifest_state(run.world.recovery.manifest);
+	for (size_t i = 0; i < manifest->part_count; i++) {
+		closed += manifest->parts[i].state == PART_CLOSED;
+		assert_int_equal(manifest->parts[i].state == PART_CLOSED,
+			manifest->parts[i].length_bytes >= 4000);
+	}
+	assert_true(closed > 2);
+	end(&run);
+}
+
+static void test_log_is_forgotten(void **state)
+{
+	struct run run;
+	struct log_segment segments[64];
+	size_t before;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 1 << 20);
+	for (int i = 0; i < 10; i++)
+		send_and_write(&run, 8);
+	before = log_segments(run.world.recovery.log, segments, 64);
+	assert_true(before > 3);
+	assert_int_equal(writer_trim_log(run.world.store), 0);
+	assert_int_equal(log_segments(run.world.recovery.log, segments, 64), 1);
+	world_close(&run.world);
+	open_run(&run, 1 << 20);
+	assert_int_equal(run.world.waiting_count, 0);
+	world_check(&run.world, SIZE_MAX - 1, "trimmed");
+	end(&run);
+}
+
+/* A segment whose records the clients' table doesn't include yet must stay, even when
+ * it holds no spans that wait. */
+static void test_log_waits_for_clients(void **state)
+{
+	static const uint8_t client[16] = {9};
+	struct log_record record = {.kind = LOG_DROP,
+		.format = LOG_FORMAT_WAFT_V1,
+		.spans = 5,
+		.receive_ns = 1,
+		.sequence = 1};
+	struct log_committed committed;
+	struct client_info info;
+	struct run run;
+	uint64_t ticket;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 1 << 20);
+	memcpy(record.client, client, sizeof(client));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(log_append(run.world.recovery.log, &record, &ticket), 0);
+		assert_int_equal(log_commit(run.world.recovery.log, &committed), 0);
+		log_roll(run.world.recovery.log);
+		record.sequence++;
+	}
+	/* Durable, and nobody told the clients' table: a kill here must not lose it. */
+	assert_int_equal(writer_trim_log(run.world.store), 0);
+	world_close(&run.world);
+	open_run(&run, 1 << 20);
+	assert_int_equal(clients_get(run.world.clients, client, &info), 0);
+	assert_int_equal(info.sequence, 3);
+	assert_int_equal(info.counts.dropped, 15);
+	end(&run);
+}
+
+static void test_retention(void **state)
+{
+	const struct retention by_size = {.max_bytes = 9000};
+	const struct retention by_age = {.max_age_ns = DAY_NS};
+	struct writer_stats stats;
+	struct run run;
+	uint64_t written;
+	size_t length;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 4000);
+	for (int i = 0; i < 10; i++)
+		send_and_write(&run, 8);
+	writer_get_stats(run.world.store, &stats);
+	written = stats.spans_written;
+	assert_true(stats.part_bytes > 12000);
+	assert_true(writer_retain(run.world.store, &by_size) > 0);
+	writer_get_stats(run.world.store, &stats);
+	assert_true(stats.part_bytes <= 9000);
+	assert_int_equal(stats.spans_written, written);
+	assert_true(stats.spans_expired > 0);
+	assert_null(fake_disk_content(run.fake, "2026-02-15.jsonl", &length));
+	/* Counts outlive a restart, and writing goes on. */
+	world_close(&run.world);
+	open_run(&run, 4000);
+	writer_get_stats(run.world.store, &stats);
+	assert_int_equal(stats.spans_written, written);
+	assert_true(stats.spans_expired > 0);
+	send_and_write(&run, 4);
+	/* The clock is far behind the parts' days or far ahead: by the real one all is old. */
+	assert_true(writer_retain(run.world.store, &by_age) >= 0);
+	end(&run);
+}
+
+/* Killed between the record and the unlink: the file must not come back as foreign. */
+static void test_retention_killed(void **state)
+{
+	const struct retention all = {.max_bytes = 1};
+	struct run run;
+	size_t from;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 4000);
+	for (int i = 0; i < 4; i++)
+		send_and_write(&run, 8);
+	from = fake_disk_changes(run.fake);
+	assert_true(writer_retain(run.world.store, &all) > 0);
+	for (size_t at = from; at <= fake_disk_changes(run.fake); at++) {
+		for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM; mode++) {
+			struct fake_disk *crashed =
+				fake_disk_crash(run.fake, at, (enum fake_crash)mode, at);
+			struct world world = {.segment_bytes = 3000, .part_bytes = 4000};
+			const struct manifest_state *manifest;
+			size_t length;
+			char name[PART_NAME_BYTES];
+
+			assert_int_equal(world_open(&world, crashed, run.history), 0);
+			manifest = manifest_state(world.recovery.manifest);
+			assert_int_equal(world.recovery.parts_missing, 0);
+			for (size_t i = 0; i < 3; i++) {
+				struct part_name part = {.day = 20499, .number = (uint32_t)i + 1};
+
+				assert_int_equal(part_name_format(&part, name), 0);
+				if (fake_disk_content(crashed, name, &length) != NULL)
+					assert_non_null(manifest_part_by_name(manifest, &part));
+			}
+			world_close(&world);
+			fake_disk_free(crashed);
+		}
+	}
+	end(&run);
+}
+
+/* A batch that rots in the log before it is written: its spans are given up, counted and
+ * set aside; the others go on. */
+static void test_rotten_record(void **state)
+{
+	struct writer_stats stats;
+	struct run run;
+	const uint8_t *data;
+	uint8_t *changed;
+	size_t length;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 1 << 20);
+	for (int i = 0; i < 6; i++)
+		world_send(&run.world, &run.random);
+	assert_int_equal(world_commit(&run.world), 0);
+	data = fake_disk_content(run.fake, ".waft/log/0000000000000001.log", &length);
+	changed = malloc(length);
+	assert_non_null(changed);
+	memcpy(changed, data, length);
+	changed[LOG_SEGMENT_HEADER_BYTES + 100] ^= 1;
+	fake_disk_remove(run.fake, ".waft/log/0000000000000001.log");
+	fake_disk_put(run.fake, ".waft/log/0000000000000001.log", changed, length);
+	free(changed);
+	assert_int_equal(world_write(&run.world, NULL, true), 0);
+	assert_int_equal(run.world.put_status, 0);
+	writer_get_stats(run.world.store, &stats);
+	assert_true(stats.spans_quarantined > 0 || run.history->batches[0].span_count == 0);
+	assert_int_equal(stats.spans_written + stats.spans_quarantined, run.history->span_count);
+	assert_int_equal(manifest_state(run.world.recovery.manifest)->quarantine_count,
+		run.history->batches[0].span_count > 0);
+	end(&run);
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+static void make_record(
+	struct log_record *record, enum log_kind kind, uint8_t client, uint64_t sequence)
+{
+	*record = (struct log_record){.kind = kind,
+		.format = LOG_FORMAT_WAFT_V1,
+		.spans = 10,
+		.receive_ns = sequence,
+		.client = {client},
+		.sequence = sequence};
+}
+
+static int see_refusal(void *ctx, const struct client_refusal *refusal)
+{
+	uint64_t *last = ctx;
+
+	assert_string_equal(refusal->message, "bad batch");
+	*last = refusal->sequence;
+	return 0;
+}
+
+static void test_clients(void **state)
+{
+	static const uint8_t id[16] = {1};
+	uint8_t body[64];
+	struct writer writer = writer_of(body, sizeof(body));
+	struct client_counts total;
+	struct client_info info;
+	struct log_record record;
+	struct clients *clients;
+	uint64_t sequence = 77;
+	uint64_t refused = 0;
+
+	(void)state;
+	assert_int_equal(clients_new(0, &clients), 0);
+	assert_int_equal(clients_hello(clients, id, slice_of_text("shop"), 5, 0, 1, &sequence), 0);
+	assert_int_equal(sequence, 0);
+	make_record(&record, LOG_BATCH, 1, 1);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 128}, &record), 1);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 256}, &record), -EEXIST);
+	make_record(&record, LOG_REFUSAL, 1, 2);
+	writer_field_varint(&writer, TAG_REFUSAL_CODE, 3);
+	writer_field_bytes(&writer, TAG_REFUSAL_MESSAGE, slice_of_text("bad batch"));
+	record.payload = body;
+	record.payload_length = writer_length(&writer);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 512}, &record), 1);
+	assert_int_equal(clients_refusals(clients, id, 1, see_refusal, &refused), 0);
+	assert_int_equal(refused, 2);
+	assert_int_equal(clients_hello(clients, id, slice_of_text("shop"), 5, 2, 9, &sequence), 1);
+	assert_int_equal(sequence, 2);
+	refused = 0;
+	assert_int_equal(clients_refusals(clients, id, 0, see_refusal, &refused), 0);
+	assert_int_equal(refused, 0);
+	assert_int_equal(clients_get(clients, id, &info), 0);
+	assert_string_equal(info.service, "shop");
+	assert_int_equal(info.counts.durable, 10);
+	make_record(&record, LOG_GOODBYE, 1, 2);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 1024}, &record), 1);
+	assert_int_equal(clients_get(clients, id, &info), -ENOENT);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10);
+	clients_free(clients);
+}
+
+static void test_clients_bounded(void **state)
+{
+	struct client_info info[64];
+	struct clients *clients;
+	struct client_counts total;
+	struct log_record record;
+
+	(void)state;
+	assert_int_equal(clients_new(50, &clients), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		make_record(&record, LOG_BATCH, 0, 1);
+		record.client[1] = (uint8_t)i;
+		record.client[2] = (uint8_t)(i >> 8);
+		record.receive_ns = i;
+		assert_int_equal(
+			clients_durable(clients, (struct log_place){1, 128 + i * 8}, &record), 1);
+	}
+	assert_int_equal(clients_list(clients, info, 64), 50);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10000);
+	assert_int_equal(clients_expire(clients, CLIENTS_AGE_NS), 0 + 0);
+	assert_int_equal(clients_expire(clients, CLIENTS_AGE_NS + 1000), 50);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10000);
+	clients_free(clients);
+}
+
+/* ---- The real disk ------------------------------------------------------------------- */
+
+static void test_real_disk(void **state)
+{
+	char path[] = "test-store-XXXXXX";
+	char below[64];
+	struct disk disk;
+	struct disk_stat st;
+	struct store_dirs dirs, second;
+	int file;
+
+	(void)state;
+	disk_real(&disk);
+	assert_non_null(mkdtemp(path));
+	snprintf(below, sizeof(below), "%s/a/traces", path);
+	assert_int_equal(store_dirs_open(&disk, below, false, &dirs), -ENOENT);
+	assert_int_equal(store_dirs_open(&disk, below, true, &dirs), 0);
+	assert_int_equal(store_lock(&disk, &dirs), 0);
+	assert_int_equal(store_dirs_open(&disk, below, true, &second), 0);
+	assert_int_equal(store_lock(&disk, &second), -EWOULDBLOCK);
+	store_dirs_close(&disk, &second);
+	/* Neither links nor other things are taken for files. */
+	file = disk_open(&disk, dirs.top, "file", DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE);
+	assert_true(file >= 0);
+	assert_int_equal(disk_write(&disk, file, "abc", 3, 5), 0);
+	assert_int_equal(disk_sync(&disk, file), 0);
+	assert_int_equal(disk_stat_file(&disk, file, &st), 0);
+	assert_int_equal(st.length_bytes, 8);
+	disk_close(&disk, file);
+	assert_int_equal(
+		disk_open(&disk, dirs.top, "file", DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE),
+		-EEXIST);
+	assert_int_equal(symlinkat("file", dirs.top, "symbolic"), 0);
+	assert_int_equal(disk_open(&disk, dirs.top, "symbolic", DISK_READ), -ELOOP);
+	assert_int_equal(linkat(dirs.top, "file", dirs.top, "hard", 0), 0);
+	assert_int_equal(disk_open(&disk, dirs.top, "file", DISK_READ), -EMLINK);
+	assert_int_equal(mkfifoat(dirs.top, "fifo", 0600), 0);
+	assert_int_equal(disk_open(&disk, dirs.top, "fifo", DISK_READ), -EINVAL);
+	assert_int_equal(disk_open_dir(&disk, dirs.top, "symbolic", true), -ENOTDIR);
+	assert_int_equal(disk_rename(&disk, dirs.top, "file", dirs.top, "hard", false), -EEXIST);
+	assert_int_equal(disk_unlink(&disk, dirs.top, "hard"), 0);
+	assert_int_equal(disk_rename(&disk, dirs.top, "file", dirs.waft, "moved", false), 0);
+	assert_int_equal(disk_sync_dir(&disk, dirs.waft), 0);
+	assert_int_equal(disk_stat_name(&disk, dirs.waft, "moved", &st), 0);
+	store_dirs_close(&disk, &dirs);
+	/* Ends with the test's directory gone. */
+	snprintf(below, sizeof(below), "rm -r %s", path);
+	assert_int_equal(system(below), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_days),
+		cmocka_unit_test(test_foreign_files),
+		cmocka_unit_test(test_parts_roll),
+		cmocka_unit_test(test_log_is_forgotten),
+		cmocka_unit_test(test_log_waits_for_clients),
+		cmocka_unit_test(test_retention),
+		cmocka_unit_test(test_retention_killed),
+		cmocka_unit_test(test_rotten_record),
+		cmocka_unit_test(test_clients),
+		cmocka_unit_test(test_clients_bounded),
+		cmocka_unit_test(test_real_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
