@@ -6,16 +6,14 @@
  * confirmed. A client that said goodbye or was forgotten leaves the table; its counts go
  * into `departed`, its id into `gone` until an image that says so is durable.
  */
-#include "clients.h"
+#include "clients_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "bytes.h"
 #include "cursor.h"
 #include "ids.h"
 
@@ -24,63 +22,8 @@ enum {
 	EVICT_SAMPLES = 32,
 	SERVICE_BYTES = 64,
 	MESSAGE_BYTES_MAX = 512,
-	FLAG_GONE = 1,
 	REASON_OTHER = 0,
 	REASON_REFUSED = 1,
-};
-
-struct refused {
-	uint64_t sequence;
-	uint32_t code;
-	char *message; /* owned */
-};
-
-struct dropped {
-	uint32_t reason;
-	uint64_t spans;
-};
-
-struct client {
-	uint8_t id[16];
-	char *service; /* owned, NULL: "" */
-	uint64_t pid;
-	uint64_t sequence;
-	uint64_t last_ns;
-	uint64_t changed;
-	uint64_t emitted;
-	uint64_t durable;
-	uint64_t unknown;
-	uint64_t not_sampled;
-	uint64_t duplicates;
-	struct dropped *dropped; /* owned */
-	struct refused *refused; /* owned, ascending */
-	uint32_t dropped_count;
-	uint32_t refused_count;
-};
-
-struct gone {
-	uint8_t id[16];
-	uint64_t changed;
-};
-
-struct clients {
-	pthread_mutex_t mutex; /* of everything */
-	size_t max;
-	uint64_t seed;
-	struct client **slots; /* owned, as are the clients */
-	size_t slot_count;     /* a power of two */
-	size_t count;
-	uint64_t change;    /* number of the last change */
-	uint64_t imaged;    /* of the last when the last image was taken */
-	uint64_t confirmed; /* of the last that a durable image holds */
-	struct gone *gone;
-	size_t gone_count;
-	size_t gone_capacity;
-	struct client_counts departed;
-	char *reasons[CLIENTS_REASONS_MAX]; /* owned; never changed once set */
-	size_t reason_count;
-	struct log_place accounted; /* last record that was counted */
-	struct log_place loaded;    /* as the manifest had it: what is before was counted */
 };
 
 int clients_new(size_t max, struct clients **ret)
@@ -110,7 +53,7 @@ int clients_new(size_t max, struct clients **ret)
 	return 0;
 }
 
-static void client_free(struct client *client)
+void clients_free_one(struct client *client)
 {
 	for (uint32_t i = 0; i < client->refused_count; i++)
 		free(client->refused[i].message);
@@ -126,7 +69,7 @@ void clients_free(struct clients *clients)
 		return;
 	for (size_t i = 0; i < clients->slot_count; i++) {
 		if (clients->slots[i] != NULL)
-			client_free(clients->slots[i]);
+			clients_free_one(clients->slots[i]);
 	}
 	for (size_t i = 0; i < clients->reason_count; i++)
 		free(clients->reasons[i]);
@@ -148,7 +91,7 @@ static size_t home_slot(const struct clients *clients, const uint8_t id[16])
 }
 
 /* The client's slot, or the free one where it would go. */
-static size_t find_slot(const struct clients *clients, const uint8_t id[16])
+size_t clients_slot(const struct clients *clients, const uint8_t id[16])
 {
 	size_t slot = home_slot(clients, id);
 
@@ -157,9 +100,9 @@ static size_t find_slot(const struct clients *clients, const uint8_t id[16])
 	return slot;
 }
 
-static struct client *find(const struct clients *clients, const uint8_t id[16])
+struct client *clients_find(const struct clients *clients, const uint8_t id[16])
 {
-	return clients->slots[find_slot(clients, id)];
+	return clients->slots[clients_slot(clients, id)];
 }
 
 static int grow(struct clients *clients)
@@ -174,14 +117,14 @@ static int grow(struct clients *clients)
 	clients->slot_count = old_count * 2;
 	for (size_t i = 0; i < old_count; i++) {
 		if (old[i] != NULL)
-			slots[find_slot(clients, old[i]->id)] = old[i];
+			slots[clients_slot(clients, old[i]->id)] = old[i];
 	}
 	free(old);
 	return 0;
 }
 
 /* Empties a slot and moves those behind it that it kept from their place. */
-static void clear_slot(struct clients *clients, size_t slot)
+void clients_clear_slot(struct clients *clients, size_t slot)
 {
 	size_t mask = clients->slot_count - 1;
 	size_t next = slot;
@@ -291,9 +234,9 @@ static int depart(struct clients *clients, struct client *client)
 	memcpy(clients->gone[clients->gone_count++].id, client->id, 16);
 	settle_unknown(client);
 	add_counts(&clients->departed, client);
-	clear_slot(clients, find_slot(clients, client->id));
+	clients_clear_slot(clients, clients_slot(clients, client->id));
 	clients->count--;
-	client_free(client);
+	clients_free_one(client);
 	return 0;
 }
 
@@ -317,9 +260,9 @@ static int evict(struct clients *clients)
 	return depart(clients, oldest);
 }
 
-static int make(struct clients *clients, const uint8_t id[16], struct client **ret)
+int clients_make(struct clients *clients, const uint8_t id[16], struct client **ret)
 {
-	struct client *client = find(clients, id);
+	struct client *client = clients_find(clients, id);
 
 	if (client == NULL) {
 		if (clients->count >= clients->max && evict(clients) != 0)
@@ -330,7 +273,7 @@ static int make(struct clients *clients, const uint8_t id[16], struct client **r
 		if (client == NULL)
 			return -ENOMEM;
 		memcpy(client->id, id, 16);
-		clients->slots[find_slot(clients, id)] = client;
+		clients->slots[clients_slot(clients, id)] = client;
 		clients->count++;
 	}
 	*ret = client;
@@ -339,7 +282,7 @@ static int make(struct clients *clients, const uint8_t id[16], struct client **r
 
 /* ---- Parts of a client --------------------------------------------------- */
 
-static void set_service(struct client *client, struct slice service)
+void clients_set_service(struct client *client, struct slice service)
 {
 	size_t length = service.length < SERVICE_BYTES ? service.length : SERVICE_BYTES - 1;
 
@@ -352,7 +295,7 @@ static void set_service(struct client *client, struct slice service)
 }
 
 /* The index of a reason; those beyond the table are "other". */
-static uint32_t reason_index(struct clients *clients, struct slice text)
+uint32_t clients_reason_index(struct clients *clients, struct slice text)
 {
 	char *copy;
 
@@ -377,10 +320,10 @@ static uint32_t reason_index(struct clients *clients, struct slice text)
 	return (uint32_t)clients->reason_count++;
 }
 
-static int add_dropped(
+int clients_add_dropped(
 	struct clients *clients, struct client *client, struct slice reason, uint64_t spans)
 {
-	uint32_t index = reason_index(clients, reason);
+	uint32_t index = clients_reason_index(clients, reason);
 	struct dropped *grown;
 
 	for (uint32_t i = 0; i < client->dropped_count; i++) {
@@ -406,7 +349,7 @@ static void drop_refusals(struct client *client, uint32_t count)
 		client->refused_count * sizeof(*client->refused));
 }
 
-static int add_refusal(
+int clients_add_refusal(
 	struct client *client, uint64_t sequence, uint32_t code, struct slice message)
 {
 	size_t length = message.length < MESSAGE_BYTES_MAX ? message.length : MESSAGE_BYTES_MAX;
@@ -449,10 +392,10 @@ int clients_hello(struct clients *clients, const uint8_t id[16], struct slice se
 	int ret;
 
 	pthread_mutex_lock(&clients->mutex);
-	known = find(clients, id) != NULL;
-	ret = make(clients, id, &client);
+	known = clients_find(clients, id) != NULL;
+	ret = clients_make(clients, id, &client);
 	if (ret == 0) {
-		set_service(client, service);
+		clients_set_service(client, service);
 		client->pid = pid;
 		client->last_ns = now_ns;
 		client->changed = ++clients->change;
@@ -471,7 +414,7 @@ int clients_refusals(struct clients *clients, const uint8_t id[16], uint64_t aft
 	int ret = 0;
 
 	pthread_mutex_lock(&clients->mutex);
-	client = find(clients, id);
+	client = clients_find(clients, id);
 	for (uint32_t i = 0; client != NULL && i < client->refused_count && ret == 0; i++) {
 		struct client_refusal refusal = {.sequence = client->refused[i].sequence,
 			.code = client->refused[i].code,
@@ -492,7 +435,7 @@ static bool place_after(struct log_place a, struct log_place b)
 static int count_drop(
 	struct clients *clients, struct client *client, const struct log_record *record)
 {
-	struct cursor in = cursor_of(record->payload, record->payload_length);
+	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
 	struct slice reason = {0};
 	uint64_t spans = record->spans;
 
@@ -506,7 +449,7 @@ static int count_drop(
 		else
 			cursor_skip(&in, tag);
 	}
-	return add_dropped(clients, client, reason, spans);
+	return clients_add_dropped(clients, client, reason, spans);
 }
 
 /* Nobody can count the spans of a batch that doesn't decode. As many are taken for
@@ -515,7 +458,7 @@ static int count_drop(
 static int count_refusal(
 	struct clients *clients, struct client *client, const struct log_record *record)
 {
-	struct cursor in = cursor_of(record->payload, record->payload_length);
+	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
 	uint32_t code = GRPC_INVALID_ARGUMENT;
 	struct slice message = {0};
 	int ret;
@@ -531,9 +474,9 @@ static int count_refusal(
 			cursor_skip(&in, tag);
 	}
 	/* A count of 0, too, says that something was refused. */
-	ret = add_dropped(clients, client, slice_of_text("refused"), 0);
+	ret = clients_add_dropped(clients, client, slice_of_text("refused"), 0);
 	if (ret == 0)
-		ret = add_refusal(client, record->sequence, code, message);
+		ret = clients_add_refusal(client, record->sequence, code, message);
 	if (ret == 0)
 		refused_spans(client)->spans += less(record->emitted, client->emitted);
 	return ret;
@@ -541,7 +484,7 @@ static int count_refusal(
 
 static void count_goodbye(struct client *client, const struct log_record *record)
 {
-	struct cursor in = cursor_of(record->payload, record->payload_length);
+	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
 
 	while (cursor_more(&in)) {
 		uint32_t tag = cursor_tag(&in);
@@ -563,9 +506,9 @@ static int count_record(struct clients *clients, const struct log_record *record
 	int ret;
 
 	/* A goodbye makes nobody known. */
-	if (record->kind == LOG_GOODBYE && find(clients, record->client) == NULL)
+	if (record->kind == LOG_GOODBYE && clients_find(clients, record->client) == NULL)
 		return 1;
-	ret = make(clients, record->client, &client);
+	ret = clients_make(clients, record->client, &client);
 	if (ret != 0)
 		return ret;
 	if (record->kind != LOG_GOODBYE && record->sequence <= client->sequence)
@@ -614,7 +557,7 @@ void clients_duplicate(struct clients *clients, const uint8_t id[16])
 	struct client *client;
 
 	pthread_mutex_lock(&clients->mutex);
-	client = find(clients, id);
+	client = clients_find(clients, id);
 	if (client != NULL) {
 		client->duplicates++;
 		client->changed = ++clients->change;
@@ -663,7 +606,7 @@ int clients_get(struct clients *clients, const uint8_t id[16], struct client_inf
 	const struct client *client;
 
 	pthread_mutex_lock(&clients->mutex);
-	client = find(clients, id);
+	client = clients_find(clients, id);
 	if (client != NULL)
 		fill_info(client, ret);
 	pthread_mutex_unlock(&clients->mutex);
@@ -705,261 +648,4 @@ const char *clients_reason(struct clients *clients, size_t i)
 	reason = i < clients->reason_count ? clients->reasons[i] : NULL;
 	pthread_mutex_unlock(&clients->mutex);
 	return reason;
-}
-
-/* ---- Images -------------------------------------------------------------- */
-
-/* A body: client, flags; unless it is gone: sequence, last receive time, pid,
- * emitted, durable, unknown, not sampled, duplicates, service; count of drop reasons,
- * each text and spans; count of refusals, each sequence, code, text. */
-static int put_client(struct bytes *out, const struct clients *clients, const struct client *client)
-{
-	const uint64_t values[] = {0, client->sequence, client->last_ns, client->pid,
-		client->emitted, client->durable, client->unknown, client->not_sampled,
-		client->duplicates};
-	const char *service = client->service != NULL ? client->service : "";
-	int ret = bytes_put(out, client->id, 16);
-
-	for (size_t i = 0; ret == 0 && i < sizeof(values) / sizeof(values[0]); i++)
-		ret = bytes_varint(out, values[i]);
-	if (ret == 0)
-		ret = bytes_text(out, service, strlen(service));
-	if (ret == 0)
-		ret = bytes_varint(out, client->dropped_count);
-	for (uint32_t i = 0; ret == 0 && i < client->dropped_count; i++) {
-		const char *reason = clients->reasons[client->dropped[i].reason];
-
-		ret = bytes_text(out, reason, strlen(reason));
-		if (ret == 0)
-			ret = bytes_varint(out, client->dropped[i].spans);
-	}
-	if (ret == 0)
-		ret = bytes_varint(out, client->refused_count);
-	for (uint32_t i = 0; ret == 0 && i < client->refused_count; i++) {
-		const struct refused *refused = &client->refused[i];
-
-		ret = bytes_varint(out, refused->sequence);
-		if (ret == 0)
-			ret = bytes_varint(out, refused->code);
-		if (ret == 0)
-			ret = bytes_text(out, refused->message, strlen(refused->message));
-	}
-	return ret;
-}
-
-static int put_gone(struct bytes *out, const struct gone *gone)
-{
-	int ret = bytes_put(out, gone->id, 16);
-
-	return ret != 0 ? ret : bytes_varint(out, FLAG_GONE);
-}
-
-/* Puts the length of what came after start in front of it. */
-static void end_body(struct bytes *out, size_t start)
-{
-	le32_write(out->data + start, (uint32_t)(out->length - start - 4));
-}
-
-static int put_clients(const struct clients *clients, uint64_t after, struct bytes *out)
-{
-	int ret = 0;
-
-	for (size_t i = 0; ret == 0 && i < clients->slot_count; i++) {
-		const struct client *client = clients->slots[i];
-		size_t start = out->length;
-
-		if (client == NULL || client->changed <= after)
-			continue;
-		ret = bytes_u32(out, 0);
-		if (ret == 0)
-			ret = put_client(out, clients, client);
-		if (ret == 0)
-			end_body(out, start);
-	}
-	for (size_t i = 0; ret == 0 && i < clients->gone_count; i++) {
-		size_t start = out->length;
-
-		/* Who is back since is in the table. */
-		if (clients->gone[i].changed <= after || find(clients, clients->gone[i].id) != NULL)
-			continue;
-		ret = bytes_u32(out, 0);
-		if (ret == 0)
-			ret = put_gone(out, &clients->gone[i]);
-		if (ret == 0)
-			end_body(out, start);
-	}
-	return ret;
-}
-
-static int put_counter(struct bytes *out, const char *name, uint64_t value)
-{
-	int ret = bytes_text(out, name, strlen(name));
-
-	return ret != 0 ? ret : bytes_varint(out, value);
-}
-
-static int put_counters(const struct clients *clients, struct bytes *out)
-{
-	const struct client_counts *departed = &clients->departed;
-	int ret = put_counter(out, "departed.emitted", departed->emitted);
-
-	if (ret == 0)
-		ret = put_counter(out, "departed.durable", departed->durable);
-	if (ret == 0)
-		ret = put_counter(out, "departed.unknown", departed->unknown);
-	if (ret == 0)
-		ret = put_counter(out, "departed.not_sampled", departed->not_sampled);
-	if (ret == 0)
-		ret = put_counter(out, "departed.duplicates", departed->duplicates);
-	for (size_t i = 0; ret == 0 && i < clients->reason_count; i++) {
-		char name[CLIENTS_REASON_BYTES_MAX + 32];
-
-		snprintf(name, sizeof(name), "departed.dropped.%s", clients->reasons[i]);
-		ret = put_counter(out, name, departed->dropped_by[i]);
-	}
-	return ret;
-}
-
-int clients_image(struct clients *clients, bool all, struct manifest_image *ret)
-{
-	struct manifest_image image = {0};
-	int error;
-
-	pthread_mutex_lock(&clients->mutex);
-	error = put_clients(clients, all ? 0 : clients->confirmed, &image.clients);
-	if (error == 0)
-		error = put_counters(clients, &image.counters);
-	if (error == 0) {
-		image.accounted = clients->accounted;
-		clients->imaged = clients->change;
-	}
-	pthread_mutex_unlock(&clients->mutex);
-	if (error != 0)
-		manifest_image_done(&image);
-	else
-		*ret = image;
-	return error;
-}
-
-int clients_image_all(void *ctx, struct manifest_image *ret)
-{
-	return clients_image(ctx, true, ret);
-}
-
-void clients_image_durable(struct clients *clients)
-{
-	size_t kept = 0;
-
-	pthread_mutex_lock(&clients->mutex);
-	clients->confirmed = clients->imaged;
-	for (size_t i = 0; i < clients->gone_count; i++) {
-		if (clients->gone[i].changed > clients->confirmed)
-			clients->gone[kept++] = clients->gone[i];
-	}
-	clients->gone_count = kept;
-	pthread_mutex_unlock(&clients->mutex);
-}
-
-/* ---- From the manifest ---------------------------------------------------- */
-
-static int read_lists(struct clients *clients, struct client *client, struct cursor *in)
-{
-	uint64_t count = cursor_varint(in);
-	int ret = 0;
-
-	for (; count > 0 && in->error == 0 && ret == 0; count--) {
-		struct slice reason = cursor_bytes(in);
-		uint64_t spans = cursor_varint(in);
-
-		if (in->error == 0)
-			ret = add_dropped(clients, client, reason, spans);
-	}
-	count = ret == 0 ? cursor_varint(in) : 0;
-	for (; count > 0 && in->error == 0 && ret == 0; count--) {
-		uint64_t sequence = cursor_varint(in);
-		uint32_t code = cursor_varint32(in);
-		struct slice message = cursor_bytes(in);
-
-		if (in->error == 0)
-			ret = add_refusal(client, sequence, code, message);
-	}
-	return ret != 0 ? ret : in->error;
-}
-
-static int read_client(struct clients *clients, struct client *client, struct cursor *in)
-{
-	client->sequence = cursor_varint(in);
-	client->last_ns = cursor_varint(in);
-	client->pid = cursor_varint(in);
-	client->emitted = cursor_varint(in);
-	client->durable = cursor_varint(in);
-	client->unknown = cursor_varint(in);
-	client->not_sampled = cursor_varint(in);
-	client->duplicates = cursor_varint(in);
-	set_service(client, cursor_bytes(in));
-	client->changed = ++clients->change;
-	return read_lists(clients, client, in);
-}
-
-/* Takes a client out without counting it as departed. */
-static void remove_client(struct clients *clients, struct client *client)
-{
-	if (client == NULL)
-		return;
-	clear_slot(clients, find_slot(clients, client->id));
-	clients->count--;
-	client_free(client);
-}
-
-int clients_on_manifest(void *ctx, const uint8_t *body, size_t length)
-{
-	struct clients *clients = ctx;
-	struct cursor in = cursor_of(body, length);
-	struct slice id = cursor_take(&in, 16);
-	uint64_t flags = cursor_varint(&in);
-	struct client *client;
-	int ret;
-
-	if (in.error != 0)
-		return in.error;
-	pthread_mutex_lock(&clients->mutex);
-	/* A row says all of a client: what is known of it so far is older. */
-	remove_client(clients, find(clients, id.data));
-	ret = 0;
-	if ((flags & FLAG_GONE) == 0) {
-		ret = make(clients, id.data, &client);
-		if (ret == 0) {
-			ret = read_client(clients, client, &in);
-			if (ret != 0)
-				remove_client(clients, client);
-		}
-	}
-	pthread_mutex_unlock(&clients->mutex);
-	return ret;
-}
-
-int clients_on_counters(struct clients *clients, const struct manifest_state *state)
-{
-	static const char prefix[] = "departed.dropped.";
-	struct client_counts *departed = &clients->departed;
-
-	pthread_mutex_lock(&clients->mutex);
-	departed->emitted = manifest_counter(state, "departed.emitted");
-	departed->durable = manifest_counter(state, "departed.durable");
-	departed->unknown = manifest_counter(state, "departed.unknown");
-	departed->not_sampled = manifest_counter(state, "departed.not_sampled");
-	departed->duplicates = manifest_counter(state, "departed.duplicates");
-	for (size_t i = 0; i < state->counter_count; i++) {
-		const char *name = state->counters[i].name;
-		uint32_t reason;
-
-		if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
-			continue;
-		reason = reason_index(clients, slice_of_text(name + sizeof(prefix) - 1));
-		departed->dropped_by[reason] += state->counters[i].value;
-		departed->dropped += state->counters[i].value;
-	}
-	clients->loaded = clients->accounted = state->accounted;
-	pthread_mutex_unlock(&clients->mutex);
-	return 0;
 }

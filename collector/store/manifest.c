@@ -139,7 +139,7 @@ static int put_image(struct manifest *manifest, struct bytes *out, uint32_t sync
 	uint32_t first_segment, const struct manifest_image *image)
 {
 	uint64_t generation = manifest->state.generation;
-	struct cursor in = cursor_of(image->clients.data, image->clients.length);
+	struct cursor in = cursor_of_slice(slice_of(image->clients.data, image->clients.length));
 	int ret = 0;
 
 	while (ret == 0 && cursor_more(&in)) {

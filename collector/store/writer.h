@@ -159,7 +159,7 @@ void writer_get_stats(struct store *store, struct writer_stats *ret);
 
 /* Forgets of the log what is consumed: writes the changed clients and the first
  * needed segment to the manifest, syncs, deletes segments. The store's thread;
- * call it after store_work, now and then. */
+ * call it after store_work, now and then. Does nothing while store_work fails. */
 MUST_CHECK int writer_trim_log(struct store *store);
 
 /* Retention. Removes whole parts, oldest first, that are older than max_age_ns

@@ -43,16 +43,16 @@ int writer_trim_log(struct store *base)
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	const struct manifest_state *state = manifest_state(store->config.manifest);
 	struct manifest_image image = {0};
-	struct log_segment *segments;
+	struct log_segment *segments = NULL;
 	uint32_t needed;
 	size_t count;
-	int ret = list_segments(store->config.log, &segments, &count);
+	int ret;
 
-	if (ret != 0)
-		return ret;
-	/* COMMITs whose sync failed count in the state, but not yet for the log. */
-	if (store->doubt)
-		ret = manifest_sync(store->config.manifest);
+	/* A put that failed half-way begins anew, and what of it was committed is known by its
+	 * ordinals: they must not be forgotten meanwhile. */
+	if (store->pause_ns != 0)
+		return 0;
+	ret = list_segments(store->config.log, &segments, &count);
 	if (ret == 0)
 		ret = clients_image(store->config.clients, false, &image);
 	if (ret == 0) {
@@ -65,7 +65,9 @@ int writer_trim_log(struct store *base)
 				clients_image_durable(store->config.clients);
 		}
 	}
-	/* Also what an earlier call could not delete. */
+	/* Also what an earlier call could not delete, or not sync. */
+	if (ret == 0)
+		ret = manifest_sync(store->config.manifest);
 	if (ret == 0) {
 		span_sources_forget(store->sources, state->first_segment);
 		ret = log_drop_below(store->config.log, state->first_segment);
@@ -119,26 +121,6 @@ static bool too_old(const struct manifest_part *part, uint64_t now_ns, uint64_t 
 	return max_age_ns != 0 && now_ns > days * DAY_NS && now_ns - days * DAY_NS > max_age_ns;
 }
 
-/* Deletes the file of a part that is recorded as removed. */
-static int delete_file(struct jsonl_store *store, const struct manifest_part *part)
-{
-	struct part_name part_name = part->name;
-	char name[PART_NAME_BYTES];
-	int ret;
-
-	part_name.sealed = part->sealed_length_bytes != 0;
-	ret = part_name_format(&part_name, name);
-	if (ret == 0)
-		ret = disk_unlink(store->config.disk, store->config.dirs->top, name);
-	if (ret == -ENOENT)
-		ret = 0;
-	if (ret == 0)
-		ret = disk_sync_dir(store->config.disk, store->config.dirs->top);
-	if (ret == 0)
-		manifest_part_gone(store->config.manifest, part->id);
-	return ret;
-}
-
 static int remove_part(struct jsonl_store *store, uint32_t id)
 {
 	int ret;
@@ -155,7 +137,7 @@ static int remove_part(struct jsonl_store *store, uint32_t id)
 	if (ret != 0)
 		return ret;
 	writer_tell_part(store, id);
-	return delete_file(store, manifest_part_by_id(manifest_state(store->config.manifest), id));
+	return writer_delete_file(store, id);
 }
 
 /* Files that could not be deleted before. */
@@ -166,7 +148,7 @@ static int retry_deletions(struct jsonl_store *store)
 
 	for (size_t i = 0; i < state->part_count && ret == 0; i++) {
 		if (state->parts[i].state == PART_REMOVED && !state->parts[i].gone)
-			ret = delete_file(store, &state->parts[i]);
+			ret = writer_delete_file(store, state->parts[i].id);
 	}
 	return ret;
 }

@@ -75,8 +75,8 @@ struct jsonl_store {
 	struct fresh_trace *fresh; /* hash of a power of two */
 	size_t fresh_count;
 	size_t fresh_capacity;
-	bool doubt; /* COMMITs appended whose sync failed */
-	uint64_t pause_ns;
+	bool doubt;	   /* COMMITs appended whose sync failed */
+	uint64_t pause_ns; /* not 0: the last work failed, and its puts begin anew */
 };
 
 uint64_t writer_now(const struct jsonl_store *store);
@@ -102,6 +102,9 @@ MUST_CHECK int writer_index_line(struct jsonl_store *store, struct span_source *
 
 /* Calls on_commit for the output's runs. */
 void writer_tell_index(struct jsonl_store *store, struct output *output);
+
+/* Deletes the file of a part that is recorded, durably, as removed. */
+MUST_CHECK int writer_delete_file(struct jsonl_store *store, uint32_t part);
 
 void writer_tell_part(struct jsonl_store *store, uint32_t part);
 

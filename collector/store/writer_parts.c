@@ -72,6 +72,46 @@ static int choose_name(struct jsonl_store *store, struct part_name *name)
 	return -EEXIST;
 }
 
+int writer_delete_file(struct jsonl_store *store, uint32_t id)
+{
+	const struct manifest_part *part =
+		manifest_part_by_id(manifest_state(store->config.manifest), id);
+	struct disk *disk = store->config.disk;
+	int top = store->config.dirs->top;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	struct disk_stat st;
+	int ret;
+
+	part_name.sealed = part->sealed_length_bytes != 0;
+	ret = part_name_format(&part_name, name);
+	if (ret == 0)
+		ret = disk_stat_name(disk, top, name, &st);
+	/* Another file of that name is not ours to delete. */
+	if (ret == 0 && (part_name.sealed || st.inode == part->inode))
+		ret = disk_unlink(disk, top, name);
+	if (ret == -ENOENT)
+		ret = 0;
+	/* Until that is safe a crash can bring it back: it stays known as removed. */
+	if (ret == 0)
+		ret = disk_sync_dir(disk, top);
+	if (ret == 0)
+		manifest_part_gone(store->config.manifest, id);
+	return ret;
+}
+
+/* Takes back a part that never held anything. What fails here is tried again with
+ * retention, or by recovery. */
+static void drop_part(struct jsonl_store *store, uint32_t id)
+{
+	int ret = manifest_removed(store->config.manifest, id);
+
+	if (ret == 0)
+		ret = manifest_sync(store->config.manifest);
+	if (ret == 0)
+		(void)(writer_delete_file(store, id) == 0);
+}
+
 /* Announces the file, whose handle is open, and gives it its name. A kill in
  * between leaves an announced part without a file, or one without a commit. */
 static int name_part(struct jsonl_store *store, struct part_name *name, int file, uint32_t *ret_id)
@@ -94,17 +134,10 @@ static int name_part(struct jsonl_store *store, struct part_name *name, int file
 	ret = manifest_sync(store->config.manifest);
 	if (ret == 0)
 		ret = disk_rename(disk, dirs->waft, PART_NEW_NAME, dirs->top, text, false);
-	if (ret == 0) {
-		ret = disk_sync_dir(disk, dirs->top);
-		if (ret != 0)
-			disk_unlink_quietly(disk, dirs->top, text);
-	}
 	if (ret == 0)
-		return 0;
-	/* It never held anything. Without memory for the record the part stays announced,
-	 * is found missing, and given up then. */
-	if (manifest_removed(store->config.manifest, *ret_id) == 0)
-		manifest_part_gone(store->config.manifest, *ret_id);
+		ret = disk_sync_dir(disk, dirs->top);
+	if (ret != 0)
+		drop_part(store, *ret_id);
 	return ret;
 }
 
@@ -138,24 +171,15 @@ static void give_up(struct jsonl_store *store, struct output *output)
 	struct manifest *manifest = store->config.manifest;
 	const struct manifest_part *part =
 		manifest_part_by_id(manifest_state(manifest), output->part);
-	char text[PART_NAME_BYTES];
-	int ret = 0;
 
 	writer_close_file(store, output);
-	if (part != NULL && part->length_bytes == 0 && part_name_format(&part->name, text) == 0) {
-		ret = manifest_removed(manifest, part->id);
-		if (ret == 0)
-			ret = manifest_sync(manifest);
-		if (ret == 0)
-			ret = disk_unlink(store->config.disk, store->config.dirs->top, text);
-		if (ret == 0 || ret == -ENOENT)
-			manifest_part_gone(manifest, output->part);
+	if (part != NULL && part->length_bytes == 0) {
+		drop_part(store, output->part);
 		writer_tell_part(store, output->part);
-	} else if (part != NULL) {
+	} else if (part != NULL &&
+		   manifest_part_state(manifest, part->id, PART_CLOSED, writer_now(store)) == 0) {
 		/* Without memory for the record it is tried again, and fails again. */
-		ret = manifest_part_state(manifest, part->id, PART_CLOSED, writer_now(store));
-		if (ret == 0)
-			writer_tell_part(store, output->part);
+		writer_tell_part(store, output->part);
 	}
 	output->part = 0;
 }

@@ -326,7 +326,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-int main(void)
+/* An argument is a pattern of the tests to run. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crash_anywhere),
@@ -336,5 +337,7 @@ int main(void)
 		cmocka_unit_test(test_log_deleted),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -402,8 +402,8 @@ static void test_clients_bounded(void **state)
 	assert_int_equal(clients_list(clients, info, 64), 50);
 	clients_total(clients, &total);
 	assert_int_equal(total.durable, 10000);
-	assert_int_equal(clients_expire(clients, CLIENTS_AGE_NS), 0 + 0);
-	assert_int_equal(clients_expire(clients, CLIENTS_AGE_NS + 1000), 50);
+	assert_int_equal(clients_expire(clients, 2000, 2000, NULL, NULL), 0);
+	assert_int_equal(clients_expire(clients, 4000, 2000, NULL, NULL), 50);
 	clients_total(clients, &total);
 	assert_int_equal(total.durable, 10000);
 	clients_free(clients);

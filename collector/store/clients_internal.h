@@ -1,0 +1,85 @@
+/*
+ * What clients.c (the table) and clients_image.c (its form in the manifest) share. All of it
+ * is called with the table's mutex held.
+ */
+#ifndef WAFT_STORE_CLIENTS_INTERNAL_H
+#define WAFT_STORE_CLIENTS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "clients.h"
+
+struct refused {
+	uint64_t sequence;
+	uint32_t code;
+	char *message; /* owned */
+};
+
+struct dropped {
+	uint32_t reason;
+	uint64_t spans;
+};
+
+struct client {
+	uint8_t id[16];
+	char *service; /* owned, NULL: "" */
+	uint64_t pid;
+	uint64_t sequence;
+	uint64_t last_ns;
+	uint64_t changed;
+	uint64_t emitted;
+	uint64_t durable;
+	uint64_t unknown;
+	uint64_t not_sampled;
+	uint64_t duplicates;
+	struct dropped *dropped; /* owned */
+	struct refused *refused; /* owned, ascending */
+	uint32_t dropped_count;
+	uint32_t refused_count;
+};
+
+struct gone {
+	uint8_t id[16];
+	uint64_t changed;
+};
+
+struct clients {
+	pthread_mutex_t mutex; /* of everything */
+	size_t max;
+	uint64_t seed;
+	struct client **slots; /* owned, as are the clients */
+	size_t slot_count;     /* a power of two */
+	size_t count;
+	uint64_t change;    /* number of the last change */
+	uint64_t imaged;    /* of the last when the last image was taken */
+	uint64_t confirmed; /* of the last that a durable image holds */
+	struct gone *gone;
+	size_t gone_count;
+	size_t gone_capacity;
+	struct client_counts departed;
+	char *reasons[CLIENTS_REASONS_MAX]; /* owned; never changed once set */
+	size_t reason_count;
+	struct log_place accounted; /* last record that was counted */
+	struct log_place loaded;    /* as the manifest had it: what is before was counted */
+};
+
+void clients_free_one(struct client *client);
+
+/* The client, or NULL; its slot, or the free one where it would go. */
+struct client *clients_find(const struct clients *clients, const uint8_t id[16]);
+size_t clients_slot(const struct clients *clients, const uint8_t id[16]);
+
+/* Finds or makes. 0 or -ENOMEM. */
+MUST_CHECK int clients_make(struct clients *clients, const uint8_t id[16], struct client **ret);
+
+/* Empties a slot and moves those behind it that it kept from their place. */
+void clients_clear_slot(struct clients *clients, size_t slot);
+
+void clients_set_service(struct client *client, struct slice service);
+uint32_t clients_reason_index(struct clients *clients, struct slice text);
+MUST_CHECK int clients_add_dropped(
+	struct clients *clients, struct client *client, struct slice reason, uint64_t spans);
+MUST_CHECK int clients_add_refusal(
+	struct client *client, uint64_t sequence, uint32_t code, struct slice message);
+
+#endif

@@ -1,0 +1,3 @@
+# What the store reads back.
+waft_fuzzer(log waft_test_world)
+waft_fuzzer(manifest waft_test_world)
