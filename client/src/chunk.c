@@ -12,8 +12,10 @@
 #include "thread.h"
 
 enum {
-	BUSY_NS = 200 * 1000 * 1000, /* a chunk that fills faster is followed by a larger one */
-	SPAN_HEAD = 4,		     /* tag and a length of 3 bytes */
+	BUSY_NS = 200 * 1000 * 1000,	/* a chunk that fills faster is followed by a larger one */
+	SPAN_HEAD = 4,			/* tag and a length of 3 bytes */
+	RESERVE_UNITS = 128,		/* for the shared chunk alone */
+	TIGHT_UNITS = REGION_UNITS / 4, /* with less, new chunks are small */
 };
 
 /* By head unit; a chunk's address stays valid for a sender that walks by. */
@@ -70,14 +72,17 @@ static struct chunk *chunk_take(
 {
 	struct region_chunk *head;
 	struct chunk *chunk = NULL;
+	uint32_t reserve = thread == shared.thread ? 0 : RESERVE_UNITS;
 	uint32_t units = wanted;
 	int unit;
 
 	pthread_mutex_lock(&process.lock);
-	unit = region_take(&process.region, units, REGION_CHUNK);
+	if (process.region.free_units < TIGHT_UNITS)
+		units = least;
+	unit = region_take(&process.region, units, REGION_CHUNK, reserve);
 	while (unit < 0 && units > least) {
 		units = units / 2 > least ? units / 2 : least;
-		unit = region_take(&process.region, units, REGION_CHUNK);
+		unit = region_take(&process.region, units, REGION_CHUNK, reserve);
 	}
 	if (unit >= 0) {
 		head = region_unit(&process.region, (uint32_t)unit);

@@ -108,11 +108,11 @@ static int run_find(const struct region *region, uint32_t from, uint32_t to, uin
 	return -1;
 }
 
-int region_take(struct region *region, uint32_t count, enum region_kind kind)
+int region_take(struct region *region, uint32_t count, enum region_kind kind, uint32_t reserve)
 {
 	int unit;
 
-	if (region->base == NULL || count == 0 || count > region->free_units)
+	if (region->base == NULL || count == 0 || count + reserve > region->free_units)
 		return -1;
 	unit = run_find(region, region->next_unit, REGION_UNITS, count);
 	if (unit < 0)

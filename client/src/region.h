@@ -138,8 +138,9 @@ int region_init(struct region *region, const uint8_t client[16], uint64_t pid);
  * closes the descriptor. */
 void region_forget(struct region *region);
 
-/* A run of count units, zeroed in its first cache line; -1: none is free. */
-int region_take(struct region *region, uint32_t count, enum region_kind kind);
+/* A run of count units, zeroed in its first cache line, such that `reserve` units
+ * stay free; -1: there is none. */
+int region_take(struct region *region, uint32_t count, enum region_kind kind, uint32_t reserve);
 /* Gives a run back, and its memory when it is large. */
 void region_give(struct region *region, uint32_t unit, uint32_t count);
 

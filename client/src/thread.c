@@ -35,7 +35,7 @@ static bool slots_add_locked(struct thread *thread)
 		"a unit holds the slots of a block");
 	if (block == NULL)
 		return false;
-	unit = region_take(&process.region, 1, REGION_SLOTS);
+	unit = region_take(&process.region, 1, REGION_SLOTS, REGION_UNITS / 8);
 	if (unit >= 0) {
 		slots = region_unit(&process.region, (uint32_t)unit);
 		memset(slots, 0, REGION_UNIT_BYTES);

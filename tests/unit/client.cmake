@@ -14,4 +14,4 @@ endforeach()
 # One process forks while it has threads, which TSan does not follow.
 waft_unit_test(client_fork client_test)
 waft_unit_test(client_export client_test LABELS threads)
-#waft_unit_test(client_threads client_test LABELS threads)
+waft_unit_test(client_threads client_test LABELS threads)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +23,7 @@
 #include "export.h"
 #include "fake_record.h"
 #include "frame.h"
+#include "process.h"
 
 enum { WAIT_S = 20, PLENTY = 1 << 30 };
 
@@ -499,6 +501,12 @@ void tracer_start(const char *path)
 	options.endpoint = endpoint;
 	options.batch_age_ms = 5;
 	CHECK_INT(waft_init(&options), 0);
+}
+
+void tracer_await_idle(void)
+{
+	while (__atomic_load_n(&process.idle, __ATOMIC_ACQUIRE) == 0)
+		sched_yield();
 }
 
 void tracer_end(struct fake_collector *fake, struct waft_stats *ret_stats)

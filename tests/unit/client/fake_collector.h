@@ -142,6 +142,9 @@ struct fake_collector *fake_from_inbox(const char *directory);
 /* Starts the tracer with unix:path, and quick. */
 void tracer_start(const char *path);
 
+/* Until its sender sleeps without limit. */
+void tracer_await_idle(void);
+
 /* Ends it, and checks that the ledger and what the collector saw agree: emitted =
  * durable + dropped + unknown, durable = spans seen. */
 void tracer_end(struct fake_collector *fake, struct waft_stats *ret_stats);
