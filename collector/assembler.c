@@ -320,6 +320,9 @@ static struct run *take_trace(struct assembler *assembler, uint32_t index, enum 
 		at = next;
 	}
 	trace_table_remove(&assembler->table, &trace->id);
+	/* What is on its way to the log counts on the room that it was promised. */
+	if (assembler->reserved == 0)
+		trace_table_trim(&assembler->table);
 	list_remove(assembler, LIST_HELD, index);
 	if (trace->in_quiet)
 		list_remove(assembler, LIST_QUIET, index);

@@ -122,6 +122,10 @@ void trace_table_remove(struct trace_table *table, const struct trace_id *id)
 	}
 	table->slots[hole].value = TRACE_TABLE_NONE;
 	table->count--;
+}
+
+void trace_table_trim(struct trace_table *table)
+{
 	if (table->count == 0 && table->mask >= SLOTS_AT_FIRST * 64)
 		trace_table_done(table);
 }

@@ -45,6 +45,10 @@ void trace_table_put(struct trace_table *table, const struct trace_id *id, uint3
 /* Takes out the value of an id that is there. */
 void trace_table_remove(struct trace_table *table, const struct trace_id *id);
 
+/* Gives the memory of an empty table back when it is large. Only while nothing that
+ * trace_table_reserve promised is still to be put. */
+void trace_table_trim(struct trace_table *table);
+
 static inline size_t trace_table_memory(const struct trace_table *table)
 {
 	return table->slots == NULL ? 0

@@ -374,6 +374,28 @@ static void test_many(void **state)
 	assembler_free(assembler);
 }
 
+/* Room that was promised outlives the moment at which nothing is held, however
+ * large the table had become. */
+static void test_promise_outlives_emptiness(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	const struct trace_id late = id_of(UINT32_MAX);
+	const struct span_ref ref = ref_of(1, 0, 1, 0);
+	struct run *run;
+
+	(void)state;
+	for (uint32_t i = 0; i < 50000; i++)
+		add(assembler, i, ref, 0);
+	assert_int_equal(assembler_reserve(assembler, 1), 0); /* on its way to the log */
+	while ((run = assembler_take_due(assembler, HOLD)) != NULL)
+		assembler_written(assembler, run);
+	assembler_add(assembler, &late, &ref, 1, HOLD);
+	run = assembler_take_due(assembler, 2 * HOLD);
+	assert_non_null(run);
+	assembler_written(assembler, run);
+	assembler_free(assembler);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_promise_outlives_emptiness),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
