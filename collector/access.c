@@ -1,6 +1,8 @@
 /* access.c: see access.h. */
 #include "access.h"
 
+#include "ids.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
@@ -48,17 +50,7 @@ int access_hash(const char *token, size_t length_bytes, char ret_hex[65])
 
 static bool parse_hash(const char *hex, unsigned char ret_hash[HASH_BYTES])
 {
-	if (strlen(hex) != 2 * HASH_BYTES)
-		return false;
-	for (int i = 0; i < HASH_BYTES; i++) {
-		unsigned int byte;
-		if (!isxdigit((unsigned char)hex[2 * i]) ||
-			!isxdigit((unsigned char)hex[2 * i + 1]) ||
-			sscanf(hex + 2 * i, "%2x", &byte) != 1)
-			return false;
-		ret_hash[i] = (unsigned char)byte;
-	}
-	return true;
+	return strlen(hex) == 2 * HASH_BYTES && hex_parse(hex, HASH_BYTES, ret_hash) == 0;
 }
 
 static bool parse_id(const char *text, uint32_t *ret_id)

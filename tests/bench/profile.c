@@ -201,7 +201,7 @@ static bool make_span(struct making *making, uint64_t trace, unsigned int node, 
 	bool rare = plan->rare_each > 0 && trace % plan->rare_each == plan->rare_each / 2;
 	bool needle = plan->needle_each > 0 && node == 3 &&
 		      trace % plan->needle_each == plan->needle_each / 3;
-	int parent = profile_tree[node].parent;
+	int8_t parent = profile_tree[node].parent;
 	struct profile_snapshot snapshot;
 	char text[16];
 	struct value values[2] = {{.type = VALUE_TEXT}, {.type = VALUE_INT}};
