@@ -103,7 +103,13 @@ static int add_batch(struct offline *offline, struct slice bytes, struct log_pla
 
 static int on_record(void *ctx, struct log_place place, const struct log_record *record)
 {
+	const struct offline *offline = ctx;
+
 	if (record->kind != LOG_BATCH || record->format != LOG_FORMAT_WAFT_V1)
+		return 0;
+	/* Of a store at rest nearly all of the log is in files already. */
+	if (record->spans > 0 &&
+		consumed_in_record(&offline->manifest.consumed, place) == record->spans)
 		return 0;
 	return add_batch(ctx, slice_of(record->payload, record->payload_length), place);
 }
