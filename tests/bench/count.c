@@ -18,7 +18,7 @@
 #include "measure.h"
 #include "proto/json_check.h"
 
-enum { CLIENT_TREES = 1000, SNAPSHOT_TREES = 200, LOOKUPS = 50, TRACES = 2000 };
+enum { CLIENT_TREES = 1000, SNAPSHOT_TREES = 200, LOOKUPS = 5, TRACES = 2000 };
 
 struct work {
 	void (*run)(struct work *work);
