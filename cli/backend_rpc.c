@@ -5,6 +5,7 @@
  * the collector. Answers come in pages; each page has the timeout to itself.
  */
 #include "backend.h"
+#include "endpoint.h"
 #include "rpc.h"
 #include "rpc_client.h"
 #include "wire.h"
@@ -20,15 +21,22 @@ struct rpc_backend {
 	char *path;
 };
 
+/* What a path is named with; the others have their own in front. */
+static const char *scheme_of(const char *where)
+{
+	return endpoint_is_remote(where) ? "" : "unix:";
+}
+
 static int connect_to(struct rpc_backend *rpc, struct rpc_client **ret_client)
 {
-	int result = rpc_client_connect(rpc->path, rpc->backend.timeout_ms, ret_client);
+	char why[WIRE_LINK_WHY_BYTES];
+	int result = rpc_client_connect(rpc->path, rpc->backend.timeout_ms, ret_client, why);
 
 	if (result == 0)
 		return 0;
 	return backend_fail(&rpc->backend, result,
-		"the collector at unix:%s does not answer: %s" BACKEND_NO_COLLECTOR, rpc->path,
-		strerror(-result));
+		"the collector at %s%s does not answer: %s" BACKEND_NO_COLLECTOR,
+		scheme_of(rpc->path), rpc->path, why);
 }
 
 /* The errno for what a collector said. */
@@ -55,8 +63,8 @@ static int public_code(int error)
 
 static int call_failed(struct rpc_backend *rpc, struct rpc_client *client, int error)
 {
-	return backend_fail(&rpc->backend, public_code(error), "the collector at unix:%s: %s",
-		rpc->path, rpc_client_problem(client, error));
+	return backend_fail(&rpc->backend, public_code(error), "the collector at %s%s: %s",
+		scheme_of(rpc->path), rpc->path, rpc_client_problem(client, error));
 }
 
 /* ---- Filters ---------------------------------------------------------- */
@@ -545,11 +553,12 @@ int backend_rpc_open(
 {
 	struct rpc_client *client = NULL;
 	struct rpc_backend *rpc;
-	int result = rpc_client_connect(path, timeout_ms, &client);
+	char why[WIRE_LINK_WHY_BYTES];
+	int result = rpc_client_connect(path, timeout_ms, &client, why);
 
 	rpc_client_free(client);
 	if (result != 0) {
-		strbuf_format(error, "unix:%s: %s", path, strerror(-result));
+		strbuf_format(error, "%s%s: %s", scheme_of(path), path, why);
 		return result;
 	}
 	rpc = calloc(1, sizeof *rpc);

@@ -16,7 +16,8 @@ static const struct option global_list[] = {
 	{.name = "endpoint",
 		.kind = OPTION_TEXT,
 		.value = "ENDPOINT",
-		.help = "ask this collector: unix:PATH, or file:DIR for a store without one",
+		.help = "ask this collector: unix:PATH, tls://HOST:PORT, or file:DIR for a store "
+			"without one",
 		.offset = AT(endpoint),
 		.complete = "file"},
 	{.name = "store",

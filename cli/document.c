@@ -115,6 +115,11 @@ void document_man(struct strbuf *text)
 	strbuf_string(text,
 		".SH ENVIRONMENT\n"
 		".TP\n\\fBWAFT_ENDPOINT\\fR\nwhere to read, as \\-\\-endpoint\n"
+		".TP\n\\fBWAFT_TOKEN\\fR, \\fBWAFT_TOKEN_FILE\\fR\na token to show to the "
+		"collector, or the file that holds it\n"
+		".TP\n\\fBWAFT_TLS_CA\\fR, \\fBWAFT_TLS_CERT\\fR, \\fBWAFT_TLS_KEY\\fR\nfor "
+		"tls://: PEM files of who is trusted (else the system's), of a certificate and "
+		"its key\n"
 		".TP\n\\fBNO_COLOR\\fR\nwhen set and not empty, no colours (\\-\\-color overrules "
 		"it)\n"
 		".TP\n\\fBWAFT_PAGER\\fR, \\fBPAGER\\fR\nthe pager, less when unset; empty or cat: "

@@ -12,6 +12,11 @@
 
 const char *const endpoint_stores[] = {"_pyrite/analytics/traces", "/var/lib/waft/traces", NULL};
 
+bool endpoint_is_remote(const char *text)
+{
+	return strncmp(text, "tls://", 6) == 0 || strncmp(text, "tcp://", 6) == 0;
+}
+
 int endpoint_parse(const char *text, enum endpoint_kind *ret_kind, const char **ret_path)
 {
 	static const struct {
@@ -20,6 +25,11 @@ int endpoint_parse(const char *text, enum endpoint_kind *ret_kind, const char **
 	} schemes[] = {{"unix:", ENDPOINT_UNIX}, {"file:", ENDPOINT_FILE}};
 	size_t length = strlen(text);
 
+	if (endpoint_is_remote(text)) {
+		*ret_kind = ENDPOINT_UNIX;
+		*ret_path = text;
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
 		size_t scheme = strlen(schemes[i].scheme);
 

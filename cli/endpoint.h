@@ -9,12 +9,16 @@
 
 #include "errors.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum endpoint_kind {
-	ENDPOINT_UNIX, /* unix:PATH */
+	ENDPOINT_UNIX, /* unix:PATH, and tcp:// and tls:// with the scheme in the path */
 	ENDPOINT_FILE, /* file:DIR */
 };
+
+/* Whether it is tcp://… or tls://…. */
+bool endpoint_is_remote(const char *text);
 
 /* Splits "unix:PATH" or "file:DIR"; *ret_path points into text. A text without a
  * scheme is a socket when it begins with "/" and ends in ".sock", else -EINVAL.

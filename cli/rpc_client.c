@@ -11,21 +11,19 @@
 #include "frame.h"
 #include "rpc.h"
 #include "strbuf.h"
+#include "wire_link.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { RECEIVE_BYTES = 65536, CREDIT_BYTES = WIRE_DEFAULT_CREDIT };
+enum { RECEIVE_BYTES = 65536, CREDIT_BYTES = WIRE_DEFAULT_CREDIT, TOKEN_BYTES = 1100 };
 
 struct rpc_client {
-	int fd; /* -1: the connection is over */
+	struct wire_link *link; /* NULL: the connection is over */
 	uint32_t stream;
 	int64_t deadline_ms;  /* on the monotonic clock; -1: none */
 	uint64_t taken_bytes; /* payloads of this call's MESSAGEs */
@@ -39,52 +37,21 @@ struct rpc_client {
 	uint8_t received[RECEIVE_BYTES];
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- Connection ------------------------------------------------------- */
 
-static int connect_socket(const char *path, uint32_t timeout_ms, int *ret_fd)
-{
-	struct timeval limit = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int result = 0;
-	int fd;
-
-	if (strlen(path) >= sizeof address.sun_path)
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* A full backlog blocks connect on Unix sockets for as long as this. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	do {
-		result = connect(fd, (const struct sockaddr *)&address, sizeof address);
-	} while (result != 0 && errno == EINTR);
-	if (result != 0) {
-		result = errno == EAGAIN ? -ETIMEDOUT : -errno;
-		(void)close(fd);
-		return result;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-int rpc_client_connect(const char *path, uint32_t timeout_ms, struct rpc_client **ret_client)
+int rpc_client_connect(const char *where, uint32_t timeout_ms, struct rpc_client **ret_client,
+	char ret_why[WIRE_LINK_WHY_BYTES])
 {
 	struct rpc_client *client = calloc(1, sizeof *client);
-	int result;
+	int result = -ENOMEM;
 
-	if (client == NULL)
-		return -ENOMEM;
-	result = connect_socket(path, timeout_ms, &client->fd);
+	ret_why[0] = '\0';
+	if (client != NULL)
+		result = wire_link_open(
+			where, wire_link_now_ms() + timeout_ms, &client->link, ret_why);
 	if (result != 0) {
+		if (ret_why[0] == '\0')
+			snprintf(ret_why, WIRE_LINK_WHY_BYTES, "%s", strerror(-result));
 		free(client);
 		return result;
 	}
@@ -95,9 +62,11 @@ int rpc_client_connect(const char *path, uint32_t timeout_ms, struct rpc_client 
 
 static int disconnect(struct rpc_client *client, int result)
 {
-	if (client->fd >= 0)
-		(void)close(client->fd);
-	client->fd = -1;
+	if (client->link != NULL && client->said.length == 0 &&
+		*wire_link_why(client->link) != '\0')
+		strbuf_format(&client->said, "TLS: %s", wire_link_why(client->link));
+	wire_link_free(client->link);
+	client->link = NULL;
 	return result;
 }
 
@@ -112,45 +81,6 @@ void rpc_client_free(struct rpc_client *client)
 	free(client);
 }
 
-/* Waits until the socket is ready for events. 0 or -ETIMEDOUT. */
-static int wait_for(struct rpc_client *client, short events)
-{
-	struct pollfd ready = {.fd = client->fd, .events = events};
-
-	for (;;) {
-		int64_t left = client->deadline_ms < 0 ? -1 : client->deadline_ms - now_ms();
-		int result;
-
-		if (client->deadline_ms >= 0 && left <= 0)
-			return -ETIMEDOUT;
-		result = poll(&ready, 1, left > 3600000 ? 3600000 : (int)left);
-		if (result > 0)
-			return 0;
-		if (result < 0 && errno != EINTR)
-			return -errno;
-	}
-}
-
-static int send_all(struct rpc_client *client, const uint8_t *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t sent = send(client->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-		int result = 0;
-
-		if (sent >= 0) {
-			bytes += sent;
-			length -= (size_t)sent;
-		} else if (errno == EAGAIN) {
-			result = wait_for(client, POLLOUT);
-		} else if (errno != EINTR) {
-			result = -errno;
-		}
-		if (result != 0)
-			return result;
-	}
-	return 0;
-}
-
 static int send_frame(
 	struct rpc_client *client, enum frame_type type, uint32_t stream, struct slice payload)
 {
@@ -158,8 +88,10 @@ static int send_frame(
 	int result;
 
 	frame_header_write(header, type, stream, payload.data, payload.length);
-	result = send_all(client, header, sizeof header);
-	return result == 0 ? send_all(client, payload.data, payload.length) : result;
+	result = wire_link_send(client->link, header, sizeof header, client->deadline_ms);
+	return result == 0 ? wire_link_send(client->link, payload.data, payload.length,
+				     client->deadline_ms)
+			   : result;
 }
 
 static int send_message(
@@ -186,38 +118,74 @@ static int receive(struct rpc_client *client, struct frame *ret_frame)
 
 		if (result != 0)
 			return result > 0 ? 0 : result;
-		received =
-			recv(client->fd, client->received, sizeof client->received, MSG_DONTWAIT);
-		if (received > 0) {
-			client->unread = client->received;
-			client->unread_bytes = (size_t)received;
-		} else if (received == 0) {
-			return -ECONNRESET;
-		} else if (errno == EAGAIN) {
-			result = wait_for(client, POLLIN);
-			if (result != 0)
-				return result;
-		} else if (errno != EINTR) {
-			return -errno;
-		}
+		received = wire_link_receive(client->link, client->received,
+			sizeof client->received, client->deadline_ms);
+		if (received <= 0)
+			return received < 0 ? (int)received : -ECONNRESET;
+		client->unread = client->received;
+		client->unread_bytes = (size_t)received;
 	}
 }
 
 /* ---- Calls ------------------------------------------------------------ */
 
+/* What WAFT_TOKEN, or the file of WAFT_TOKEN_FILE, holds, behind "Bearer "; false: it
+ * can't be read. Nothing is an empty text. */
+static bool bearer(char *ret_text, size_t size)
+{
+	const char *file = secure_getenv("WAFT_TOKEN_FILE");
+	const char *token = secure_getenv("WAFT_TOKEN");
+	size_t length;
+
+	ret_text[0] = '\0';
+	if (file != NULL && *file != '\0') {
+		int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		ssize_t got = -1;
+
+		memcpy(ret_text, "Bearer ", 7);
+		if (fd >= 0) {
+			got = read(fd, ret_text + 7, size - 8);
+			(void)close(fd);
+		}
+		if (got <= 0)
+			return false;
+		ret_text[7 + got] = '\0';
+	} else if (token != NULL && *token != '\0') {
+		(void)snprintf(ret_text, size, "Bearer %s", token);
+	}
+	/* Files end in a newline. */
+	for (length = strlen(ret_text); length > 0 && strchr(" \t\r\n", ret_text[length - 1]);)
+		ret_text[--length] = '\0';
+	return true;
+}
+
 int rpc_client_begin(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
 	uint32_t deadline_ms)
 {
+	Waft__V1__CallHeader__MetadataEntry entry = WAFT__V1__CALL_HEADER__METADATA_ENTRY__INIT;
+	Waft__V1__CallHeader__MetadataEntry *entries[] = {&entry};
 	Waft__V1__CallHeader header = WAFT__V1__CALL_HEADER__INIT;
+	char authorization[TOKEN_BYTES];
 	int result;
 
-	if (client->fd < 0)
+	if (client->link == NULL)
 		return -EPIPE;
 	strbuf_clear(&client->said);
 	client->stream++;
 	client->taken_bytes = 0;
 	client->credited_bytes = CREDIT_BYTES;
-	client->deadline_ms = deadline_ms == RPC_NO_DEADLINE ? -1 : now_ms() + deadline_ms;
+	client->deadline_ms =
+		deadline_ms == RPC_NO_DEADLINE ? -1 : wire_link_now_ms() + deadline_ms;
+	if (!bearer(authorization, sizeof authorization)) {
+		strbuf_string(&client->said, "the file of WAFT_TOKEN_FILE can't be read");
+		return -EACCES;
+	}
+	if (authorization[0] != '\0') {
+		entry.key = (char *)"authorization";
+		entry.value = authorization;
+		header.metadata = entries;
+		header.n_metadata = 1;
+	}
 	header.method = (char *)method;
 	header.deadline_ms = deadline_ms;
 	header.credit_bytes = CREDIT_BYTES;
@@ -284,7 +252,7 @@ int rpc_client_next(struct rpc_client *client, const ProtobufCMessageDescriptor 
 	int result;
 
 	for (;;) {
-		result = client->fd < 0 ? -EPIPE : receive(client, &frame);
+		result = client->link == NULL ? -EPIPE : receive(client, &frame);
 		if (result != 0)
 			return disconnect(client, result);
 		if (frame.type == FRAME_STATUS &&

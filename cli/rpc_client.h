@@ -10,6 +10,7 @@
 #define WAFT_CLI_RPC_CLIENT_H
 
 #include "errors.h"
+#include "wire_link.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdint.h>
@@ -18,10 +19,11 @@ struct rpc_client;
 
 enum { RPC_NO_DEADLINE = 0 };
 
-/* Connects to a Unix socket. -ENOENT, -ECONNREFUSED, -EACCES, -ETIMEDOUT,
- * -ENAMETOOLONG, … *ret_client is owned (rpc_client_free). */
-int rpc_client_connect(
-	const char *path, uint32_t timeout_ms, struct rpc_client **ret_client) MUST_CHECK;
+/* Connects to a Unix socket's path, tcp:// or tls:// (wire_link.h). -ENOENT,
+ * -ECONNREFUSED, -EACCES, -ETIMEDOUT, -ENAMETOOLONG, …, with ret_why in words.
+ * *ret_client is owned (rpc_client_free). */
+int rpc_client_connect(const char *where, uint32_t timeout_ms, struct rpc_client **ret_client,
+	char ret_why[WIRE_LINK_WHY_BYTES]) MUST_CHECK;
 /* Breaks off a call that runs. NULL is fine. */
 void rpc_client_free(struct rpc_client *client);
 

@@ -83,7 +83,11 @@ static int open_one(
 
 	if (result != 0)
 		return result;
-	strbuf_format(&viewer->where, "%s:%s", kind == ENDPOINT_UNIX ? "unix" : "file", path);
+	if (endpoint_is_remote(path))
+		strbuf_string(&viewer->where, path);
+	else
+		strbuf_format(
+			&viewer->where, "%s:%s", kind == ENDPOINT_UNIX ? "unix" : "file", path);
 	return viewer->where.failed ? -ENOMEM : 0;
 }
 
@@ -104,7 +108,7 @@ static int open_named(struct waft_viewer *viewer, const char *where, const char 
 	}
 	strbuf_format(&viewer->error, "%s \"", origin);
 	strbuf_safe(&viewer->error, where, strlen(where));
-	strbuf_string(&viewer->error, "\" is not unix:PATH or file:DIR");
+	strbuf_string(&viewer->error, "\" is not unix:PATH, tls://HOST:PORT or file:DIR");
 	return -EINVAL;
 }
 

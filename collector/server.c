@@ -56,6 +56,7 @@ struct link {
 	struct connection *connection; /* NULL until a TLS handshake is done */
 	struct tls_session *tls;       /* NULL: plain */
 	uint64_t opened_ms;
+	uv_shutdown_t shutdown;
 	bool remote; /* not a Unix socket */
 	size_t queued_bytes;
 	size_t frame_bytes; /* as counted in the server */
@@ -152,6 +153,18 @@ static void close_link(struct link *link)
 }
 
 static void send_cipher(struct link *link);
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer);
+static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer);
+
+/* TCP throws away what the peer hasn't read yet when we close with bytes of it
+ * unread: so these are read, and nothing is done with them, until it closes. */
+static void linger(struct link *link)
+{
+	if (uv_shutdown(&link->shutdown, &link->uv, NULL) < 0)
+		close_link(link);
+	else if (!link->reading && uv_read_start(&link->uv, on_alloc, on_read) < 0)
+		close_link(link);
+}
 
 static void flush_and_close(struct link *link)
 {
@@ -163,12 +176,16 @@ static void flush_and_close(struct link *link)
 		if (link->state != LINK_OPEN)
 			return;
 	}
-	if (link->queued_bytes == 0) {
+	if (link->queued_bytes == 0 && !link->remote) {
 		close_link(link);
 		return;
 	}
 	link->state = LINK_FLUSHING;
 	link->close_by_ms = now_ms(link->server) + CLOSE_AFTER_MS;
+	if (link->remote) {
+		linger(link);
+		return;
+	}
 	link->reading = false;
 	(void)uv_read_stop(&link->uv);
 }
@@ -193,7 +210,7 @@ static void on_written(uv_write_t *request, int status)
 	free(write);
 	if (status < 0)
 		close_link(link);
-	else if (link->state == LINK_FLUSHING && link->queued_bytes == 0)
+	else if (link->state == LINK_FLUSHING && link->queued_bytes == 0 && !link->remote)
 		close_link(link);
 	else if (link->state == LINK_OPEN && link->connection != NULL &&
 		 link->queued_bytes < QUEUE_LIMIT / 2)
@@ -401,10 +418,10 @@ static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
 {
 	struct link *link = uv->data;
 
-	if (link->state != LINK_OPEN || length == 0)
-		return;
 	if (length < 0)
 		close_link(link);
+	else if (link->state != LINK_OPEN || length == 0)
+		return;
 	else if (link->tls != NULL)
 		take_cipher(link, buffer->base, (size_t)length);
 	else

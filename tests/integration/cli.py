@@ -515,7 +515,7 @@ class CommandLines(unittest.TestCase):
         self.assertIn("Is waft-collectord running?", err)
         code, _, err = waftctl("--endpoint", "nonsense", "trace", "list")
         self.assertEqual(code, 1)
-        self.assertIn('"nonsense" is not unix:PATH or file:DIR', err)
+        self.assertIn('"nonsense" is not unix:PATH, tls://HOST:PORT or file:DIR', err)
         with tempfile.TemporaryDirectory() as empty:
             code, _, err = waftctl("trace", "list", cwd=empty)
             if not os.path.exists("/run/waft/collector.sock") and \

@@ -7,7 +7,7 @@ foreach(name good certificates versions garbage slow flood tokens rights rotatio
 endforeach()
 
 # libwaft from another machine, with waft-load's own count.
-foreach(name good exit refused server_name tokens rotation endpoints module hostile)
+foreach(name good exit refused server_name tokens rotation endpoints module waftctl hostile)
   waft_integration_test(remote_client_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_remote_client.py ${name}
     TIMEOUT 120)

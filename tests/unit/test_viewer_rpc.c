@@ -600,7 +600,7 @@ static void says_where_nobody_answers(void **state)
 		"Without it, --store DIR reads a directory of traces.");
 	assert_int_equal(waft_viewer_open(viewer, "tcp:1234"), -EINVAL);
 	assert_string_equal(waft_viewer_error(viewer),
-		"the endpoint \"tcp:1234\" is not unix:PATH or file:DIR");
+		"the endpoint \"tcp:1234\" is not unix:PATH, tls://HOST:PORT or file:DIR");
 	assert_int_equal(waft_viewer_list(viewer, NULL, 0, &list), -EBADF);
 	fake_start(&fake, script_silent);
 	assert_int_equal(waft_viewer_open(viewer, fake.endpoint), 0);

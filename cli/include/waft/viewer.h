@@ -56,6 +56,10 @@ WAFT_PUBLIC void waft_viewer_free(struct waft_viewer *viewer);
 
 /* Chooses where to read from, and checks that it is there.
  *   unix:PATH    a collector's socket
+ *   tls://HOST:PORT, tcp://127.0.0.1:PORT
+ *                a collector's on another machine, or this one's loopback. The
+ *                environment has WAFT_TLS_CA, WAFT_TLS_CERT, WAFT_TLS_KEY (PEM
+ *                files), WAFT_TOKEN or WAFT_TOKEN_FILE.
  *   file:DIR     a store's directory, without a collector
  *   NULL         WAFT_ENDPOINT when it is set; else the first that answers of
  *                $XDG_RUNTIME_DIR/waft/collector.sock, /run/waft/collector.sock
