@@ -8,6 +8,7 @@ target_link_libraries(waft_test_world PUBLIC waft_store waft_test_batches)
 waft_unit_test(store_clients waft_test_world)
 waft_unit_test(store_crash waft_test_world TIMEOUT 300)
 waft_unit_test(store_damage waft_test_world)
+waft_unit_test(store_log waft_test_world)
 waft_unit_test(store_parts waft_test_world)
 
 

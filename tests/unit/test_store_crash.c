@@ -312,6 +312,77 @@ static void test_log_deleted(void **state)
 	free(history);
 }
 
+/* A put of several commits fails at each place; the log is trimmed before it is tried
+ * again, which must not forget what of it was committed. */
+static void test_trim_between_tries(void **state)
+{
+	(void)state;
+	for (uint64_t n = 0; n < 40; n++) {
+		struct world_history *history = world_history_new();
+		struct fake_disk *fake = fake_disk_new();
+		struct random random = {.state = 3};
+		struct world world;
+		int error;
+
+		set_sizes(&world);
+		assert_int_equal(world_open(&world, fake, history), 0);
+		for (int i = 0; i < 24; i++) {
+			world_send(&world, &random);
+			if (i % 4 == 3)
+				assert_int_equal(world_commit(&world), 0);
+		}
+		fake_disk_fail(fake, n, 2, FAKE_FAIL, -EIO);
+		(void)(world_write(&world, NULL, true) == 0);
+		fake_disk_fail(fake, 0, 0, FAKE_FAIL, 0);
+		assert_int_equal(writer_trim_log(world.store), 0);
+		(void)store_work(world.store, 0, &error);
+		assert_int_equal(error, 0);
+		assert_int_equal(world.put_status, 0);
+		world.faults = true;
+		world_check(&world, SIZE_MAX - 1, "trim between tries");
+		world_close(&world);
+		fake_disk_free(fake);
+		free(history);
+	}
+}
+
+/* Clients in the manifest are ahead of the log's first needed segment until the record
+ * behind them: torn between the two, neither may count. */
+static void test_torn_image(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = 4};
+	struct world world;
+	size_t from;
+
+	(void)state;
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (int i = 0; i < 12; i++)
+		world_send(&world, &random);
+	assert_int_equal(world_commit(&world), 0);
+	assert_int_equal(world_write(&world, NULL, true), 0);
+	log_roll(world.recovery.log);
+	for (int i = 0; i < 12; i++)
+		world_send(&world, &random);
+	assert_int_equal(world_commit(&world), 0);
+	from = fake_disk_changes(fake);
+	assert_int_equal(writer_trim_log(world.store), 0);
+	assert_true(fake_disk_changes(fake) > from + 1);
+	for (size_t at = from; at <= fake_disk_changes(fake); at++) {
+		for (uint64_t seed = 0; seed < 100; seed++) {
+			struct fake_disk *crashed = fake_disk_crash(fake, at, FAKE_RANDOM, seed);
+
+			recover_and_check(crashed, history, at, "torn image", false);
+			fake_disk_free(crashed);
+		}
+	}
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -335,6 +406,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_each_operation_fails),
 		cmocka_unit_test(test_disk_full_heals),
 		cmocka_unit_test(test_log_deleted),
+		cmocka_unit_test(test_trim_between_tries),
+		cmocka_unit_test(test_torn_image),
 	};
 
 	if (argc > 1)
