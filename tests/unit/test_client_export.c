@@ -41,6 +41,7 @@ static void many_body(void)
 	struct fake_collector *fake = fake_start("sock");
 	struct waft_stats stats;
 
+	fake->counting = true;
 	tracer_start("sock");
 	for (int i = 0; i < 20; i++) {
 		spans_make(5000);
@@ -141,6 +142,7 @@ static void restarted_body(void)
 	struct fake_collector *fake = fake_start("sock");
 	struct waft_stats stats;
 
+	fake->counting = true;
 	tracer_start("sock");
 	for (int i = 0; i < 10; i++) {
 		pthread_mutex_lock(&fake->lock);
@@ -187,6 +189,7 @@ static void full_body(void)
 	struct fake_collector *fake = fake_start("sock");
 	struct waft_stats stats;
 
+	fake->counting = true;
 	fake->orders.silent = true;
 	tracer_start("sock");
 	spans_make(200000);

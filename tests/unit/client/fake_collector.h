@@ -92,6 +92,7 @@ struct fake_collector {
 	pthread_cond_t changed;
 	struct fake_orders orders;
 	char path[108];
+	bool counting; /* decodes spans, but keeps nothing of them */
 	/* What it saw. */
 	uint32_t hellos;
 	uint32_t goodbyes;
