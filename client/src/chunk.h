@@ -62,6 +62,11 @@ struct span_data {
  * it: as ended, or as dropped. The thread is the caller's own. */
 void chunk_write(struct thread *thread, const struct span_data *span);
 
+/* The shortest way for a hot span (waft_end's conditions hold but for the trace)
+ * that is the first of its trace in a row. False: nothing was done. */
+bool chunk_write_first(
+	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open);
+
 /* The same from a thread that has no chunk of its own: to the shared one. The
  * span has an id. */
 void chunk_write_shared(const struct span_data *span);

@@ -7,6 +7,10 @@
 
 #include "wire.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 struct name {
 	uint8_t length;
 	char text[REDACT_NAME_BYTES]; /* lower case, words written together */
@@ -14,7 +18,8 @@ struct name {
 
 static struct {
 	size_t count;
-	uint8_t first[256]; /* some name begins with this character */
+	uint8_t first[256];  /* some name begins with this character, in either case */
+	uint8_t letter[256]; /* letter_of */
 	struct name names[REDACT_NAMES_LIMIT];
 } all;
 
@@ -54,6 +59,8 @@ static int name_add(const char *text, size_t length)
 		return -EINVAL;
 	all.names[all.count++] = name;
 	all.first[(unsigned char)name.text[0]] = 1;
+	if (name.text[0] >= 'a' && name.text[0] <= 'z')
+		all.first[(unsigned char)(name.text[0] - 'a' + 'A')] = 1;
 	return 0;
 }
 
@@ -62,6 +69,8 @@ int redact_set_names(const char *more)
 	int ret = 0;
 
 	memset(&all, 0, sizeof(all));
+	for (unsigned int c = 0; c < 256; c++)
+		all.letter[c] = (uint8_t)letter_of((unsigned char)c);
 	for (size_t i = 0; i < sizeof(default_names) / sizeof(default_names[0]); i++)
 		(void)name_add(default_names[i], strlen(default_names[i]));
 	while (more != NULL && *more != '\0') {
@@ -165,24 +174,60 @@ static bool name_at(
 	return matched == name->length;
 }
 
-static bool text_holds(const char *text, size_t length, enum reading reading)
+/* Whether any name stands from `at` on. */
+static bool any_at(const char *text, size_t length, size_t at, enum reading reading, char first)
+{
+	unsigned char next = at + 1 < length ? (unsigned char)text[at + 1] : 0;
+	bool letter = all.letter[next] != SEPARATOR; /* then it is the name's second, or none */
+
+	for (size_t i = 0; i < all.count; i++)
+		if (all.names[i].text[0] == first &&
+			(!letter || all.names[i].length < 2 ||
+				all.names[i].text[1] == lower_of(next)) &&
+			name_at(text, length, at, reading, &all.names[i]))
+			return true;
+	return false;
+}
+
+static bool escaped_holds(const char *text, size_t length)
 {
 	enum letter before = SEPARATOR;
 	size_t at = 0;
 
 	while (at < length) {
 		size_t bytes;
-		unsigned char c = char_at(text, length, at, reading, &bytes);
+		unsigned char c = char_at(text, length, at, ESCAPED, &bytes);
 		enum letter now = letter_of(c);
 
-		if (all.first[(unsigned char)lower_of(c)] != 0 &&
-			word_begins(before, now, letter_at(text, length, at + bytes, reading)))
-			for (size_t i = 0; i < all.count; i++)
-				if (all.names[i].text[0] == lower_of(c) &&
-					name_at(text, length, at, reading, &all.names[i]))
-					return true;
+		if (all.first[c] != 0 &&
+			word_begins(before, now, letter_at(text, length, at + bytes, ESCAPED)) &&
+			any_at(text, length, at, ESCAPED, lower_of(c)))
+			return true;
 		before = now;
 		at += bytes;
+	}
+	return false;
+}
+
+/* The same with a backslash as a character: quick, since few characters begin a
+ * name. */
+static bool plain_holds(const char *text, size_t length)
+{
+	enum letter before = SEPARATOR;
+
+	for (size_t at = 0; at < length; at++) {
+		unsigned char c = (unsigned char)text[at];
+		enum letter now = (enum letter)all.letter[c];
+		enum letter next = SEPARATOR;
+
+		if (all.first[c] != 0) {
+			if (at + 1 < length)
+				next = (enum letter)all.letter[(unsigned char)text[at + 1]];
+			if (word_begins(before, now, next) &&
+				any_at(text, length, at, PLAIN, lower_of(c)))
+				return true;
+		}
+		before = now;
 	}
 	return false;
 }
@@ -191,9 +236,10 @@ static bool text_holds(const char *text, size_t length, enum reading reading)
  * character, "\\u0074oken" when it is an escape. */
 bool redact_text_holds(const char *text, size_t length)
 {
-	return text_holds(text, length, ESCAPED) ||
-	       (length > 0 && memchr(text, '\\', length) != NULL &&
-		       text_holds(text, length, PLAIN));
+	if (length == 0)
+		return false;
+	return plain_holds(text, length) ||
+	       (memchr(text, '\\', length) != NULL && escaped_holds(text, length));
 }
 
 bool redact_key_matches(const char *key, size_t length)
@@ -215,22 +261,47 @@ struct walk {
 	void *arg;
 };
 
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 static void space_skip(struct walk *walk)
 {
-	while (walk->at < walk->length && strchr(" \t\r\n", walk->text[walk->at]) != NULL &&
-		walk->text[walk->at] != '\0')
+	while (walk->at < walk->length && is_space(walk->text[walk->at]))
 		walk->at++;
+}
+
+/* To the next quote or backslash. */
+static size_t plain_skip(const char *text, size_t at, size_t length)
+{
+#if defined(__SSE2__)
+	const __m128i quote = _mm_set1_epi8('"');
+	const __m128i backslash = _mm_set1_epi8('\\');
+
+	for (; at + 16 <= length; at += 16) {
+		__m128i bytes = _mm_loadu_si128((const void *)(text + at));
+		int found = _mm_movemask_epi8(_mm_or_si128(
+			_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+
+		if (found != 0)
+			return at + (size_t)__builtin_ctz((unsigned int)found);
+	}
+#endif
+	while (at < length && text[at] != '"' && text[at] != '\\')
+		at++;
+	return at;
 }
 
 /* Past the string that begins at walk->at. */
 static void string_skip(struct walk *walk)
 {
-	walk->at++;
-	while (walk->at < walk->length && walk->text[walk->at] != '"')
-		walk->at += walk->text[walk->at] == '\\' ? 2 : 1;
-	walk->at++;
-	if (walk->at > walk->length)
-		walk->at = walk->length;
+	size_t at = plain_skip(walk->text, walk->at + 1, walk->length);
+
+	while (at < walk->length && walk->text[at] == '\\')
+		at = at + 2 < walk->length ? plain_skip(walk->text, at + 2, walk->length)
+					   : walk->length;
+	walk->at = at < walk->length ? at + 1 : walk->length;
 }
 
 /* Past the value that begins at walk->at, whatever it holds. */
@@ -251,7 +322,7 @@ static void value_skip(struct walk *walk)
 				return; /* the end of what holds this number or word */
 			depth--;
 			walk->at++;
-		} else if (depth == 0 && (c == ',' || strchr(" \t\r\n", c) != NULL)) {
+		} else if (depth == 0 && (c == ',' || is_space(c))) {
 			return;
 		} else {
 			walk->at++;
@@ -298,23 +369,19 @@ bool redact_json(const char *text, size_t length, redact_write_fn write, void *a
 
 	_Static_assert(WIRE_JSON_DEPTH_LIMIT <= 64, "a bit for each level");
 	while (walk.at < length) {
-		switch (text[walk.at]) {
-		case '"':
+		char c = text[walk.at];
+
+		if (c == '"') {
 			string_or_key(&walk, depth > 0 && (objects & 1) != 0);
-			break;
-		case '{':
-		case '[':
-			objects = objects << 1 | (text[walk.at] == '{');
+		} else if (c == '{' || c == '[') {
+			objects = objects << 1 | (c == '{');
 			depth++;
 			walk.at++;
-			break;
-		case '}':
-		case ']':
+		} else if (c == '}' || c == ']') {
 			objects >>= 1;
 			depth--;
 			walk.at++;
-			break;
-		default:
+		} else {
 			walk.at++;
 		}
 	}

@@ -255,6 +255,47 @@ static uint32_t site_shape(struct waft_site_ *site)
 	return shape;
 }
 
+/* The commonest of what is not inlined: the root of a new trace. */
+static bool root_begin(struct thread *thread, struct waft_span *span, uint32_t shape)
+{
+	struct waft_hot_ *hot = thread->hot;
+	struct waft_open_ *open = hot->free;
+	struct waft_slot_ *slot;
+
+	if (open == NULL)
+		return false;
+	hot->free = open->next;
+	random_trace_id(&thread->random, open->trace);
+	open->raw = hot->next_raw++;
+	open->distance = 0;
+	open->prev = waft_thread_.current;
+	waft_thread_.current = open;
+	span->open_ = open;
+	span->generation_ = WAFT_LOAD_(&open->generation);
+	span->shape_ = shape;
+	span->fill_ = 0;
+	memcpy(span->trace_, open->trace, sizeof(span->trace_));
+	span->raw_ = open->raw;
+	span->parent_ = 0;
+	if (!sampler_decide(&process.config.sampler, (const uint8_t *)open->trace)) {
+		open->flags = OPEN_UNSAMPLED;
+		span->bits_ = WAFT_SPAN_UNSAMPLED_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_;
+		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
+		return true;
+	}
+	span->bits_ = WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_;
+	slot = open->slot;
+	WAFT_STORE_(&slot->raw, open->raw);
+	WAFT_STORE_(&slot->parent, 0);
+	WAFT_STORE_(&slot->trace[0], open->trace[0]);
+	WAFT_STORE_(&slot->trace[1], open->trace[1]);
+	WAFT_STORE_(&slot->shape, shape);
+	WAFT_STORE_(&slot->start, waft_clock_(hot));
+	__atomic_store_n(&slot->state, (uint64_t)span->generation_ << 32 | WAFT_SLOT_OPEN_,
+		__ATOMIC_RELEASE);
+	return true;
+}
+
 void waft_begin_slow_(
 	struct waft_span *span, struct waft_site_ *site, unsigned int mode, unsigned int abi)
 {
@@ -262,6 +303,10 @@ void waft_begin_slow_(
 	struct place parent = {0};
 
 	if (thread == NULL)
+		return;
+	if ((mode == WAFT_BEGIN_NEW_TRACE_ ||
+		    (mode == WAFT_BEGIN_CURRENT_ && waft_thread_.current == NULL)) &&
+		root_begin(thread, span, site_shape(site)))
 		return;
 	if ((mode & WAFT_BEGIN_NEW_TRACE_) == 0)
 		place_current(&parent);
@@ -435,10 +480,39 @@ static void span_finish(struct thread *thread, struct waft_span *span, struct op
 		thread_bell(thread);
 }
 
+/* The commonest of what is not inlined: a hot span whose trace is another than
+ * that of the span before, and the root of a trace that is not sampled. */
+static bool end_common(struct waft_span *span, struct open *open)
+{
+	struct thread *thread = waft_thread_.self;
+
+	if (waft_thread_.current != &open->hot || thread->epoch != process.epoch ||
+		WAFT_LOAD_(&open->hot.generation) != span->generation_ ||
+		(span->bits_ & WAFT_SPAN_EXTRA_) != 0)
+		return false;
+	if (open->hot.flags == OPEN_UNSAMPLED)
+		open->hot.flags = 0;
+	else if (open->hot.flags != 0 || !chunk_write_first(thread, span, &open->hot))
+		return false;
+	__atomic_store_n(&open->hot.slot->state, 0, __ATOMIC_RELEASE);
+	WAFT_STORE_(&open->hot.generation, (span->generation_ + 1) & WAFT_GENERATION_);
+	waft_thread_.current = open->hot.prev;
+	open->hot.next = thread->hot->free;
+	thread->hot->free = &open->hot;
+	span->open_ = NULL;
+	span->bits_ &= ~(uint32_t)WAFT_SPAN_RECORDING_;
+	if (WAFT_LOAD_(&thread->hot->bell) != 0)
+		thread_bell(thread);
+	return true;
+}
+
 void waft_end_slow_(struct waft_span *span)
 {
 	struct open *open = open_of(span->open_);
 	struct thread *thread;
+
+	if (process_is_running() && waft_thread_.self != NULL && end_common(span, open))
+		return;
 
 	thread = thread_get();
 	if (thread == NULL) {

@@ -60,7 +60,7 @@ struct waft_open_ {
 /* What children take over. */
 #define WAFT_TRAITS_ 0xffffffff00000000u
 #define WAFT_TRAIT_NOT_RANDOM_ 0x100000000u /* the trace id came without W3C's random flag */
-enum { WAFT_OPEN_APART_ = 0xff };
+enum { WAFT_OPEN_UNSAMPLED_ = 1, WAFT_OPEN_APART_ = 0xff };
 #define WAFT_GENERATION_ 0x7fffffffu /* the bit above: another thread ended it */
 
 /* A thread's writing place, in memory that the kernel wipes in a forked child,
@@ -193,8 +193,22 @@ WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *sit
 	distance = raw - parent->raw;
 	if (WAFT_UNLIKELY_(open == NULL || (parent->flags & WAFT_OPEN_APART_) != 0 ||
 			   distance > 65535 ||
-			   (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0))
-		goto slow;
+			   (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0)) {
+		if (open == NULL || parent->flags != WAFT_OPEN_UNSAMPLED_ ||
+			(WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0)
+			goto slow;
+		/* What an unsampled span has inside is not recorded either: its place is
+		 * the outer one's. */
+		span->open_ = NULL;
+		span->bits_ = WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_ |
+			      (uint32_t)(parent->distance >> 25 & WAFT_SPAN_NOT_RANDOM_);
+		span->trace_[0] = parent->trace[0];
+		span->trace_[1] = parent->trace[1];
+		span->raw_ = parent->raw;
+		span->parent_ = 0;
+		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
+		return;
+	}
 	hot->free = open->next;
 	hot->next_raw = raw + 1;
 	open->prev = parent;
