@@ -178,7 +178,8 @@ static bool name_at(
 static bool any_at(const char *text, size_t length, size_t at, enum reading reading, char first)
 {
 	unsigned char next = at + 1 < length ? (unsigned char)text[at + 1] : 0;
-	bool letter = all.letter[next] != SEPARATOR; /* then it is the name's second, or none */
+	/* Then it is the name's second, or there is none. */
+	bool letter = reading == PLAIN && all.letter[next] != SEPARATOR;
 
 	for (size_t i = 0; i < all.count; i++)
 		if (all.names[i].text[0] == first &&

@@ -1,0 +1,138 @@
+/* Which keys are not to be seen, and JSON without their values. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "buffer.h"
+#include "redact.h"
+
+static void test_keys(void **state)
+{
+	static const char *const seen[] = {"input_tokens", "tokens", "tokenizer", "keyboard",
+		"monkey", "api", "key", "keyApi", "cookies", "passwords", "secretary", "user",
+		"authorizations", "", "-", "private", "public_key", "Xtoken", "token2",
+		"the_keys_to_api"};
+	static const char *const hidden[] = {"password", "PASSWORD", "userPassword", "user.passwd",
+		"db_password_old", "X-Api-Key", "apiKey", "api_key", "API_KEY", "APIKey", "apikey",
+		"api key", "accessToken", "access_token", "refresh-token", "token", "Token",
+		"myTOKEN", "Authorization", "Proxy-Authorization", "cookie", "Set-Cookie",
+		"privateKey", "ssh_private_key", "client_secret", "secret", "a.b.secret.c",
+		"headers[cookie]", "pass\\u0077ord", "\\u0074oken", "C:\\token", "pass_word"};
+
+	(void)state;
+	assert_int_equal(redact_set_names(NULL), 0);
+	for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++)
+		if (redact_key_matches(seen[i], strlen(seen[i])))
+			fail_msg("%s is redacted", seen[i]);
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
+		if (!redact_key_matches(hidden[i], strlen(hidden[i])))
+			fail_msg("%s is not redacted", hidden[i]);
+}
+
+static void test_names(void **state)
+{
+	char many[4096] = "";
+
+	(void)state;
+	assert_int_equal(redact_set_names("credit card, ssn ,,iban"), 0);
+	assert_true(redact_key_matches("creditCard", 10));
+	assert_true(redact_key_matches("user_ssn", 8));
+	assert_true(redact_key_matches("IBAN", 4));
+	assert_true(redact_key_matches("token", 5));
+	assert_false(redact_key_matches("credit", 6));
+	for (int i = 0; i < 200; i++)
+		snprintf(many + strlen(many), sizeof(many) - strlen(many), "name%d,", i);
+	assert_int_equal(redact_set_names(many), -EINVAL);
+	assert_true(redact_key_matches("name3", 5));
+	assert_int_equal(redact_set_names(NULL), 0);
+	assert_false(redact_key_matches("iban", 4));
+}
+
+static void write_to(void *arg, const char *bytes, size_t length)
+{
+	buffer_add(arg, bytes, length);
+}
+
+struct pair {
+	const char *before;
+	const char *after; /* NULL: nothing to replace */
+};
+
+static void test_json(void **state)
+{
+	static const struct pair pairs[] = {
+		{"{}", NULL},
+		{"\"token\"", NULL},
+		{"[\"token\",\"secret\"]", NULL},
+		{"{\"a\":\"token\"}", NULL},
+		{"{\"token\":\"x\"}", "{\"token\":\"[redacted]\"}"},
+		{"{\"token\" : 12.5e3 , \"b\":1}", "{\"token\" : \"[redacted]\" , \"b\":1}"},
+		{"{\"token\":true}", "{\"token\":\"[redacted]\"}"},
+		{"{\"token\":null,\"n\":[1,2]}", "{\"token\":\"[redacted]\",\"n\":[1,2]}"},
+		{"{\"token\":{\"a\":[1,{\"b\":\"}]\"}]},\"c\":2}",
+			"{\"token\":\"[redacted]\",\"c\":2}"},
+		{"{\"token\":[[\"]\"],\"\\\"\"],\"c\":2}", "{\"token\":\"[redacted]\",\"c\":2}"},
+		{"[{\"a\":[{\"api_key\":\"x\"}]}]", "[{\"a\":[{\"api_key\":\"[redacted]\"}]}]"},
+		{"{\"a\":{\"secret\":1},\"secret\":2}",
+			"{\"a\":{\"secret\":\"[redacted]\"},\"secret\":\"[redacted]\"}"},
+		{"{\"pass\\u0077ord\":\"x\"}", "{\"pass\\u0077ord\":\"[redacted]\"}"},
+		{"{\"a\\\"token\":\"x\"}", "{\"a\\\"token\":\"[redacted]\"}"},
+		{" {\n\"token\"\t:\r\"x\\\\\" } ", " {\n\"token\"\t:\r\"[redacted]\" } "},
+		{"{\"token\":-1}", "{\"token\":\"[redacted]\"}"},
+		{"{\"token\":\"a\\\"b\",\"k\":\"token\"}",
+			"{\"token\":\"[redacted]\",\"k\":\"token\"}"},
+		{"{\"token\":\"sixteen bytes and more of it\\\"\\\\\",\"k\":0}",
+			"{\"token\":\"[redacted]\",\"k\":0}"},
+	};
+
+	(void)state;
+	assert_int_equal(redact_set_names(NULL), 0);
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		struct buffer out = {0};
+		bool replaced =
+			redact_json(pairs[i].before, strlen(pairs[i].before), write_to, &out);
+
+		assert_int_equal(replaced, pairs[i].after != NULL);
+		buffer_add_byte(&out, '\0');
+		assert_string_equal((char *)out.bytes, replaced ? pairs[i].after : "");
+		buffer_done(&out);
+	}
+}
+
+static void test_depth(void **state)
+{
+	char text[256] = "";
+	char expected[256] = "";
+	struct buffer out = {0};
+
+	(void)state;
+	for (int i = 0; i < 63; i++)
+		strcat(text, "[");
+	strcat(text, "{\"token\":1}");
+	for (int i = 0; i < 63; i++)
+		strcat(text, "]");
+	memcpy(expected, text, 63);
+	strcpy(expected + 63, "{\"token\":\"[redacted]\"}");
+	strcat(expected, text + 63 + 11);
+	assert_true(redact_json(text, strlen(text), write_to, &out));
+	buffer_add_byte(&out, '\0');
+	assert_string_equal((char *)out.bytes, expected);
+	buffer_done(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_depth),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
