@@ -1,0 +1,58 @@
+"""What the rows of tests/fault/ share: arguments, figures, daemons.
+
+A row is a script that calls fault.main(run), where run(short) returns the text of
+its figure, raises NotRun(why), or fails by any other exception.
+"""
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.environ["WAFT_SOURCE"], "tests", "integration", "collector"))
+# pylint: disable=wrong-import-position,unused-import
+import wire  # noqa: E402,F401
+from daemon import Daemon, PROGRAM  # noqa: E402,F401
+from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402,F401
+
+BIN = os.environ["WAFT_BIN"]
+BUILD = os.environ["WAFT_BUILD"]
+EXIT_NOT_RUN = 77
+
+
+class NotRun(Exception):
+    """Why a fault can't be made here."""
+
+
+def main(run):
+    """Runs a row as scripts/fault and ctest want it."""
+    try:
+        figure = run("--short" in sys.argv[1:])
+    except NotRun as reason:
+        print(f"not run: {reason}", flush=True)
+        sys.exit(EXIT_NOT_RUN)
+    print(f"figure: {figure}", flush=True)
+
+
+def program(name):
+    return os.path.join(BIN, name)
+
+
+def spans_in(store):
+    """How often each span is in the store's files: {(trace id, span id): lines}, both
+    as texts. Reads sealed parts with zstdcat."""
+    found = {}
+    for name in sorted(os.listdir(store)):
+        path = os.path.join(store, name)
+        if name.endswith(".jsonl"):
+            with open(path, "rb") as file:
+                data = file.read()
+        elif name.endswith(".jsonl.zst"):
+            data = subprocess.run(["zstdcat", path], stdout=subprocess.PIPE, check=True).stdout
+        else:
+            continue
+        assert not data or data.endswith(b"\n"), f"{name} ends inside a line"
+        for line in data.splitlines():
+            assert line.startswith(b'{"trace_id":"') and line.endswith(b"}"), (name, line[:200])
+            key = (line[13:49].decode(), line[62:98].decode())
+            found[key] = found.get(key, 0) + 1
+    return found
