@@ -8,8 +8,8 @@
 #include "cursor.h"
 #include "ids.h"
 #include "process.h"
-#include "sender.h"
 #include "thread.h"
+#include "wake.h"
 
 enum {
 	BUSY_NS = 200 * 1000 * 1000,	/* a chunk that fills faster is followed by a larger one */
@@ -127,7 +127,7 @@ static bool chunk_next(struct thread *thread, size_t need)
 	if (chunk == NULL)
 		thread->full_at = given + 1;
 	if (busy || chunk == NULL)
-		sender_wake();
+		wake_ring();
 	if (chunk == NULL)
 		return false;
 	chunk_close(thread);

@@ -4,7 +4,7 @@
  *
  * It is made with the process's first span, blocks all signals, allocates
  * nothing, and is the only one that touches ledger, session and socket. Others
- * talk to it by sender_wake, sender_flush and sender_stop.
+ * talk to it by wake_ring, sender_flush and sender_stop.
  *
  * When nothing is left to do it sleeps without limit: it rings every thread's
  * bell first, so that the next span wakes it (a membarrier orders the bell
@@ -27,9 +27,6 @@ void sender_fork_child(void);
 
 /* Makes the thread if there is none. */
 void sender_start(void);
-
-/* There may be something to do. From any thread; cheap when said already. */
-void sender_wake(void);
 
 /* Waits until all that was published before is answered. 0 or -ETIMEDOUT. */
 int sender_flush(uint32_t timeout_ms);

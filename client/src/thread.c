@@ -11,6 +11,7 @@
 #include "ids.h"
 #include "sender.h"
 #include "span.h"
+#include "wake.h"
 
 __thread struct waft_thread_ waft_thread_ __attribute__((tls_model("initial-exec")));
 
@@ -186,7 +187,7 @@ void thread_bell(struct thread *thread)
 	uint32_t rung = __atomic_fetch_and(&thread->hot->bell, WAFT_BELL_STOP_, __ATOMIC_ACQUIRE);
 
 	if ((rung & WAFT_BELL_WAKE_) != 0)
-		sender_wake();
+		wake_ring();
 	if ((rung & WAFT_BELL_CLOCK_) != 0)
 		clock_change(thread);
 	if ((rung & WAFT_BELL_SLOT_) != 0)
@@ -332,7 +333,7 @@ static void thread_exit(void *arg)
 	process.retired = thread;
 	pthread_mutex_unlock(&process.lock);
 	if (__atomic_load_n(&process.idle, __ATOMIC_ACQUIRE) != 0)
-		sender_wake();
+		wake_ring();
 }
 
 int thread_prepare(void)

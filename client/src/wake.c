@@ -1,0 +1,84 @@
+/* See wake.h. */
+#include "wake.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "descriptor.h"
+
+static struct {
+	pthread_mutex_t lock; /* guards the two */
+	struct descriptor read;
+	struct descriptor write;
+	uint32_t coming; /* atomic: a wake is on its way */
+} wake = {.lock = PTHREAD_MUTEX_INITIALIZER, .read = {.fd = -1}, .write = {.fd = -1}};
+
+static void pair_close(void)
+{
+	descriptor_close(&wake.read);
+	descriptor_close(&wake.write);
+}
+
+void wake_open(void)
+{
+	int pair[2];
+
+	pthread_mutex_lock(&wake.lock);
+	if (!descriptor_check(&wake.read) || !descriptor_check(&wake.write)) {
+		pair_close();
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0) {
+			descriptor_set(&wake.read, pair[0]);
+			descriptor_set(&wake.write, pair[1]);
+		}
+		(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
+	}
+	pthread_mutex_unlock(&wake.lock);
+}
+
+void wake_ring(void)
+{
+	int saved = errno;
+
+	if (__atomic_exchange_n(&wake.coming, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	pthread_mutex_lock(&wake.lock);
+	if (descriptor_check(&wake.write))
+		(void)send(wake.write.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	pthread_mutex_unlock(&wake.lock);
+	errno = saved;
+}
+
+int wake_fd(void)
+{
+	return wake.read.fd;
+}
+
+/* The byte first, the flag after: who finds the flag set is looked after by the
+ * turn that follows, who finds it clear sends a byte of his own. */
+void wake_drain(void)
+{
+	char bytes[64];
+
+	pthread_mutex_lock(&wake.lock);
+	if (descriptor_check(&wake.read))
+		while (recv(wake.read.fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+			continue;
+	pthread_mutex_unlock(&wake.lock);
+	(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
+}
+
+void wake_close(void)
+{
+	pthread_mutex_lock(&wake.lock);
+	pair_close();
+	pthread_mutex_unlock(&wake.lock);
+}
+
+void wake_fork_child(void)
+{
+	wake.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	wake.coming = 0;
+	pair_close();
+}
