@@ -20,6 +20,7 @@ enum {
 	LOOKUP_MS = 20,
 	RETRY_FIRST_MS = 50,
 	RETRY_MOST_MS = 5000,
+	RETRY_LEAVING_MS = 100,
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -59,8 +60,8 @@ static void connection_fail(struct delivery *delivery, uint64_t now)
 	delivery->retry_at_ns =
 		now + (delay - delay / 2 + jitter(delivery, delay / 2 + 1)) * NS_PER_MS;
 	delivery->retry_ms *= 2;
-	if (delivery->retry_ms > RETRY_MOST_MS)
-		delivery->retry_ms = RETRY_MOST_MS;
+	if (delivery->retry_ms > (delivery->leaving ? RETRY_LEAVING_MS : RETRY_MOST_MS))
+		delivery->retry_ms = delivery->leaving ? RETRY_LEAVING_MS : RETRY_MOST_MS;
 }
 
 void delivery_hurry(struct delivery *delivery)

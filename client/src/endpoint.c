@@ -109,9 +109,10 @@ int endpoint_connect(const struct config *config, uint64_t now_ns)
 	if (runtime != NULL && runtime[0] == '/' &&
 		snprintf(path, sizeof(path), "%s/waft/collector.sock", runtime) < (int)sizeof(path))
 		ret = socket_connect(path);
-	if (ret < 0)
+	/* Where a collector listens but has no room now, spans don't go elsewhere. */
+	if (ret < 0 && ret != -EAGAIN)
 		ret = socket_connect("/run/waft/collector.sock");
-	if (ret < 0)
+	if (ret < 0 && ret != -EAGAIN)
 		ret = temporary_connect();
 	return ret;
 }

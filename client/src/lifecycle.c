@@ -53,6 +53,13 @@ int waft_flush(uint32_t timeout_ms)
 	if (__atomic_load_n(&process.state, __ATOMIC_ACQUIRE) != STATE_NONE && process_enter() &&
 		ledger_emitted() > 0)
 		ret = sender_flush(timeout_ms);
+	if (ret == 0 && __atomic_load_n(&process.state, __ATOMIC_ACQUIRE) == STATE_STOPPED) {
+		struct waft_stats stats = {0};
+
+		sender_stats(&stats);
+		if (stats.unknown > 0 || stats.dropped[WAFT_DROP_SHUTDOWN] > 0)
+			ret = -ECANCELED;
+	}
 	errno = saved;
 	return ret;
 }

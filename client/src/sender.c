@@ -16,7 +16,6 @@
 #include "chunk.h"
 #include "clock.h"
 #include "delivery.h"
-#include "endpoint.h"
 #include "process.h"
 #include "thread.h"
 #include "timeline.h"
@@ -26,6 +25,7 @@ enum {
 	STACK_BYTES = 256 * 1024,
 	CLOCK_MS = 1000,
 	IDLE_MS = 1000,
+	SEARCH_MS = 300,
 	WAIT_MOST_MS = 60000,
 };
 
@@ -49,6 +49,7 @@ static struct {
 	struct timeline clocks[2]; /* by source */
 	struct clock_watch watch;
 	bool membarrier;
+	uint64_t began_at_ns;
 	uint64_t busy_at_ns; /* when there was last something to do */
 	uint64_t clock_at_ns;
 	uint64_t flush_active;	 /* the ticket being worked on; 0: none */
@@ -170,17 +171,24 @@ static void flush_look(void)
 	sender.flush_active = 0;
 }
 
+/* Whether no collector will come any more. One that begins beside its programs
+ * needs a moment; but where none is named, and none was in this process's life,
+ * its end isn't held up for one. */
+static bool hopeless(uint64_t now)
+{
+	if (process.config.endpoint == ENDPOINT_NONE)
+		return true;
+	return process.config.endpoint == ENDPOINT_SEARCH && !sender.patient &&
+	       sender.delivery.socket.fd < 0 && !sender.delivery.welcomed &&
+	       now >= sender.began_at_ns + SEARCH_MS * NS_PER_MS;
+}
+
 /* Whether the thread's work is over: said goodbye, or no use in going on. */
 static bool stop_look(uint64_t now)
 {
-	if (!sender.delivery.leaving)
-		return false;
-	if (now >= __atomic_load_n(&sender.stop_at_ns, __ATOMIC_ACQUIRE) ||
-		delivery_left(&sender.delivery))
-		return true;
-	if (process.config.endpoint == ENDPOINT_FILE || sender.patient)
-		return false;
-	return sender.delivery.socket.fd < 0 && !sender.delivery.welcomed && !endpoint_busy();
+	return sender.delivery.leaving &&
+	       (now >= __atomic_load_n(&sender.stop_at_ns, __ATOMIC_ACQUIRE) ||
+		       delivery_left(&sender.delivery) || hopeless(now));
 }
 
 /* ---- The loop ------------------------------------------------------------------------------- */
@@ -268,7 +276,7 @@ static void *sender_main(void *arg)
 	pthread_setname_np(pthread_self(), "waft-sender");
 	sender.membarrier =
 		syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-	sender.busy_at_ns = sender.delivery.cut_at_ns = clock_monotonic_ns();
+	sender.began_at_ns = sender.busy_at_ns = sender.delivery.cut_at_ns = clock_monotonic_ns();
 	for (;;) {
 		now = clock_monotonic_ns();
 		wake_open();

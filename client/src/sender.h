@@ -32,7 +32,7 @@ void sender_start(void);
 int sender_flush(uint32_t timeout_ms);
 
 /* Sends what is left and ends the thread. patient: goes on trying until then
- * even when no collector was ever there. */
+ * even when no collector was ever there and none is named. */
 void sender_stop(uint32_t timeout_ms, bool patient);
 
 /* The counts of now. */

@@ -131,9 +131,40 @@ static void never_there_body(void)
 	tracer_start("sock");
 	spans_make(100);
 	CHECK_INT(waft_shutdown(50, &stats), -ETIMEDOUT);
+	CHECK_INT(waft_flush(50), -ECANCELED);
 	CHECK_INT(stats.emitted, 100);
 	CHECK_INT(stats.dropped[WAFT_DROP_SHUTDOWN], 100);
 	CHECK_INT(stats.in_flight, 0);
+}
+
+/* A short program that begins beside its collector: exit waits for it. */
+static void late_body(void)
+{
+	struct waft_options options = {.size = sizeof(options),
+		.endpoint = "unix:sock",
+		.batch_age_ms = 5,
+		.exit_timeout_ms = 20000};
+	struct fake_collector *fake;
+	int done[2];
+	int status;
+	char byte;
+
+	CHECK_INT(pipe(done), 0);
+	if (fork() == 0) {
+		CHECK_INT(waft_init(&options), 0);
+		spans_make(10);
+		CHECK_INT(waft_flush(30), -ETIMEDOUT);
+		CHECK_INT(write(done[1], "x", 1), 1);
+		exit(0);
+	}
+	CHECK_INT(read(done[0], &byte, 1), 1);
+	fake = fake_start("sock");
+	CHECK(wait(&status) > 0);
+	CHECK_INT(status, 0);
+	fake_stop(fake);
+	CHECK_INT(fake->span_count, 10);
+	CHECK_INT(fake->goodbyes, 1);
+	fake_free(fake);
 }
 
 /* Batches without an answer are sent again, the same bytes, and count once. */
@@ -412,6 +443,7 @@ static void inbox_body(void)
 	CHECK_INT(waft_flush(20000), 0);
 	spans_make(500);
 	CHECK_INT(waft_shutdown(20000, &stats), 0);
+	CHECK_INT(waft_flush(50), 0);
 	CHECK_INT(stats.durable, 1000);
 	CHECK_INT(stat("store/deep/.waft/inbox", &status), 0);
 	CHECK_INT(status.st_mode & 0777, 0700);
@@ -475,6 +507,7 @@ TEST(many)
 TEST(region)
 TEST(absent)
 TEST(never_there)
+TEST(late)
 TEST(restarted)
 TEST(silent)
 TEST(full)
@@ -498,6 +531,7 @@ int main(void)
 		cmocka_unit_test(test_region),
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_never_there),
+		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_restarted),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_full),

@@ -97,14 +97,16 @@ struct waft_stats {
 WAFT_PUBLIC int waft_init(const struct waft_options *options);
 
 /* Waits until all that was emitted before the call is answered, timeout_ms at
- * the longest. 0, or -ETIMEDOUT. */
+ * the longest. 0, or -ETIMEDOUT. After a shutdown that gave spans up: -ECANCELED. */
 WAFT_PUBLIC int waft_flush(uint32_t timeout_ms);
 
 /* Sends what is left, timeout_ms at the longest, and stops the tracer. Says in
  * *ret_stats (may be NULL) what became of every span: in_flight is 0 there.
  * 0 when every span is durable, -ETIMEDOUT or -ENODATA when some are not.
  * Spans that are open are stored as pending; what begins or ends later is neither
- * recorded nor counted. Done at exit anyway, within exit_timeout_ms. */
+ * recorded nor counted. Done at exit anyway, within exit_timeout_ms; where no
+ * endpoint is set and no collector was there in the tracer's first 300 ms and
+ * since, exit does not wait for one. */
 WAFT_PUBLIC int waft_shutdown(uint32_t timeout_ms, struct waft_stats *ret_stats);
 
 /* Fills *ret_stats with the counts of now. (In C++ the function would hide the
