@@ -92,8 +92,38 @@ static bool state_has_key(const char *state, size_t length, struct slice member)
 	return false;
 }
 
-/* Into out without spaces and empty members; false: invalid as a whole. Members
- * from the end are left out when there is no room. */
+/* A tracestate that is too long for us (W3C Trace Context 2, 3.3.1.5): without its
+ * last members of more than 128 characters, then without its last ones. */
+static void state_shrink(struct buffer *out)
+{
+	while (out->length > CARRY_STATE_BYTES) {
+		size_t large = SIZE_MAX;
+		size_t last = 0;
+		size_t end;
+
+		for (size_t at = 0; at < out->length; at = end + 1) {
+			const uint8_t *comma = memchr(out->bytes + at, ',', out->length - at);
+
+			end = comma != NULL ? (size_t)(comma - out->bytes) : out->length;
+			last = at;
+			if (end - at > CARRY_STATE_LARGE)
+				large = at;
+		}
+		if (large != SIZE_MAX)
+			last = large;
+		end = last;
+		while (end < out->length && out->bytes[end] != ',')
+			end++;
+		if (end < out->length)
+			end++; /* the comma behind it; of the last one, that before it */
+		else if (last > 0)
+			last--;
+		memmove(out->bytes + last, out->bytes + end, out->length - end);
+		out->length -= end - last;
+	}
+}
+
+/* Into out without spaces and empty members; false: invalid as a whole. */
 static bool state_copy(struct buffer *out, const char *state)
 {
 	unsigned int members = 0;
@@ -109,12 +139,12 @@ static bool state_copy(struct buffer *out, const char *state)
 		if (!is_state_member(member) || ++members > CARRY_STATE_MEMBERS ||
 			state_has_key((const char *)out->bytes, out->length, member))
 			return false;
-		if (out->length + member.length + 1 > CARRY_STATE_BYTES)
-			continue;
 		if (out->length > 0)
 			buffer_add_byte(out, ',');
 		buffer_add(out, member.data, member.length);
 	}
+	if (!out->failed)
+		state_shrink(out);
 	return true;
 }
 
@@ -208,7 +238,7 @@ static void baggage_copy(struct buffer *out, const char *baggage, const char *wi
 			(without != NULL && slice_equal(member.key, slice_of_text(without))))
 			continue;
 		if (members == CARRY_BAGGAGE_MEMBERS ||
-			out->length + text.length + 1 > CARRY_BAGGAGE_BYTES)
+			out->length + text.length + (out->length > 0) > CARRY_BAGGAGE_BYTES)
 			continue;
 		members++;
 		if (out->length > 0)
@@ -246,9 +276,26 @@ static void attribute_add(struct buffer *out, struct slice key, struct slice val
 	buffer_add(out, value.data, value.length);
 }
 
+/* A member's value as its spans show it: no secrets, and U+FFFD for what is no
+ * UTF-8 (W3C Baggage 3.3.1.3). */
+static void member_show(struct buffer *out, const struct member *member, struct buffer *spare)
+{
+	buffer_clear(spare, SIZE_MAX);
+	buffer_clear(out, SIZE_MAX);
+	if (redact_key_matches((const char *)member->key.data, member->key.length)) {
+		buffer_add_text(out, REDACT_TEXT);
+		return;
+	}
+	percent_decode(spare, member->value);
+	if (!spare->failed && buffer_reserve(out, 3 * spare->length + 1))
+		out->length = utf8_repair(spare->bytes, spare->length, out->bytes);
+	out->failed |= spare->failed;
+}
+
 static void trace_encode(struct buffer *out, const struct buffer *state, const char *baggage)
 {
 	struct buffer value = {0};
+	struct buffer spare = {0};
 
 	if (state->length > 0) {
 		buffer_add_byte(out, TAG_TRACE_STATE);
@@ -264,15 +311,12 @@ static void trace_encode(struct buffer *out, const struct buffer *state, const c
 		baggage += *baggage == ',';
 		if (!member_parse(text, &member))
 			continue;
-		buffer_clear(&value, SIZE_MAX);
-		if (redact_key_matches((const char *)member.key.data, member.key.length))
-			buffer_add_text(&value, REDACT_TEXT);
-		else
-			percent_decode(&value, member.value);
+		member_show(&value, &member, &spare);
 		attribute_add(out, member.key, slice_of(value.bytes, value.length));
 		out->failed |= value.failed;
 	}
 	buffer_done(&value);
+	buffer_done(&spare);
 }
 
 static struct waft_carry *carry_make(const struct buffer *state, struct buffer *baggage)

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 enum {
-	CARRY_STATE_BYTES = 512, /* W3C Trace Context 3.3.1.5: at least this propagates */
+	CARRY_STATE_BYTES = 512, /* W3C Trace Context 2, 3.3.1.5: at least this propagates */
+	CARRY_STATE_LARGE = 128, /* longer members go first */
 	CARRY_STATE_MEMBERS = 32,
 	CARRY_BAGGAGE_BYTES = 8192, /* W3C Baggage 3.3.2 */
 	CARRY_BAGGAGE_MEMBERS = 64,

@@ -134,6 +134,63 @@ static void test_tracestate(void **state)
 	through(many, NULL, expected);
 }
 
+/* name=vvv… of that many bytes, behind a comma unless it is the first. */
+static char *member_write(char *to, const char *name, size_t length)
+{
+	int begun = sprintf(to, "%s=", name);
+
+	memset(to + begun, 'v', length - (size_t)begun);
+	to[length] = '\0';
+	return to + length;
+}
+
+/* 512 characters go on. Of more, members over 128 go first, then the last ones. */
+static void test_tracestate_long(void **state)
+{
+	char given[4096];
+	char expected[1024];
+	char *at;
+
+	(void)state;
+	at = member_write(given, "a", 255);
+	*at++ = ',';
+	member_write(at, "b", 256);
+	snprintf(expected, sizeof(expected), "tracestate: %s\n", given);
+	through(given, NULL, expected);
+	at = member_write(given, "a", 129);
+	*at++ = ',';
+	at = member_write(at, "b", 128);
+	*at++ = ',';
+	at = member_write(at, "c", 128);
+	*at++ = ',';
+	at = member_write(at, "d", 127);
+	snprintf(expected, sizeof(expected), "tracestate: %s\n", given + 130);
+	through(given, NULL, expected);
+	strcpy(at, ",e=1,f=2");
+	snprintf(expected, sizeof(expected), "tracestate: %s\n", given + 130);
+	through(given, NULL, expected);
+	/* Without any that are large, the last ones go. */
+	at = given;
+	for (int i = 0; i < 6; i++) {
+		char name[8];
+
+		sprintf(name, "k%d", i);
+		at = member_write(at, name, 100);
+		*at++ = ',';
+	}
+	at[-1] = '\0';
+	snprintf(expected, sizeof(expected), "tracestate: %.504s\n", given);
+	through(given, NULL, expected);
+	/* Longer than a member may be at all: invalid as a whole. */
+	at = member_write(given, "a", 258 + 1);
+	through(given, NULL, "");
+	memset(given, 'k', 257);
+	strcpy(given + 257, "=v");
+	through(given, NULL, "");
+	snprintf(expected, sizeof(expected), "tracestate: %s\n", given + 1);
+	through(given + 1, NULL, expected);
+}
+
 static void test_baggage(void **state)
 {
 	(void)state;
@@ -143,6 +200,15 @@ static void test_baggage(void **state)
 	through(NULL, "k,=v,ok=1,\"x\"=1,q=\"1\"", "baggage: ok=1\n");
 	through(NULL, ",,,", "");
 	through("a=1", "k=v", "tracestate: a=1\nbaggage: k=v\n");
+	through(NULL, "k", "");
+	through(NULL, "=v", "");
+	through(NULL, "k=", "baggage: k=\n");
+	through(NULL, "k=a b,ok=1", "baggage: ok=1\n");
+	through(NULL, "k=a\\b,ok=1", "baggage: ok=1\n");
+	through(NULL, "k=\xc3\xa9,ok=1", "baggage: ok=1\n");
+	through(NULL, "k=v;p=\x01,ok=1", "baggage: ok=1\n");
+	through(NULL, "k=v;a;b=c", "baggage: k=v;a;b=c\n");
+	through(NULL, "k=1,k=2", "baggage: k=1,k=2\n");
 }
 
 static void test_limits(void **state)
@@ -167,6 +233,34 @@ static void test_limits(void **state)
 	carry = carry_new(NULL, many);
 	assert_string_equal(carry_baggage(carry), "l=1");
 	carry_release(carry);
+	many[CARRY_BAGGAGE_BYTES] = '\0';
+	carry = carry_new(NULL, many);
+	assert_int_equal(carry->baggage_length, CARRY_BAGGAGE_BYTES);
+	carry_release(carry);
+	strcpy(many + CARRY_BAGGAGE_BYTES, "v");
+	assert_null(carry_new(NULL, many));
+}
+
+/* What spans say of a member: decoded, repaired, without secrets. */
+static void test_shown(void **state)
+{
+	static const struct {
+		const char *baggage, *bytes;
+	} cases[] = {{"k=a%20b", "a b"}, {"k=%e2%82%AC", "\xe2\x82\xac"},
+		{"k=x%FFy", "x\xef\xbf\xbdy"}, {"k=%", "%"}, {"k=%4", "%4"}, {"k=%zz", "%zz"},
+		{"k=%41%", "A%"}, {"k=v;p=1", "v"}, {"api-key=s", "[redacted]"}, {"k=", ""}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct waft_carry *carry = carry_new(NULL, cases[i].baggage);
+		size_t length = strlen(cases[i].bytes);
+
+		assert_non_null(carry);
+		assert_int_equal(carry_trace(carry)[carry->trace_length - length - 1], length);
+		assert_memory_equal(
+			carry_trace(carry) + carry->trace_length - length, cases[i].bytes, length);
+		carry_release(carry);
+	}
 }
 
 static void test_carry_add(void **state)
@@ -411,7 +505,9 @@ int main(void)
 		cmocka_unit_test(test_traceparent),
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_tracestate),
+		cmocka_unit_test(test_tracestate_long),
 		cmocka_unit_test(test_baggage),
+		cmocka_unit_test(test_shown),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_carry_add),
 		cmocka_unit_test(test_remote),
