@@ -60,8 +60,9 @@ static uint8_t *put_escaped(uint8_t *at, uint8_t byte)
 
 int json_put_text(struct bytes *out, struct slice text, bool repair)
 {
-	const uint8_t *from = text.data;
-	const uint8_t *end = text.data + text.length;
+	/* An absent text has no address to count from. */
+	const uint8_t *from = text.length > 0 ? text.data : (const uint8_t *)"";
+	const uint8_t *end = from + text.length;
 	uint8_t *repaired = NULL;
 	uint8_t *at;
 

@@ -1,3 +1,5 @@
 # The daemon's parsers: collector/ without store/.
 waft_fuzzer(connection waft_collector)
 waft_fuzzer(settings waft_collector)
+waft_fuzzer(access waft_collector)
+waft_fuzzer(filter waft_collector waft_viewer_static)
