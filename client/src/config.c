@@ -286,6 +286,10 @@ static int sampler_read(struct config *config, const struct waft_options *option
 
 	if (sampler_parse(name, arg, &config->sampler) == 0)
 		return 0;
+	if (sampler_parse(name, NULL, &config->sampler) == 0) {
+		config->sampler = (struct sampler){.parent_based = true};
+		return malformed("OTEL_TRACES_SAMPLER_ARG", arg, "a ratio from 0 to 1");
+	}
 	return malformed("OTEL_TRACES_SAMPLER", name,
 		"always_on, always_off or traceidratio with an argument from 0 to 1, as it "
 		"stands or behind parentbased_");
