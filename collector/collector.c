@@ -471,6 +471,7 @@ static int open_depot(struct collector *collector)
 		.hold_ms = settings->hold_ms,
 		.segment_bytes = settings->segment_size,
 		.part_bytes = settings->part_size,
+		.trace_spans = settings->trace_spans,
 		.max_clients = settings->max_clients,
 	};
 

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* A trace with as many spans is written in several runs: 3 MiB of references. */
-#define TRACE_SPANS_MAX 65536u
+#define TRACE_SPANS_DEFAULT 65536u
 
 static int fail(struct depot_error *error, int status, const char *what, const char *path)
 {
@@ -96,7 +95,8 @@ static int new_tables(const struct depot_config *config, struct depot *depot)
 	struct assembler_config assembler = {
 		.quiet_ms = config->quiet_ms,
 		.hold_ms = config->hold_ms,
-		.trace_spans_max = TRACE_SPANS_MAX,
+		.trace_spans_max = config->trace_spans != 0 ? (uint32_t)config->trace_spans
+							    : TRACE_SPANS_DEFAULT,
 	};
 	int status = clients_new(config->max_clients, &depot->clients);
 

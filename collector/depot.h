@@ -40,6 +40,7 @@ struct depot_config {
 	uint64_t hold_ms;
 	uint64_t segment_bytes;
 	uint64_t part_bytes;
+	uint64_t trace_spans;	/* waiting spans that make a run; 0: the default */
 	uint64_t pending_bytes; /* of the log */
 	uint64_t max_clients;
 	uint64_t reserve_bytes; /* of the disk; 0: the default */

@@ -49,6 +49,8 @@ const struct setting settings_table[] = {
 		"size of one segment of the log"},
 	{"part-size", SETTING_SIZE, AT(part_size), "SIZE", "1G", 4 * KIB, 64 * GIB, 0,
 		"a day's next file is begun when one passes this size"},
+	{"trace-spans", SETTING_NUMBER, AT(trace_spans), "N", "65536", 16, 1 << 20, 0,
+		"write what a trace holds when it has so many spans waiting"},
 	{"retention-age", SETTING_TIME, AT(retention_age_ms), "TIME", "0", 0, 36500 * DAY, 1,
 		"remove days older than this; 0 keeps them"},
 	{"retention-size", SETTING_SIZE, AT(retention_size), "SIZE", "0", 0, UINT64_MAX, 1,

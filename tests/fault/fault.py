@@ -1,7 +1,8 @@
 """What the rows of tests/fault/ share: arguments, figures, daemons.
 
 A row is a script that calls fault.main(run), where run(short) returns the text of
-its figure, raises NotRun(why), or fails by any other exception.
+its figure, or that and whether the promise held, raises NotRun(why), or fails by any
+other exception.
 """
 import os
 import subprocess
@@ -30,7 +31,11 @@ def main(run):
     except NotRun as reason:
         print(f"not run: {reason}", flush=True)
         sys.exit(EXIT_NOT_RUN)
+    held = True
+    if isinstance(figure, tuple):
+        figure, held = figure
     print(f"figure: {figure}", flush=True)
+    sys.exit(0 if held else 1)
 
 
 def program(name):

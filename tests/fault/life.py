@@ -1,0 +1,214 @@
+"""A life of a store that goes through everything which changes a file: what the rows
+kill and inject interfere with.
+
+prepare() makes a store with yesterday's part, a trace whose log records wait, and no
+index. Life(...).run() then starts a daemon on a copy of it, under a command of the
+caller's: recovery, an index rebuilt, retention of yesterday's part, rolls of log and
+parts, two days, late spans, a trace over the cap, trims, the drain and the checkpoint.
+What was sent and acknowledged is kept; heal() brings the store to its end without
+interference and check() counts.
+"""
+import os
+import shutil
+import signal
+import time
+
+import fault
+import wire
+from fault import Closed, Exporter, fields, one, uuid_text
+
+# Small, so that little makes everything happen.
+SIZES = ("--segment-size", "64K", "--log-limit", "512K", "--part-size", "24K", "--trace-spans",
+         "64", "--hold", "200ms", "--quiet", "5ms", "--http", "127.0.0.1:0")
+RETAIN = ("--retention-age", "1ms")
+YESTERDAY_NS = 86390 * 10**9
+DATA = b'"' + b"d" * 9000 + b'"'
+
+
+class Daemon(fault.Daemon):
+    """One under another program: `before` are the words in front of its command."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = []
+
+    def command(self, *options):
+        return [*self.before, *super().command(*options)]
+
+
+def make_batch(id_base, traces, **more):
+    """A batch of (trace id, first position, spans, data) and the spans' ids."""
+    spans, ids, sequence = [], [], 1
+    for trace_id, first, count, data in traces:
+        for i in range(count):
+            late = first + i > 0
+            body = wire.span(sequence, distance=i, trace_id=trace_id if i == 0 else None,
+                             parent=77 if late and i == 0 else 0, end=i)
+            spans.append(body + (wire.text(10, data) if data else b""))
+            ids.append((trace_id, wire.mix(id_base + sequence)))
+            sequence += 1
+    return wire.batch(spans, id_base, **more), ids
+
+
+class Sender:
+    """A client, what it sends in what order, and what was acknowledged of it."""
+
+    def __init__(self):
+        self.client = os.urandom(16)
+        self.batches = []  # (bytes, ids of spans); the sequence is the place, from 1
+        self.acknowledged = 0
+
+    def add(self, traces, **more):
+        data, ids = make_batch(int.from_bytes(os.urandom(6), "little") << 8, traces, **more)
+        self.batches.append((data, ids))
+        return len(self.batches)
+
+    def send(self, socket, until):
+        """Sends what the other side lacks up to a sequence number; waits for it."""
+        exporter = Exporter(socket, self.client, acknowledged=self.acknowledged)
+        try:
+            assert exporter.durable >= self.acknowledged, "the watermark went back"
+            assert one(exporter.welcome, 2) == 0 or self.acknowledged == 0, "forgotten"
+            for sequence in range(exporter.durable + 1, until + 1):
+                exporter.send_batch(self.batches[sequence - 1][0], sequence)
+            exporter.wait(until)
+        finally:
+            self.acknowledged = max(self.acknowledged, exporter.durable)
+            exporter.close()
+        assert not exporter.refusals, exporter.refusals
+
+
+def new_traces(count, spans=4, data=None):
+    return [(os.urandom(16), 0, spans, data) for _ in range(count)]
+
+
+class Prepared:
+    """A store as lives begin with it."""
+
+    def __init__(self):
+        self.waiting = new_traces(3)  # in the log when the life begins
+        self.written = new_traces(3)  # in a file
+        self.old = new_traces(20)     # of yesterday: retention takes them
+        self.sender = Sender()
+        self.daemon = Daemon()
+        self.daemon.start(*SIZES)
+        self.sender.add(self.old, now_ns=time.time_ns() - YESTERDAY_NS)
+        self.sender.add(self.written)
+        self.sender.send(self.daemon.socket, 2)
+        assert self.daemon.stop() == 0
+        self.daemon.start(*SIZES, "--hold", "60s", "--quiet", "60s")
+        self.sender.add(self.waiting)
+        self.sender.send(self.daemon.socket, 3)
+        self.daemon.kill()
+        shutil.rmtree(os.path.join(self.daemon.store, ".waft", "index"))
+
+    def close(self):
+        shutil.rmtree(self.daemon.directory)
+
+
+def wait_written(daemon):
+    """Until no durable span waits to be in a file."""
+    while daemon.metric("spans_waiting") + daemon.metric("store_queue_spans") > 0:
+        pass
+
+
+class Life:
+    def __init__(self, prepared):
+        self.prepared = prepared
+        self.daemon = Daemon()
+        shutil.copytree(prepared.daemon.store, self.daemon.store)
+        self.sender = Sender()
+        for _ in range(4):  # the log rolls
+            self.sender.add(new_traces(2, 3, DATA))
+        self.phases = [4]
+        late = [(trace[0], 4, 2, None) for trace in prepared.waiting + prepared.written]
+        self.sender.add(late + [(os.urandom(16), 4, 2, None)])
+        self.sender.add(new_traces(4), now_ns=time.time_ns() - YESTERDAY_NS)
+        self.phases.append(6)
+        self.sender.add([(os.urandom(16), 0, 150, None)])  # over --trace-spans
+        self.sender.add(new_traces(2, 3, DATA))
+        self.phases.append(8)
+
+    def close(self):
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            self.daemon.process.kill()
+            self.daemon.process.wait()
+        shutil.rmtree(self.daemon.directory)
+
+    def run(self, *before):
+        """The life under a command; its exit status. However it ends, `sender`
+        knows what was acknowledged."""
+        daemon = self.daemon
+        daemon.before = before
+        try:
+            daemon.start(*SIZES, *RETAIN)
+            for until in self.phases:
+                self.sender.send(daemon.socket, until)
+                wait_written(daemon)
+            return daemon.stop()
+        except (Closed, OSError, AssertionError, ValueError):
+            if daemon.process.poll() is None and not self.ends():
+                raise
+            return daemon.process.wait(fault.wire.DEADLINE_S)
+
+    def killed_start(self, *before):
+        """A start under a command that may end it; how it ended."""
+        self.daemon.before = before
+        try:
+            self.daemon.start(*SIZES)
+        except AssertionError:
+            return self.daemon.process.wait(fault.wire.DEADLINE_S)
+        self.daemon.process.send_signal(signal.SIGUSR1)
+        self.daemon.process.wait(fault.wire.DEADLINE_S)
+        return 0
+
+    def ends(self):
+        """True when the daemon is ending: it was killed in the middle of a call."""
+        try:
+            self.daemon.process.wait(5)
+        except fault.subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def heal(self):
+        """Another daemon, left alone: takes the rest, answers, ends."""
+        daemon = self.daemon
+        daemon.before = []
+        daemon.start(*SIZES)
+        self.sender.send(daemon.socket, len(self.sender.batches))
+        listed = self.listed()
+        assert daemon.stop() == 0, daemon.log()
+        assert self.index_problems() == [], daemon.log()
+        return listed
+
+    def index_problems(self):
+        """The daemon's words about its index that no life may bring about."""
+        return [line for line in self.daemon.log().splitlines() if "can't open the index" in line]
+
+    def listed(self):
+        status, message, answer = self.daemon.query("ListTraces", wire.number(2, 1000))
+        assert status == 0, message
+        return {one(fields(trace), 1) for trace in fields(answer).get(1, [])}
+
+    def check(self, listed):
+        """(spans lost, spans doubled): of what the life sent and what it began with."""
+        found = fault.spans_in(self.daemon.store)
+        expected = {}
+        for sender in (self.prepared.sender, self.sender):
+            for _, ids in sender.batches:
+                expected.update({(uuid_text(t), span_text(s)): t for t, s in ids})
+        old = {trace[0] for trace in self.prepared.old}
+        strange = set(found) - set(expected)
+        assert not strange, f"spans that nobody sent: {list(strange)[:3]}"
+        lost = [key for key, trace in expected.items() if trace not in old and key not in found]
+        doubled = [key for key, lines in found.items() if lines > 1]
+        traces = {expected[key] for key in expected if key in found}
+        assert listed == traces, (f"listed and stored differ: {len(listed - traces)} only listed, "
+                                  f"{len(traces - listed)} only stored")
+        return len(lost), len(doubled)
+
+
+def span_text(span_id):
+    """A span's 8 bytes in order of the wire as a UUIDv8 (DESIGN: the record)."""
+    hexed = (span_id & (1 << 64) - 1).to_bytes(8, "little").hex()
+    return f"{hexed[:8]}-{hexed[8:12]}-8{hexed[12:15]}-800{hexed[15]}-000000000000"
