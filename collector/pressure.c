@@ -58,6 +58,22 @@ static const char *stop_reason(const struct pressure_limits *limits,
 	return NULL;
 }
 
+/* Spans to write before their time: where memory or the backlog is three quarters full,
+ * down to a half, counting what is flying already. */
+static uint64_t write_early(const struct pressure_limits *limits,
+	const struct pressure_input *input, uint64_t span_bytes)
+{
+	uint64_t waiting = input->held_spans - input->flying_spans;
+	uint64_t backlog = backlog_limit(input);
+	uint64_t goal = UINT64_MAX;
+
+	if (span_bytes > limits->memory_bytes / 4 * 3)
+		goal = limits->memory_bytes / 2 / SPAN_BYTES;
+	if (input->held_spans > backlog / 4 * 3 && goal > backlog / 2)
+		goal = backlog / 2;
+	return waiting > goal ? waiting - goal : 0;
+}
+
 void pressure_of(const struct pressure_limits *limits, const struct pressure_input *input,
 	struct pressure *ret)
 {
@@ -77,13 +93,6 @@ void pressure_of(const struct pressure_limits *limits, const struct pressure_inp
 		     span_bytes >= limits->memory_bytes + limits->memory_bytes / 4 ||
 		     input->log_bytes >= limits->log_bytes + limits->segment_bytes ||
 		     input->held_spans / 4 >= backlog_limit(input) / 3;
-	/* Three quarters full: down to a half, counting what is flying already. */
-	if (span_bytes > limits->memory_bytes / 4 * 3) {
-		uint64_t goal = limits->memory_bytes / 2 / SPAN_BYTES;
-		uint64_t waiting = input->held_spans - input->flying_spans;
-
-		if (waiting > goal)
-			ret->write_spans = waiting - goal;
-	}
+	ret->write_spans = write_early(limits, input, span_bytes);
 	ret->free_log = input->log_bytes >= limits->log_bytes / 4 * 3;
 }

@@ -292,6 +292,14 @@ static void test_pressure(void **state)
 	pressure = pressure_at(
 		(struct pressure_input){.held_spans = 1200000, .flying_spans = 1200000});
 	assert_int_equal(pressure.write_spans, 0);
+	/* A backlog is brought down before it stops senders, however long traces are held. */
+	pressure =
+		pressure_at((struct pressure_input){.held_spans = 460000, .spans_per_s = 200000});
+	assert_int_equal(pressure.write_spans, 160000);
+	assert_null(pressure.reason);
+	pressure =
+		pressure_at((struct pressure_input){.held_spans = 440000, .spans_per_s = 200000});
+	assert_int_equal(pressure.write_spans, 0);
 	pressure = pressure_at((struct pressure_input){.log_bytes = 800u << 20});
 	assert_true(pressure.free_log && pressure.window_bytes > 0);
 	pressure = pressure_at((struct pressure_input){.log_bytes = UINT64_C(1) << 30});
