@@ -53,7 +53,9 @@ static void emit_tree(struct emitter *emitter, uint32_t depth)
 {
 	struct waft_span span;
 	uint64_t n = emitter->row->begun;
+	bool times = emitter->plan->times;
 	count(&emitter->row->begun, n + 1);
+	uint64_t start_ns = times ? clock_ns() : 0, took_ns = 0;
 	if (depth == 0)
 		WAFT_BEGIN_ROOT(&span, "load.root");
 	else
@@ -64,13 +66,18 @@ static void emit_tree(struct emitter *emitter, uint32_t depth)
 	waft_attr_int(&span, "load.n", (int64_t)n);
 	if (emitter->data)
 		waft_input_json(&span, emitter->data, SIZE_MAX);
+	if (times)
+		took_ns = clock_ns() - start_ns;
 	if (depth + 1 < emitter->ledger->tree_depth) {
 		for (uint32_t i = 0; i < emitter->ledger->tree_fanout; i++)
 			emit_tree(emitter, depth + 1);
 	}
+	start_ns = times ? clock_ns() : 0;
 	if (emitter->data)
 		waft_output_json(&span, emitter->data, SIZE_MAX);
 	waft_end(&span);
+	if (times)
+		ledger_time(emitter->row, took_ns + clock_ns() - start_ns);
 	count(&emitter->row->ended, emitter->row->ended + 1);
 }
 

@@ -2,6 +2,7 @@
 #ifndef WAFT_LOAD_EMIT_H
 #define WAFT_LOAD_EMIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ledger.h"
@@ -13,6 +14,7 @@ struct emit_plan {
 	uint32_t duration_ms; /* 0: until traces are done */
 	uint32_t data_bytes;  /* of each input and output; 0: none */
 	uint32_t shutdown_ms; /* bound of waft_shutdown */
+	bool times;	      /* time each span's calls */
 	int stop_fd;	      /* readable or at its end: stop; -1: none */
 };
 

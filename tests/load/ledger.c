@@ -84,3 +84,30 @@ uint64_t ledger_tree_spans(const struct ledger *ledger)
 	}
 	return sum;
 }
+
+void ledger_time(struct ledger_thread *thread, uint64_t ns)
+{
+	/* The three bits behind the first: buckets are at most 12.5 % wide. */
+	unsigned int power = ns < 8 ? 3 : 63 - (unsigned int)__builtin_clzll(ns);
+	size_t bucket = (size_t)(power - 3) * 8 + (ns >> (power - 3));
+	thread->times[bucket < LEDGER_TIMES ? bucket : LEDGER_TIMES - 1]++;
+}
+
+uint64_t ledger_quantile(const struct ledger *ledger, double share)
+{
+	uint64_t sums[LEDGER_TIMES] = {0}, total = 0, seen = 0;
+	for (uint32_t i = 0; i < ledger->processes; i++) {
+		for (uint32_t j = 0; j < ledger->threads; j++) {
+			for (size_t k = 0; k < LEDGER_TIMES; k++)
+				sums[k] += ledger->rows[i].threads[j].times[k];
+		}
+	}
+	for (size_t k = 0; k < LEDGER_TIMES; k++)
+		total += sums[k];
+	for (size_t k = 0; k < LEDGER_TIMES; k++) {
+		seen += sums[k];
+		if (total > 0 && (double)seen >= share * (double)total)
+			return k < 8 ? k + 1 : (uint64_t)(9 + k % 8) << (k / 8 - 1);
+	}
+	return 0;
+}

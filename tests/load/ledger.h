@@ -14,6 +14,9 @@
 
 enum { LEDGER_PROCESSES_MAX = 256, LEDGER_THREADS_MAX = 64 };
 
+/* Buckets of a histogram of nanoseconds: 8 for each power of two. */
+enum { LEDGER_TIMES = 256 };
+
 /* How the process ended. */
 enum ledger_end {
 	LEDGER_RUNNING = 0, /* never came to its end: killed */
@@ -23,6 +26,7 @@ enum ledger_end {
 struct ledger_thread {
 	uint64_t begun; /* spans begun; at most `ended` plus the open ones at a kill */
 	uint64_t ended; /* waft_end has returned */
+	uint32_t times[LEDGER_TIMES]; /* with --times: spans by what their calls took */
 };
 
 struct ledger_process {
@@ -47,6 +51,11 @@ int ledger_create(const char *path, uint32_t processes, uint32_t threads, uint32
 	uint32_t fanout, struct ledger **ret_ledger);
 /* Maps an existing one read-only. 0, a negative errno, or -EBADMSG. */
 int ledger_open(const char *path, const struct ledger **ret_ledger);
+
+/* Counts a span whose calls took so many nanoseconds. */
+void ledger_time(struct ledger_thread *thread, uint64_t ns);
+/* The time that `share` (0 to 1) of all spans of a load stayed below, in ns; 0: none were timed. */
+uint64_t ledger_quantile(const struct ledger *ledger, double share);
 
 /* Spans of one trace of the ledger's shape. */
 uint64_t ledger_tree_spans(const struct ledger *ledger);

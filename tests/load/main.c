@@ -22,12 +22,14 @@ static const char usage[] =
 	"usage: waft-load --ledger FILE [--endpoint E] [--processes N] [--threads M]\n"
 	"                 [--rate SPANS_PER_S] [--traces N | --duration MS] [--depth D]\n"
 	"                 [--fanout F] [--data BYTES] [--shutdown MS]\n"
+	"                 [--times]\n"
 	"       waft-load verify LEDGER --store DIR\n"
 	"\n"
 	"Sends traces of D levels with F children each from N processes of M threads\n"
 	"(1, 1, 3 levels of 2: seven spans), at a rate for each thread (0: as fast as it\n"
 	"goes), a number of traces for each thread or for a time (1000 traces). Stops at\n"
-	"end of file or a byte on standard input when --until-eof is given.\n"
+	"end of file or a byte on standard input when --until-eof is given. --times says\n"
+	"how long the calls of a span took its thread.\n"
 	"\n"
 	"verify exits 0 when nothing acknowledged is missing, nothing is there twice and\n"
 	"every count adds up, else 1.\n";
@@ -69,6 +71,7 @@ static const struct option options[] = {
 	{"fanout", required_argument, NULL, 'F'},
 	{"data", required_argument, NULL, 'b'},
 	{"shutdown", required_argument, NULL, 'S'},
+	{"times", no_argument, NULL, 'T'},
 	{"until-eof", no_argument, NULL, 'u'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -90,6 +93,9 @@ static int parse_one(struct arguments *arguments, int option, const char *name)
 		return 0;
 	case 'u':
 		arguments->plan.stop_fd = STDIN_FILENO;
+		return 0;
+	case 'T':
+		arguments->plan.times = true;
 		return 0;
 	case 'p':
 		error = parse_number(name, optarg, 1, LEDGER_PROCESSES_MAX, &value);
@@ -190,6 +196,11 @@ static int run_load(const struct arguments *arguments)
 		if (one != 0)
 			status = EXIT_FAILURE;
 	}
+	if (arguments->plan.times)
+		printf("span p50 %" PRIu64 " ns p99 %" PRIu64 " ns p99.9 %" PRIu64
+		       " ns max %" PRIu64 " ns\n",
+			ledger_quantile(ledger, 0.5), ledger_quantile(ledger, 0.99),
+			ledger_quantile(ledger, 0.999), ledger_quantile(ledger, 1));
 	return status;
 }
 
