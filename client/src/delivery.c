@@ -402,6 +402,9 @@ static void inbox_turn(struct delivery *delivery, uint64_t now)
 
 	if (now < delivery->retry_at_ns)
 		return;
+	/* Before anything is cut for a file that the host took away. */
+	if (delivery->inbox.file.fd >= 0 && !descriptor_check(&delivery->inbox.file))
+		client_renew(delivery);
 	ret = inbox_write(delivery, now);
 	if (ret == 0) {
 		delivery->retry_ms = RETRY_FIRST_MS;
