@@ -597,6 +597,11 @@ void connection_set_reading(struct connection *connection, bool reading)
 	connection->stream->ops->set_reading(connection->stream, reading);
 }
 
+bool connection_is_stranger(const struct connection *connection)
+{
+	return !connection->had_call && connection->peer.rights == 0;
+}
+
 const struct peer *connection_peer(const struct connection *connection)
 {
 	return &connection->peer;
@@ -610,10 +615,4 @@ struct stream *connection_stream(struct connection *connection)
 size_t connection_pending_bytes(const struct connection *connection)
 {
 	return frame_reader_pending(&connection->reader);
-}
-
-size_t connection_memory(const struct connection *connection)
-{
-	return sizeof(*connection) + connection->call_count * sizeof(struct call) +
-	       connection->reader.capacity;
 }

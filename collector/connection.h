@@ -120,14 +120,14 @@ void connection_shut(struct connection *connection, enum grpc_status status, con
 /* Stops or resumes reading; a peer that isn't read is not held to be silent. */
 void connection_set_reading(struct connection *connection, bool reading);
 
+/* Whether it may do nothing by its socket or certificate, and no call of it was let in. */
+bool connection_is_stranger(const struct connection *connection);
+
 const struct peer *connection_peer(const struct connection *connection);
 struct stream *connection_stream(struct connection *connection);
 
 /* Bytes of a frame that is not whole yet. */
 size_t connection_pending_bytes(const struct connection *connection);
-
-/* Bytes of memory that it holds, calls' own things not included. */
-size_t connection_memory(const struct connection *connection);
 
 /* ---- For services -------------------------------------------------------- */
 

@@ -16,6 +16,9 @@
  * Until then a stranger costs a descriptor, a session and at most
  * TLS_HANDSHAKE_LIMIT_BYTES, for HANDSHAKE_MS; of HANDSHAKES_MAX at once, the
  * oldest goes when another comes.
+ *
+ * Of max_connections, those that have not shown who they are take none from others:
+ * when all places are taken, the oldest of them, or one that is leaving, goes.
  */
 #include "server.h"
 
@@ -87,6 +90,7 @@ struct server {
 	struct acceptor *acceptors;
 	struct link *links;
 	size_t link_count;
+	size_t place_count; /* links that are not LINK_CLOSING */
 	uv_timer_t timer;
 	size_t handles; /* that are open: acceptors, links, timer */
 	bool closing;
@@ -146,6 +150,7 @@ static void close_link(struct link *link)
 	if (link->state == LINK_CLOSING)
 		return;
 	link->state = LINK_CLOSING;
+	link->server->place_count--;
 	if (link->tls != NULL && link->connection == NULL)
 		link->server->counts.handshakes--;
 	count_frame_bytes(link, 0);
@@ -490,6 +495,7 @@ static int init_link(struct server *server, struct link *link, bool is_tcp)
 	server->links = link;
 	if (server->link_count++ == 0)
 		(void)uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
+	server->place_count++;
 	server->handles++;
 	return 0;
 }
@@ -550,6 +556,37 @@ static int open_link(struct acceptor *acceptor, struct link *link)
 	return 0;
 }
 
+static bool is_stranger(const struct link *link)
+{
+	return link->state == LINK_FLUSHING ||
+	       (link->state == LINK_OPEN &&
+		       (link->connection == NULL || connection_is_stranger(link->connection)));
+}
+
+/* A link more than there are places: a stranger goes for it, else it is sent away. */
+static void hold_places(struct server *server, struct link *newest)
+{
+	struct link *oldest = NULL;
+
+	if (server->place_count <= server->config.max_connections)
+		return;
+	server->counts.refused++;
+	for (struct link *link = newest->next; link != NULL; link = link->next)
+		if (is_stranger(link))
+			oldest = link;
+	if (oldest != NULL) {
+		close_link(oldest);
+		return;
+	}
+	log_warning("refused a connection: %zu are open, as max-connections allows",
+		server->place_count - 1);
+	if (newest->connection == NULL)
+		close_link(newest);
+	else
+		connection_shut(newest->connection, GRPC_RESOURCE_EXHAUSTED,
+			"too many connections are open", 1000);
+}
+
 static void on_incoming(uv_stream_t *uv, int status)
 {
 	struct acceptor *acceptor = uv->data;
@@ -574,16 +611,7 @@ static void on_incoming(uv_stream_t *uv, int status)
 		return;
 	}
 	server->counts.accepted++;
-	if (server->link_count > server->config.max_connections) {
-		server->counts.refused++;
-		log_warning("refused a connection: %zu are open, as max-connections allows",
-			server->link_count - 1);
-		if (link->connection == NULL)
-			close_link(link);
-		else
-			connection_shut(link->connection, GRPC_RESOURCE_EXHAUSTED,
-				"too many connections are open", 1000);
-	}
+	hold_places(server, link);
 }
 
 static void on_acceptor_closed(uv_handle_t *handle)
@@ -732,12 +760,12 @@ void server_close(struct server *server, void (*on_closed)(void *context), void 
 
 size_t server_open_connections(const struct server *server)
 {
-	return server->link_count;
+	return server->place_count;
 }
 
 void server_count(const struct server *server, struct server_counts *ret)
 {
 	*ret = server->counts;
-	ret->connections = server->link_count;
+	ret->connections = server->place_count;
 	ret->frames = server->frames;
 }

@@ -36,7 +36,7 @@ struct server_config {
 struct server_counts {
 	uint64_t connections; /* open now */
 	uint64_t accepted;
-	uint64_t refused;     /* for the limit */
+	uint64_t refused;     /* for the limit, or gone for one that came then */
 	uint64_t handshakes;  /* of TLS that are not done */
 	uint64_t tls_failed;  /* handshakes that failed or took too long */
 	uint64_t shed;	      /* ended: over the budget, or didn't read */

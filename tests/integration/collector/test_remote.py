@@ -74,15 +74,15 @@ class Gateway(Daemon):
     def raw(self):
         return socket.create_connection(("127.0.0.1", self.port), wire.DEADLINE_S)
 
-    def connect(self, client="agent-7", version=None):
-        """A socket over TLS; client: whose certificate, or None."""
+    def connect(self, client="agent-7", version=None, raw=None):
+        """A socket over TLS; client: whose certificate, or None; raw: over this one."""
         context = ssl.create_default_context(cafile=self.file("ca.pem"))
         if version is not None:
             context.minimum_version = ssl.TLSVersion.TLSv1
             context.maximum_version = version
         if client is not None:
             context.load_cert_chain(self.file(client + ".pem"), self.file(client + ".key"))
-        return context.wrap_socket(self.raw(), server_hostname="localhost")
+        return context.wrap_socket(raw or self.raw(), server_hostname="localhost")
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
@@ -94,8 +94,7 @@ class Gateway(Daemon):
 def send_one(target, header=b"", traces=3):
     """An Exporter that has sent a batch, acknowledged; and its trace ids."""
     exporter = Exporter(target, header=header)
-    if exporter.status is not None:
-        return exporter, []
+    assert exporter.status is None, exporter.status
     data, ids = tree_batch(traces, 4)
     exporter.send_batch(data)
     exporter.wait(1)
@@ -246,6 +245,44 @@ def test_flood():
             stranger.close()
         assert daemon.stop() == 0
         stored(daemon, ids)
+
+
+def test_flood_at_once():
+    """More strangers than places, all met at once: the one behind them is let in."""
+    with Gateway() as daemon:
+        daemon.serve("--max-connections", "100")
+        kept, ids = send_one(daemon.connect())
+        daemon.process.send_signal(signal.SIGSTOP)
+        strangers = [daemon.raw() for _ in range(250)]
+        last = daemon.raw()
+        daemon.process.send_signal(signal.SIGCONT)
+        ids += send_one(daemon.connect(raw=last))[1]
+        data, more = tree_batch(1, 4)
+        kept.send_batch(data)
+        kept.wait(2)
+        for stranger in strangers:
+            stranger.close()
+        assert daemon.stop() == 0
+        stored(daemon, ids + more)
+
+
+def test_flood_plain():
+    """The same on plain TCP, where tokens tell strangers from others."""
+    with Gateway() as daemon:
+        daemon.start("--listen", "tcp://127.0.0.1:0", "--access", daemon.file("rules"),
+                     "--max-connections", "20")
+        where = ("127.0.0.1", int(re.search(r"tcp://127\.0\.0\.1:(\d+)",
+                                            daemon.ready_line).group(1)))
+        kept, ids = send_one(socket.create_connection(where), bearer(TOKEN))
+        strangers = [socket.create_connection(where) for _ in range(60)]
+        ids += send_one(socket.create_connection(where), bearer(TOKEN))[1]
+        data, more = tree_batch(1, 4)
+        kept.send_batch(data)
+        kept.wait(2)
+        for stranger in strangers:
+            stranger.close()
+        assert daemon.stop() == 0
+        stored(daemon, ids + more)
 
 
 def test_tokens():
