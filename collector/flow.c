@@ -90,6 +90,7 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 		.log_bytes = log_total_bytes(collector->depot.recovery.log),
 		.sessions = exports.sessions,
 		.spans_per_s = kept.spans_per_s,
+		.drain_ms = collector->settings.drain_ms,
 		.commit_error = collector->commit_error,
 	};
 }

@@ -20,9 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A put is what the end may have to wait for. */
+/* A put is what the end may have to wait for: a quarter of a second at most. */
 #define PUT_SPANS 16384u
-#define RATE_SPANS (8 * PUT_SPANS)
+#define PUT_SPANS_MIN 1024u
+#define PUTS_PER_S 4
+#define RATE_SPANS (4 * PUT_SPANS)
+/* What a smaller put takes says more of the disk's delay than of the store's speed. */
+#define RATE_SPANS_MIN 2048u
+#define RATE_AFTER_NS (100 * CLOCK_NS_PER_MS)
 #define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
@@ -58,6 +63,8 @@ struct keeper {
 	bool trim_wanted;
 	struct retention retention;
 	struct keeper_counts counts;
+	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
+	uint64_t work_spans;
 	void (*on_closed)(void *context, uint64_t spans_not_written);
 	/* The thread's own. */
 	struct run_order order;
@@ -163,16 +170,27 @@ fail:
 	return -ENOMEM;
 }
 
-/* Under the lock: takes queued runs up to PUT_SPANS, at least one. */
+/* Under the lock. */
+static uint32_t put_limit(const struct keeper *keeper)
+{
+	uint64_t spans = keeper->counts.spans_per_s / PUTS_PER_S;
+
+	if (spans == 0 || spans > PUT_SPANS)
+		return PUT_SPANS;
+	return spans < PUT_SPANS_MIN ? PUT_SPANS_MIN : (uint32_t)spans;
+}
+
+/* Under the lock: takes queued runs, as many as a put may be, at least one. */
 static struct run *take_queued(
 	struct keeper *keeper, uint32_t *ret_run_count, uint32_t *ret_span_count)
 {
 	struct run *first = keeper->queued;
 	struct run **at = &keeper->queued;
+	uint32_t limit = put_limit(keeper);
 	uint32_t runs = 0;
 	uint32_t spans = 0;
 
-	while (*at != NULL && (runs == 0 || spans + (*at)->count <= PUT_SPANS)) {
+	while (*at != NULL && (runs == 0 || spans + (*at)->count <= limit)) {
 		runs++;
 		spans += (*at)->count;
 		at = &(*at)->next;
@@ -293,15 +311,39 @@ static uint64_t do_chores(struct keeper *keeper)
 /* How fast the store is, over the last few puts. */
 static void measure(struct keeper *keeper, uint64_t spans, uint64_t took_ns)
 {
+	if (spans < RATE_SPANS_MIN || took_ns == 0)
+		return;
 	keeper->rate_spans += spans;
 	keeper->rate_ns += took_ns;
-	if (keeper->rate_spans < RATE_SPANS || keeper->rate_ns == 0)
-		return;
 	uv_mutex_lock(&keeper->lock);
 	keeper->counts.spans_per_s = keeper->rate_spans * CLOCK_NS_PER_S / keeper->rate_ns;
 	uv_mutex_unlock(&keeper->lock);
+	if (keeper->rate_spans < RATE_SPANS)
+		return;
 	keeper->rate_spans /= 2;
 	keeper->rate_ns /= 2;
+}
+
+/* Under the lock: the speed as far as is known, with what the store is at now: one that
+ * has become slow is not believed to be fast until its put has ended. */
+static uint64_t spans_per_s(const struct keeper *keeper)
+{
+	uint64_t took_ns = clock_monotonic_ns(keeper->config.clock) - keeper->work_begin_ns;
+	uint64_t known = keeper->counts.spans_per_s;
+	uint64_t at_most;
+
+	if (keeper->work_begin_ns == 0 || took_ns < RATE_AFTER_NS)
+		return known;
+	at_most = keeper->work_spans * CLOCK_NS_PER_S / took_ns;
+	return known == 0 || at_most < known ? at_most + 1 : known;
+}
+
+static void set_work(struct keeper *keeper, uint64_t begin_ns, uint64_t spans)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->work_begin_ns = begin_ns;
+	keeper->work_spans = spans;
+	uv_mutex_unlock(&keeper->lock);
 }
 
 /* Lets the store work; what it returns. */
@@ -309,9 +351,12 @@ static uint64_t work_store(struct keeper *keeper, int *ret_error)
 {
 	uint64_t begin_ns = clock_monotonic_ns(keeper->config.clock);
 	uint64_t before = keeper->counts.spans;
-	uint64_t pause_ns = store_work(
-		keeper->config.store, clock_realtime_ns(keeper->config.clock), ret_error);
+	uint64_t pause_ns;
 
+	set_work(keeper, begin_ns, store_queued_spans(keeper->config.store));
+	pause_ns = store_work(
+		keeper->config.store, clock_realtime_ns(keeper->config.clock), ret_error);
+	set_work(keeper, 0, 0);
 	if (pause_ns == 0)
 		measure(keeper, keeper->counts.spans - before,
 			clock_monotonic_ns(keeper->config.clock) - begin_ns);
@@ -481,6 +526,7 @@ void keeper_count(struct keeper *keeper, struct keeper_counts *ret)
 {
 	uv_mutex_lock(&keeper->lock);
 	*ret = keeper->counts;
+	ret->spans_per_s = spans_per_s(keeper);
 	uv_mutex_unlock(&keeper->lock);
 }
 

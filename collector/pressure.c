@@ -8,10 +8,9 @@
 #define FLYING_BYTES 24u
 #define WINDOW_MAX (1 * MIB)
 #define WINDOW_MIN (16u << 10)
-/* A drain has 5 s by default, of which the store gets 3. */
-#define BACKLOG_S 3u
-#define SPANS_PER_S_AT_FIRST UINT64_C(200000)
-#define BACKLOG_MIN_SPANS UINT64_C(50000)
+#define DRAIN_MS_AT_MOST UINT64_C(5000)
+#define SPANS_PER_S_AT_FIRST UINT64_C(50000)
+#define BACKLOG_MIN_SPANS UINT64_C(20000)
 
 void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
 	struct pressure_limits *ret)
@@ -32,11 +31,14 @@ uint64_t pressure_span_bytes(const struct pressure_input *input)
 	       input->flying_spans * FLYING_BYTES;
 }
 
-/* Spans that may wait: no more than a drain can write in its time. */
+/* Spans that may wait: what a drain can write in two fifths of its time. Those whose
+ * credit was given come on top, up to a third more; the rest is for commits, for a store
+ * that is slower than it was, and for the end. */
 static uint64_t backlog_limit(const struct pressure_input *input)
 {
 	uint64_t spans_per_s = input->spans_per_s > 0 ? input->spans_per_s : SPANS_PER_S_AT_FIRST;
-	uint64_t spans = spans_per_s * BACKLOG_S;
+	uint64_t drain_ms = input->drain_ms < DRAIN_MS_AT_MOST ? input->drain_ms : DRAIN_MS_AT_MOST;
+	uint64_t spans = spans_per_s * drain_ms / 1000 * 2 / 5;
 
 	return spans < BACKLOG_MIN_SPANS ? BACKLOG_MIN_SPANS : spans;
 }

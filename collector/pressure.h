@@ -25,6 +25,7 @@ struct pressure_input {
 	uint64_t log_bytes;
 	uint64_t sessions;    /* senders that are connected */
 	uint64_t spans_per_s; /* that the store writes; 0: not known */
+	uint64_t drain_ms;    /* in which all that is held must be written */
 	int commit_error;     /* 0: commits succeed */
 };
 

@@ -266,6 +266,8 @@ static struct pressure pressure_at(struct pressure_input input)
 	struct pressure_limits limits;
 	struct pressure pressure;
 
+	if (input.drain_ms == 0)
+		input.drain_ms = 5000;
 	pressure_limits_of(128u << 20, 1u << 30, 64u << 20, &limits);
 	pressure_of(&limits, &input, &pressure);
 	return pressure;
@@ -294,23 +296,30 @@ static void test_pressure(void **state)
 	assert_int_equal(pressure.write_spans, 0);
 	/* A backlog is brought down before it stops senders, however long traces are held. */
 	pressure =
-		pressure_at((struct pressure_input){.held_spans = 460000, .spans_per_s = 200000});
-	assert_int_equal(pressure.write_spans, 160000);
+		pressure_at((struct pressure_input){.held_spans = 310000, .spans_per_s = 200000});
+	assert_int_equal(pressure.write_spans, 110000);
 	assert_null(pressure.reason);
 	pressure =
-		pressure_at((struct pressure_input){.held_spans = 440000, .spans_per_s = 200000});
+		pressure_at((struct pressure_input){.held_spans = 290000, .spans_per_s = 200000});
 	assert_int_equal(pressure.write_spans, 0);
 	pressure = pressure_at((struct pressure_input){.log_bytes = 800u << 20});
 	assert_true(pressure.free_log && pressure.window_bytes > 0);
 	pressure = pressure_at((struct pressure_input){.log_bytes = UINT64_C(1) << 30});
 	assert_int_equal(pressure.window_bytes, 0);
-	/* No more waits than a drain can write. */
+	/* No more waits than a drain can write: in 2 s, with what is on its way, in 2.7 s. */
 	pressure =
-		pressure_at((struct pressure_input){.held_spans = 310000, .spans_per_s = 100000});
+		pressure_at((struct pressure_input){.held_spans = 200000, .spans_per_s = 100000});
 	assert_int_equal(pressure.window_bytes, 0);
+	assert_false(pressure.pause);
 	pressure =
-		pressure_at((struct pressure_input){.held_spans = 310000, .spans_per_s = 200000});
+		pressure_at((struct pressure_input){.held_spans = 270000, .spans_per_s = 100000});
+	assert_true(pressure.pause);
+	pressure =
+		pressure_at((struct pressure_input){.held_spans = 200000, .spans_per_s = 200000});
 	assert_true(pressure.window_bytes > 0);
+	pressure = pressure_at((struct pressure_input){
+		.held_spans = 200000, .spans_per_s = 200000, .drain_ms = 2000});
+	assert_int_equal(pressure.window_bytes, 0);
 }
 
 int main(void)

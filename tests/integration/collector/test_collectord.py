@@ -19,6 +19,7 @@ import wire  # noqa: E402
 from daemon import Daemon, PROGRAM  # noqa: E402
 from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
 
+LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
 QUERY = "/waft.v1.Query/"
 
 
@@ -115,6 +116,27 @@ def test_drain():
         assert exporter.wait_closed()[0] == 14  # UNAVAILABLE
         check_records(daemon.records(), ids)
         assert not os.path.exists(daemon.socket)
+
+
+def test_drain_of_full():
+    """SIGTERM while senders send all they can: what was acknowledged is in files."""
+    with Daemon() as daemon:
+        # The time is for machines that do much else; tests/bench/drain measures it.
+        daemon.start("--drain", "60s", "--http", "127.0.0.1:0")
+        ledger = os.path.join(daemon.directory, "ledger")
+        with subprocess.Popen(
+                [LOAD, "--ledger", ledger, "--endpoint", "unix:" + daemon.socket, "--processes",
+                 "2", "--threads", "2", "--until-eof", "--traces", "100000000", "--shutdown",
+                 "100"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as load:
+            while daemon.metric("spans_written_total") < 20000:
+                assert load.poll() is None, "the load has ended"
+            assert daemon.stop() == 0
+            assert "everything is in files" in daemon.log()
+            load.stdin.close()
+            load.wait()
+        done = subprocess.run([LOAD, "verify", ledger, "--store", daemon.store],
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done
 
 
 def test_sigterm_unacknowledged():
