@@ -125,7 +125,7 @@ static int on_batch(void *context, struct log_place place, const struct log_reco
 		return -ENOMEM;
 	/* It decoded when it was logged, or it would be a refusal. */
 	recovering->unreadable += spans < 0;
-	return 0;
+	return spans < 0 ? ERR_MALFORMED : 0;
 }
 
 static int recover_store(
@@ -156,7 +156,8 @@ static int recover_store(
 	memcpy(depot->store_id, manifest_state(depot->recovery.manifest)->store_id,
 		sizeof(depot->store_id));
 	if (recovering.unreadable > 0)
-		log_error("%llu batches of the log can't be read by this version",
+		log_error("%llu batches of the log can't be read by this version: they are in "
+			  ".waft/quarantine",
 			(unsigned long long)recovering.unreadable);
 	return 0;
 }

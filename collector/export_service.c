@@ -215,6 +215,7 @@ static void detach_client(struct session *session)
 		return;
 	session->client = NULL;
 	client->session = NULL;
+	clients_connected(session->service->config.clients, client->id, false);
 	release_client(client);
 }
 
@@ -491,6 +492,7 @@ static void on_hello(struct session *session, const struct hello *hello)
 			RETRY_AFTER_MS, true);
 		return;
 	}
+	clients_connected(service->config.clients, hello->client, true);
 	session->client->durable = durable;
 	if (session->client->accepted < durable)
 		session->client->accepted = durable;

@@ -240,21 +240,23 @@ static int depart(struct clients *clients, struct client *client)
 	return 0;
 }
 
-/* Makes room by forgetting one that was not heard of for long. */
+/* Makes room by forgetting one that was not heard of for long. One that is connected goes
+ * only when all are: what it emits after that is counted from its beginning. */
 static int evict(struct clients *clients)
 {
 	struct client *oldest = NULL;
-	size_t slot =
-		(size_t)(id_mix(clients->seed + clients->change + 1)) & (clients->slot_count - 1);
+	size_t slot = (size_t)id_mix(clients->seed + clients->change + 1);
+	int samples = 0;
 
-	for (int samples = 0; samples < EVICT_SAMPLES || oldest == NULL; samples++) {
-		struct client *client;
+	for (size_t i = 0; i < clients->slot_count && samples < EVICT_SAMPLES; i++) {
+		struct client *client = clients->slots[(slot + i) & (clients->slot_count - 1)];
 
-		do {
-			slot = (slot + 1) & (clients->slot_count - 1);
-			client = clients->slots[slot];
-		} while (client == NULL);
-		if (oldest == NULL || client->last_ns < oldest->last_ns)
+		if (client == NULL)
+			continue;
+		samples += !client->connected;
+		if (oldest == NULL || client->connected < oldest->connected ||
+			(client->connected == oldest->connected &&
+				client->last_ns < oldest->last_ns))
 			oldest = client;
 	}
 	return depart(clients, oldest);
@@ -405,6 +407,17 @@ int clients_hello(struct clients *clients, const uint8_t id[16], struct slice se
 	}
 	pthread_mutex_unlock(&clients->mutex);
 	return ret;
+}
+
+void clients_connected(struct clients *clients, const uint8_t id[16], bool connected)
+{
+	struct client *client;
+
+	pthread_mutex_lock(&clients->mutex);
+	client = clients_find(clients, id);
+	if (client != NULL)
+		client->connected = connected;
+	pthread_mutex_unlock(&clients->mutex);
 }
 
 int clients_refusals(struct clients *clients, const uint8_t id[16], uint64_t after,

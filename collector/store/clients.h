@@ -69,6 +69,10 @@ MUST_CHECK int clients_hello(struct clients *clients, const uint8_t client[16],
 	struct slice service, uint64_t pid, uint64_t acknowledged, uint64_t now_ns,
 	uint64_t *ret_sequence);
 
+/* Says that the client is connected, or no longer: when the table is full, others go
+ * before one that is. */
+void clients_connected(struct clients *clients, const uint8_t client[16], bool connected);
+
 /* Calls on_refusal for each kept refusal of a client with sequence above
  * `after`, ascending. Non-zero stops and is returned. */
 int clients_refusals(struct clients *clients, const uint8_t client[16], uint64_t after,

@@ -36,6 +36,7 @@ struct client {
 	struct refused *refused; /* owned, ascending */
 	uint32_t dropped_count;
 	uint32_t refused_count;
+	bool connected;
 };
 
 struct gone {

@@ -302,6 +302,9 @@ static int find_trace(
 			ret = forget_ids(index, part);
 			if (ret == 0)
 				ret = index_part_find(part, trace_id, hash);
+			/* A part whose file somebody took away holds nothing. */
+			else if (ret == -ENOENT)
+				ret = 0;
 		}
 		if (ret < 0)
 			return ret;

@@ -336,6 +336,36 @@ static int check_parts(struct recoverer *recoverer)
 
 /* ---- Log --------------------------------------------------------------------- */
 
+/* A batch that doesn't decode, though it was logged: set aside, and its spans, that will
+ * never be lines, are no reason any more to keep the segment. */
+static int give_up_batch(struct recoverer *recoverer, struct log_place place,
+	const struct log_record *record, uint64_t consumed)
+{
+	const struct recovery_config *config = recoverer->config;
+	char name[LOG_NAME_BYTES + 8] = LOG_DIR "/";
+	struct manifest_quarantine entry;
+	int error;
+
+	log_name(place.segment, name + strlen(name));
+	error = quarantine_put(config->disk, config->dirs->quarantine, record->payload,
+		record->payload_length, place.offset, name, "a batch that does not decode", &entry);
+	if (error == 0)
+		error = add_quarantine(recoverer, &entry);
+	for (uint32_t i = 0; error >= 0 && i < record->spans; i++) {
+		struct ordinal ordinal = {
+			.segment = place.segment, .offset = place.offset, .position = i};
+
+		error = consumed_add(&recoverer->state.consumed, &ordinal);
+	}
+	if (error < 0)
+		return error;
+	recoverer->state.spans_quarantined += record->spans - consumed;
+	recoverer->segment_waiting -= record->spans - consumed;
+	recoverer->result->spans_waiting -= record->spans - consumed;
+	recoverer->result->spans_unreadable += record->spans - consumed;
+	return 0;
+}
+
 static int on_record(void *ctx, struct log_place place, const struct log_record *record)
 {
 	struct recoverer *recoverer = ctx;
@@ -358,7 +388,9 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 	recoverer->result->spans_waiting += record->spans - consumed;
 	if (ops == NULL || ops->on_batch == NULL)
 		return 0;
-	return ops->on_batch(ops->ctx, place, record, &recoverer->state.consumed);
+	counted = ops->on_batch(ops->ctx, place, record, &recoverer->state.consumed);
+	return counted == ERR_MALFORMED ? give_up_batch(recoverer, place, record, consumed)
+					: counted;
 }
 
 static int on_damage(void *ctx, const struct log_damage *damage)

@@ -46,7 +46,8 @@ MUST_CHECK int store_lock(struct disk *disk, struct store_dirs *dirs);
 struct recovery_ops {
 	/* A batch of the log that holds spans which are not in files: those whose
 	 * ordinals aren't in consumed. In order of the log. All is borrowed for the call.
-	 * Non-zero stops the recovery. NULL: not wanted. */
+	 * ERR_MALFORMED: it can't be read, and goes to quarantine. Another non-zero result
+	 * stops the recovery. NULL: not wanted. */
 	int (*on_batch)(void *ctx, struct log_place place, const struct log_record *record,
 		const struct consumed *consumed);
 	void *ctx;
@@ -80,6 +81,7 @@ struct recovery {
 	uint64_t log_bytes_torn;
 	uint64_t log_segments_lost; /* missing or unreadable */
 	uint64_t spans_waiting;	    /* in the log and in no file */
+	uint64_t spans_unreadable;  /* of batches that didn't decode, now in quarantine */
 	uint64_t clients;
 };
 

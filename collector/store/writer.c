@@ -214,17 +214,25 @@ static int day_of(struct jsonl_store *store, const struct trace_id *trace_id,
 {
 	const struct writer_hooks *hooks = &store->config.hooks;
 	struct fresh_trace *slot;
+	int found;
 
 	if (store->fresh_count * 2 >= store->fresh_capacity && fresh_grow(store) != 0)
 		return -ENOMEM;
 	slot = fresh_slot(store->fresh, store->fresh_capacity, trace_id);
 	if (!slot->used) {
-		*slot = (struct fresh_trace){.trace_id = *trace_id, .used = true};
+		found = hooks->day_of_trace != NULL
+				? hooks->day_of_trace(hooks->ctx, trace_id, ret_day)
+				: 0;
+		/* Who can't tell now must be asked again: a trace has one day. */
+		if (found < 0)
+			return found;
+		*slot = (struct fresh_trace){
+			.trace_id = *trace_id,
+			.day = found == 1 ? *ret_day
+					  : day_of_run(times->start_ns, times->receive_ns),
+			.used = true,
+		};
 		store->fresh_count++;
-		/* An index that can't tell is one that knows nothing of the trace. */
-		if (hooks->day_of_trace == NULL ||
-			hooks->day_of_trace(hooks->ctx, trace_id, &slot->day) != 1)
-			slot->day = day_of_run(times->start_ns, times->receive_ns);
 	}
 	*ret_day = slot->day;
 	return 0;
@@ -305,6 +313,9 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 	output = output_of_day(store, day);
 	if (output == NULL) {
 		ret = flush(store);
+		/* The round that remembered the day is over. */
+		if (ret == 0)
+			ret = day_of(store, &run->trace_id, &times, &day);
 		output = ret == 0 ? output_of_day(store, day) : NULL;
 		if (output == NULL)
 			return ret != 0 ? ret : -ENOMEM;

@@ -92,7 +92,13 @@ static void take_batch(struct world *world, struct log_place place, const uint8_
 static int on_batch(void *ctx, struct log_place place, const struct log_record *record,
 	const struct consumed *consumed)
 {
-	take_batch(ctx, place, record->payload, record->payload_length, consumed);
+	struct world *world = ctx;
+
+	if (world->unreadable > 0) {
+		world->unreadable--;
+		return ERR_MALFORMED;
+	}
+	take_batch(world, place, record->payload, record->payload_length, consumed);
 	return 0;
 }
 
@@ -101,6 +107,8 @@ static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret
 	const struct world *world = ctx;
 	int32_t day = world->trace_days[trace_of_id(trace_id)];
 
+	if (world->day_error != 0)
+		return world->day_error;
 	if (day == INT32_MIN)
 		return 0;
 	*ret_day = day;
@@ -178,6 +186,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = 4000};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
+	uint32_t unreadable = world->unreadable;
 	bool damaged = world->damaged;
 	int ret;
 
@@ -185,7 +194,8 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.disk = fake_disk_disk(fake),
 		.history = history,
 		.segment_bytes = segment_bytes,
-		.part_bytes = part_bytes};
+		.part_bytes = part_bytes,
+		.unreadable = unreadable};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
 	ret = clients_new(0, &world->clients);
 	if (ret == 0)

@@ -74,9 +74,11 @@ struct world {
 	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
-	int put_status; /* of the last put: 1 while it is not durable */
-	bool faults;	/* the disk has failed in this life */
-	bool damaged;	/* set before world_open: files may hold anything */
+	int day_error;	     /* not 0: the index can't tell a trace's day */
+	uint32_t unreadable; /* set before world_open: so many batches can't be read */
+	int put_status;	     /* of the last put: 1 while it is not durable */
+	bool faults;	     /* the disk has failed in this life */
+	bool damaged;	     /* set before world_open: files may hold anything */
 };
 
 struct world_history *world_history_new(void);

@@ -265,6 +265,28 @@ static void test_eviction(void **state)
 	clients_free(ledger.clients);
 }
 
+/* One that is connected says what it emitted from its beginning on: forgotten meanwhile,
+ * it would be counted twice. */
+static void test_eviction_of_connected(void **state)
+{
+	struct ledger ledger = ledger_new(2);
+	static const uint8_t carl[16] = {3};
+
+	(void)state;
+	batch(&ledger, ann, 1, 4, 4);
+	clients_connected(ledger.clients, ann, true);
+	batch(&ledger, bob, 1, 1, 1);
+	batch(&ledger, carl, 1, 1, 1);
+	batch(&ledger, ann, 2, 4, 8);
+	check(ledger.clients, 10, 10, 0, 0);
+	/* All are: there must be room for another all the same. */
+	clients_connected(ledger.clients, carl, true);
+	batch(&ledger, bob, 2, 1, 1);
+	clients_connected(ledger.clients, ann, false);
+	assert_int_equal(clients_list(ledger.clients, NULL, 0), 2);
+	clients_free(ledger.clients);
+}
+
 /* Not every sender says what it emitted: its drops are shown all the same. */
 static void test_without_emitted(void **state)
 {
@@ -287,6 +309,7 @@ int main(void)
 		cmocka_unit_test(test_goodbye_leaves_nothing),
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_eviction),
+		cmocka_unit_test(test_eviction_of_connected),
 		cmocka_unit_test(test_without_emitted),
 	};
 

@@ -383,6 +383,88 @@ static void test_torn_image(void **state)
 	free(history);
 }
 
+/* While the index can't tell where a trace began, nothing of it is written: a guess
+ * could give it a second day (on_commit looks). */
+static void test_day_not_told(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = 5};
+	struct world world;
+	int error;
+
+	(void)state;
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	/* Four batches a second, from half a minute before midnight on. */
+	for (int i = 0; i < 60; i++) {
+		for (int k = 0; k < 4; k++)
+			world_send(&world, &random);
+		assert_int_equal(world_commit(&world), 0);
+		if (world.waiting_count == 0)
+			continue;
+		world.day_error = i % 2 == 0 ? -EIO : -ENOMEM;
+		assert_int_equal(world_write(&world, NULL, true), world.day_error);
+		assert_int_equal(world.put_status, 1);
+		world.day_error = 0;
+		(void)store_work(world.store, 0, &error);
+		assert_int_equal(error, 0);
+		assert_int_equal(world.put_status, 0);
+	}
+	world_check(&world, SIZE_MAX - 1, "day not told");
+	world_check_told(&world, "day not told");
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
+/* Batches that were logged and can't be read: their bytes are set aside, their spans
+ * counted, and nothing keeps the log from forgetting them. */
+static void test_unreadable_batches(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = 6};
+	const struct manifest_state *found;
+	struct world world;
+	uint64_t lost;
+
+	(void)state;
+	set_sizes(&world);
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (int i = 0; i < 12; i++)
+		world_send(&world, &random);
+	assert_int_equal(world_commit(&world), 0);
+	world_close(&world);
+	for (int again = 0; again < 2; again++) {
+		set_sizes(&world);
+		world.unreadable = again == 0 ? 3 : 0;
+		assert_int_equal(world_open(&world, fake, history), 0);
+		found = manifest_state(world.recovery.manifest);
+		if (again == 0)
+			lost = world.recovery.spans_unreadable;
+		assert_int_not_equal(lost, 0);
+		assert_int_equal(world.recovery.spans_unreadable, again == 0 ? lost : 0);
+		assert_int_equal(world.recovery.spans_waiting, world.waiting_count);
+		assert_int_equal(found->spans_quarantined, lost);
+		assert_int_equal(found->quarantine_count, 3);
+		assert_int_equal(world.waiting_count + lost, history->span_count);
+		if (again == 0) {
+			world_close(&world);
+			continue;
+		}
+		assert_int_equal(world_write(&world, NULL, true), 0);
+		log_roll(world.recovery.log);
+		world_send(&world, &random);
+		assert_int_equal(world_commit(&world), 0);
+		assert_int_equal(writer_trim_log(world.store), 0);
+		assert_true(manifest_state(world.recovery.manifest)->first_segment > 1);
+		world_close(&world);
+	}
+	fake_disk_free(fake);
+	free(history);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -408,6 +490,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_log_deleted),
 		cmocka_unit_test(test_trim_between_tries),
 		cmocka_unit_test(test_torn_image),
+		cmocka_unit_test(test_day_not_told),
+		cmocka_unit_test(test_unreadable_batches),
 	};
 
 	if (argc > 1)
