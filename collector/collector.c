@@ -68,6 +68,7 @@ static void reload_credentials(struct collector *collector)
 
 	if (credentials_load(&collector->settings, &fresh, &error) < 0) {
 		log_error("rules and certificates stay as they were: %s", error.text);
+		collector->reloads_failed++;
 		return;
 	}
 	rules = !credentials_same_rules(&collector->credentials, &fresh);
@@ -90,6 +91,7 @@ static void reload(struct collector *collector)
 	notify_send("RELOADING=1");
 	if (collector->config.reload(collector->config.context, &settings, &error) < 0) {
 		log_error("the configuration stays as it was: %s", error.text);
+		collector->reloads_failed++;
 	} else {
 		if (settings_need_restart(&collector->settings, &settings, text, sizeof(text)) > 0)
 			log_warning("a restart is needed for: %s", text);
@@ -101,6 +103,7 @@ static void reload(struct collector *collector)
 		flow_balance(collector);
 		log_notice("the configuration was read again");
 	}
+	collector->reloads++;
 	notify_send("READY=1");
 }
 

@@ -61,8 +61,10 @@ struct collector {
 	uv_timer_t watchdog; /* also the housekeeper: every second or so */
 	uint64_t watchdog_ms;
 	uint64_t started_ms;
-	uint64_t expire_ms;   /* when silent clients are looked for next */
-	uint64_t progress_ms; /* when a commit or a write last succeeded, or none was wanted */
+	uint64_t reloads;	 /* SIGHUPs, and of these */
+	uint64_t reloads_failed; /* what was bad and stayed as it was */
+	uint64_t expire_ms;	 /* when silent clients are looked for next */
+	uint64_t progress_ms;	 /* when a commit or a write last succeeded, or none was wanted */
 	/* Flow. */
 	struct pressure_limits limits;
 	struct pressure pressure;

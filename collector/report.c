@@ -175,6 +175,9 @@ static void gather_connections(struct collector *collector, struct report *repor
 		"Calls of unknown peers or with a wrong token.");
 	add_count(report, "calls_denied_total", server.frames.denied,
 		"Calls of peers without the right.");
+	add_count(report, "reloads_total", collector->reloads, "Times that SIGHUP came");
+	add_count(report, "reloads_failed_total", collector->reloads_failed,
+		"Of these those that found something bad: the old stayed");
 	add_count(report, "connections_shed_total", server.shed,
 		"Connections ended for what they cost.");
 	add_count(report, "connections_timeout_total", server.frames.timeouts,
