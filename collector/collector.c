@@ -7,6 +7,7 @@
  * 1.
  */
 #include "collector_internal.h"
+#include "descriptors.h"
 
 #include "log_line.h"
 #include "notify.h"
@@ -36,6 +37,20 @@ static void configure_store_modes(struct collector *collector)
 	disk->dir_mode = mode | ((mode & 0444) >> 2);
 }
 
+/* What the settings allow, or as many as there are descriptors for. */
+static uint32_t connections_allowed(const struct collector *collector)
+{
+	uint32_t wanted = (uint32_t)collector->settings.max_connections;
+	size_t open = collector->server != NULL ? server_open_connections(collector->server) : 0;
+	uint32_t allowed = descriptors_for_connections(
+		wanted, (uint32_t)open, (uint32_t)collector->settings.max_queries);
+
+	if (allowed < wanted)
+		log_warning("the limit of open files leaves room for %u connections, not %u",
+			allowed, wanted);
+	return allowed;
+}
+
 static void apply_settings(struct collector *collector)
 {
 	const struct settings *settings = &collector->settings;
@@ -55,7 +70,7 @@ static void apply_settings(struct collector *collector)
 	if (collector->tails != NULL)
 		tail_service_configure(collector->tails, (uint32_t)settings->max_tails);
 	if (collector->server != NULL)
-		server_configure(collector->server, (uint32_t)settings->max_connections,
+		server_configure(collector->server, connections_allowed(collector),
 			settings->idle_ms, peers_group(settings->query_group));
 }
 
@@ -284,7 +299,7 @@ static int start_services(struct collector *collector)
 		.loop = &collector->loop,
 		.clock = collector->config.clock,
 		.methods = collector->methods,
-		.max_connections = (uint32_t)collector->settings.max_connections,
+		.max_connections = connections_allowed(collector),
 		.idle_ms = collector->settings.idle_ms,
 		.frame_budget_bytes =
 			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),

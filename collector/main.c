@@ -1,5 +1,6 @@
 /* waft-collectord: reads the settings and runs the daemon. */
 #include "collector.h"
+#include "descriptors.h"
 #include "log_line.h"
 
 #include <stdio.h>
@@ -53,6 +54,7 @@ int main(int argc, char **argv)
 		break;
 	case SETTINGS_RUN:
 	default:
+		descriptors_raise();
 		disk_real(&disk);
 		log_line_set_level((enum log_level)settings.log_level);
 		exit_code = collector_run(&(struct collector_config){

@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+"""Readers that are slow or stuck, frames that trickle in, peers that went away half-way,
+10,000 connections, 64 descriptors: ingest goes on, everything is below its cap, and who
+is turned away is told.
+"""
+import os
+import resource
+import socket
+import time
+
+import fault
+from fault import Closed, Connection, Daemon, Exporter, tree_batch, wire
+
+QUERY = "/waft.v1.Query/"
+PROBES, PROBES_SHORT = 500, 60
+CONNECTIONS, CONNECTIONS_SHORT = 10000, 1500
+TRICKLES, TRICKLES_SHORT = 500, 100
+MEMORY_LIMIT, MAX_CONNECTIONS = 128 << 20, 1024
+UNAVAILABLE, RESOURCE_EXHAUSTED = 14, 8
+
+
+class Watched(Daemon):
+    """A daemon whose peers are watched."""
+
+    def rss(self):
+        """Its largest resident size so far, in bytes."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def sanitized(self):
+        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as file:
+            return any("libasan" in line or "libtsan" in line for line in file)
+
+
+class Probe:
+    """A sender beside it all: how long each acknowledgement takes."""
+
+    def __init__(self, daemon):
+        self.exporter = Exporter(daemon.socket)
+        self.sent = 0
+
+    def p99(self, count):
+        """In seconds, of so many batches one after another."""
+        times = []
+        for _ in range(count):
+            data = tree_batch(1, 2)[0]
+            begin = time.monotonic()
+            self.exporter.send_batch(data)
+            self.sent += 1
+            self.exporter.wait(self.sent)
+            times.append(time.monotonic() - begin)
+        return sorted(times)[int(len(times) * 0.99)]
+
+    def check(self, daemon):
+        """All that was acknowledged is in files, once."""
+        assert daemon.stop() == 0
+        spans = fault.spans_in(daemon.store)
+        assert len(spans) == 2 * self.sent and set(spans.values()) == {1}, len(spans)
+
+
+def connect(daemon):
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.settimeout(wire.DEADLINE_S)
+    one.connect(daemon.socket)
+    return one
+
+
+# ---- readers that don't read -------------------------------------------------
+
+
+def stuck_readers(daemon):
+    """Tails with all the credit there is, and queries, whose answers nobody reads."""
+    readers = []
+    for _ in range(24):
+        reader = Connection(daemon.socket)
+        stream = reader.call(QUERY + "Tail", wire.number(3, (1 << 63) - 1))
+        reader.send(wire.MESSAGE, stream, b"")
+        readers.append(reader)
+    for _ in range(8):
+        reader = Connection(daemon.socket)
+        reader.socket.setblocking(False)
+        try:
+            for _ in range(1000):
+                reader.stream += 1
+                reader.send_raw(wire.frame(wire.CALL, reader.stream,
+                                           wire.text(1, QUERY + "ListTraces"))
+                                + wire.frame(wire.MESSAGE, reader.stream, wire.number(2, 1000))
+                                + wire.frame(wire.END, reader.stream))
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass
+        readers.append(reader)
+    return readers
+
+
+def told_tails(readers):
+    """How many tails beyond the limit were told so."""
+    told = 0
+    for reader in readers[:24]:
+        kind, _, payload = reader.receive()
+        told += kind == wire.STATUS and wire.one(wire.fields(payload), 1) == RESOURCE_EXHAUSTED
+    return told
+
+
+# ---- frames that don't come ----------------------------------------------------
+
+
+class Trickle:
+    """Peers that send a large frame byte by byte."""
+
+    def __init__(self, daemon, count):
+        self.peers = [connect(daemon) for _ in range(count)]
+        self.frame = wire.frame(wire.CALL, 1, bytes(200000), crc=0)
+        self.at = 0
+
+    def step(self):
+        """A byte of each; drops those that were ended."""
+        self.at += 1
+        for peer in list(self.peers):
+            try:
+                peer.send(self.frame[self.at - 1:self.at])
+            except OSError:
+                self.peers.remove(peer)
+
+
+def half_open(daemon, count):
+    """Peers that stop inside a frame, of which a large part has come."""
+    whole = wire.frame(wire.CALL, 1, bytes(250000), crc=0)
+    peers = []
+    for _ in range(count):
+        peer = connect(daemon)
+        peer.setblocking(False)
+        try:
+            peer.send(whole[:240000])
+        except OSError:
+            pass
+        peers.append(peer)
+    return peers
+
+
+# ---- connections ---------------------------------------------------------------
+
+
+def many(daemon, count, probe):
+    """Opens so many connections that say nothing, and probes now and then:
+    (the sockets, the longest p99, how many were turned away with a status, the
+    descriptors that the daemon had)."""
+    sockets, slowest, told = [], 0, 0
+    for number in range(count):
+        sockets.append(connect(daemon))
+        if number % (count // 5) == count // 5 - 1:
+            slowest = max(slowest, probe.p99(20))
+    fds = daemon.fds()
+    for one in sockets:  # the others are ended for their silence
+        try:
+            kind, stream, payload = Connection(one).receive()
+            told += (kind == wire.STATUS and stream == 0
+                     and wire.one(wire.fields(payload), 1) in (UNAVAILABLE, RESOURCE_EXHAUSTED))
+        except Closed:
+            pass
+    return sockets, slowest, told, fds
+
+
+def few_descriptors():
+    """With 64 descriptors and 200 peers more: (p99, the peers that were turned away)."""
+    limit = 64
+    with Watched() as daemon:
+        daemon.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+        probe = Probe(daemon)
+        peers = [connect(daemon) for _ in range(200)]
+        p99 = probe.p99(200)
+        assert daemon.fds() <= limit
+        told = 0
+        for peer in peers:
+            peer.setblocking(False)
+            try:
+                told += peer.recv(6)[5:] == bytes([wire.STATUS])
+            except BlockingIOError:
+                pass
+            peer.close()
+        assert told > 200 - limit, f"{told} of 200 were told"
+        # Room again: everybody is served, queries too.
+        status = daemon.query("ListTraces")[0]
+        assert status == 0, status
+        again = Exporter(daemon.socket)
+        again.send_batch(tree_batch(1, 2)[0])
+        again.wait(1)
+        probe.sent += 1
+        probe.check(daemon)
+    return p99, told
+
+
+def limits():
+    need = CONNECTIONS + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < need:
+        raise fault.NotRun(f"{need} descriptors are needed, the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))
+
+
+def run(short):
+    limits()
+    probes = PROBES_SHORT if short else PROBES
+    with Watched() as daemon:
+        daemon.start("--http", "127.0.0.1:0", "--idle", "1s",
+                     "--max-connections", str(MAX_CONNECTIONS))
+        probe = Probe(daemon)
+        base = probe.p99(probes)
+        readers = stuck_readers(daemon)
+        told = told_tails(readers)
+        assert told == 24 - 16, f"{told} tails beyond the limit were told"
+        by_reader = probe.p99(probes)
+        trickle = Trickle(daemon, TRICKLES_SHORT if short else TRICKLES)
+        halves = half_open(daemon, 200)
+        by_frame = 0
+        while trickle.peers:  # each is ended for its silence or its slowness
+            trickle.step()
+            by_frame = max(by_frame, probe.p99(5))
+        for peer in halves + [reader.socket for reader in readers]:
+            peer.close()
+        sockets, by_number, turned, fds = many(
+            daemon, CONNECTIONS_SHORT if short else CONNECTIONS, probe)
+        rss, sanitized = daemon.rss(), daemon.sanitized()
+        refused = daemon.metric("connections_refused_total")
+        for one in sockets:
+            one.close()
+        probe.check(daemon)
+    # Sanitizers keep what was freed, and a shadow of it all.
+    assert rss < MEMORY_LIMIT or sanitized, rss
+    assert fds <= MAX_CONNECTIONS + 100, fds
+    assert turned == refused > 0, (turned, refused)
+    slowest = max(by_reader, by_frame, by_number)
+    few, few_told = few_descriptors()
+    assert max(slowest, few) < 1, (slowest, few)
+    return (f"RSS {rss >> 20} MiB of {MEMORY_LIMIT >> 20}, {fds} fds, ingest p99 {base * 1000:.1f} ms "
+            f"alone, {by_reader * 1000:.1f} ms beside stuck readers, {by_frame * 1000:.1f} ms beside "
+            f"slow frames, {by_number * 1000:.1f} ms beside {len(sockets)} connections "
+            f"({turned} turned away and told), {few * 1000:.1f} ms with 64 descriptors "
+            f"({few_told} of 200 turned away and told)")
+
+
+fault.main(run)
