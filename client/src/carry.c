@@ -225,8 +225,10 @@ static void percent_encode(struct buffer *out, const char *text)
 /* Appends the valid members of a header but those with the key `without`. */
 static void baggage_copy(struct buffer *out, const char *baggage, const char *without)
 {
-	unsigned int members = 0;
+	unsigned int members = out->length > 0;
 
+	for (size_t i = 0; i < out->length; i++)
+		members += out->bytes[i] == ',';
 	while (*baggage != '\0') {
 		size_t length = strcspn(baggage, ",");
 		struct slice text = trim(baggage, length);

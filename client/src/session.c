@@ -10,6 +10,8 @@
 #include "frame.h"
 #include "packer.h"
 
+enum { GOODBYE_BYTES = WIRE_FRAME_HEADER_BYTES + 64 };
+
 /* ---- Out ---------------------------------------------------------------------- */
 
 /* A frame around what payload has written behind room for the header. */
@@ -23,9 +25,11 @@ static size_t frame_close(uint8_t *to, enum frame_type type, struct writer *payl
 
 static size_t request_frame(uint8_t *to, size_t size, const struct export_request *request)
 {
-	struct writer writer =
-		writer_of(to + WIRE_FRAME_HEADER_BYTES, size - WIRE_FRAME_HEADER_BYTES);
+	struct writer writer;
 
+	if (size < WIRE_FRAME_HEADER_BYTES)
+		return 0;
+	writer = writer_of(to + WIRE_FRAME_HEADER_BYTES, size - WIRE_FRAME_HEADER_BYTES);
 	export_request_encode(&writer, request);
 	return frame_close(to, FRAME_MESSAGE, &writer);
 }
@@ -164,13 +168,15 @@ static int status_take(struct session *session, const struct frame *frame)
 	return -ECONNABORTED;
 }
 
-/* Sent as soon as there is room; a collector that floods gets no answer. */
+/* Sent as soon as there is room; a collector that floods gets no answer. The
+ * goodbye's place is never taken. */
 static void pong_add(struct session *session, const struct frame *ping)
 {
 	uint8_t *to = session->out + session->out_length;
 
-	if (ping->length > WIRE_PING_LIMIT || sizeof(session->out) - session->out_length <
-						      WIRE_FRAME_HEADER_BYTES + WIRE_PING_LIMIT)
+	if (ping->length > WIRE_PING_LIMIT ||
+		sizeof(session->out) - session->out_length <
+			WIRE_FRAME_HEADER_BYTES + WIRE_PING_LIMIT + GOODBYE_BYTES)
 		return;
 	memcpy(to + WIRE_FRAME_HEADER_BYTES, ping->payload, ping->length);
 	frame_header_write(

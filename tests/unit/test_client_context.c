@@ -215,6 +215,7 @@ static void test_limits(void **state)
 {
 	static char many[20000];
 	struct waft_carry *carry;
+	struct waft_carry *more;
 	size_t members = 1;
 
 	(void)state;
@@ -226,6 +227,12 @@ static void test_limits(void **state)
 	for (const char *at = carry_baggage(carry); *at != '\0'; at++)
 		members += *at == ',';
 	assert_int_equal(members, CARRY_BAGGAGE_MEMBERS);
+	/* No room for one more; but for another value of one that is there. */
+	assert_null(carry_add(carry, "more", "x"));
+	more = carry_add(carry, "k7", "x");
+	assert_non_null(more);
+	assert_non_null(strstr(carry_baggage(more), ",k63=v,k7=x"));
+	carry_release(more);
 	carry_release(carry);
 	strcpy(many, "k=");
 	memset(many + 2, 'v', 9000);
