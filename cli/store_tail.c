@@ -10,6 +10,7 @@
  */
 #include "store_backend.h"
 
+#include "inbox_files.h"
 #include "offline.h"
 #include "scan.h"
 #include "seen_set.h"
@@ -204,7 +205,7 @@ static int on_waiting(void *arg, const struct live_span *span)
 {
 	struct tail *tail = arg;
 
-	if (span->ordinal.segment < OFFLINE_INBOX_SEGMENT)
+	if (span->ordinal.segment < INBOX_SEGMENT)
 		tail->last = span->ordinal;
 	return tell(tail, span->line, true);
 }

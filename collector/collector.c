@@ -273,6 +273,13 @@ static int start_readers(struct collector *collector)
 	return 0;
 }
 
+static void on_inbox_remove(void *context)
+{
+	struct collector *collector = context;
+
+	live_on_inbox(collector->depot.live);
+}
+
 static int start_inbox(struct collector *collector)
 {
 	const struct inbox_config inbox = {
@@ -283,6 +290,8 @@ static int start_inbox(struct collector *collector)
 		.ingest = intake_ingest(collector->intake),
 		.clients = collector->depot.clients,
 		.clock = collector->config.clock,
+		.on_remove = on_inbox_remove,
+		.context = collector,
 	};
 
 	return inbox_new(&inbox, &collector->inbox);

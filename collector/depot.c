@@ -209,7 +209,7 @@ static int open_writer(
 		.part_bytes = config->part_bytes,
 		.reserve_bytes = config->reserve_bytes,
 	};
-	int status = live_new(config->disk, depot->dirs.log, depot->assembler,
+	int status = live_new(config->disk, depot->dirs.log, depot->inbox_dir, depot->assembler,
 		manifest_state(depot->recovery.manifest), &depot->live);
 
 	if (status == 0)

@@ -429,10 +429,12 @@ static void after_settling(struct inbox *inbox)
 {
 	if (inbox->in_flight > 0)
 		return;
-	if (inbox->lost)
+	if (inbox->lost) {
 		next_file(inbox);
-	else
-		start_work(inbox, INBOX_REMOVES);
+		return;
+	}
+	inbox->config.on_remove(inbox->config.context);
+	start_work(inbox, INBOX_REMOVES);
 }
 
 static void say_goodbye(struct inbox *inbox)

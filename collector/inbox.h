@@ -27,6 +27,9 @@ struct inbox_config {
 	struct ingest *ingest;
 	struct clients *clients;
 	const struct clock *clock;
+	/* All of a file is durable, and it is going to be removed. */
+	void (*on_remove)(void *context);
+	void *context;
 };
 
 struct inbox_counts {

@@ -1,7 +1,9 @@
 /* Snapshots of waiting spans and committed lengths. See live.h for threads. */
 #include "live.h"
 
+#include "inbox_files.h"
 #include "line.h"
+#include "span_places.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -19,6 +21,8 @@ struct live_file {
 struct live {
 	struct disk *disk;
 	int log_dir;
+	int inbox_dir;
+	atomic_uint inbox_moves; /* files of the inbox that went */
 	struct assembler *assembler;
 	pthread_mutex_t lock; /* of what follows */
 	struct live_file *files;
@@ -39,6 +43,10 @@ struct live_view {
 	struct span_ref *all; /* sorted; NULL until it is asked for */
 	size_t all_count;
 	bool have_all;
+	unsigned int inbox_moves; /* when it was opened */
+	struct inbox_files inbox;
+	struct span_places inbox_spans;
+	bool have_inbox;
 };
 
 /* ---- Parts ---------------------------------------------------------------- */
@@ -107,7 +115,7 @@ void live_on_commit(struct live *live, const struct part_name *part, uint64_t le
 	pthread_mutex_unlock(&live->lock);
 }
 
-int live_new(struct disk *disk, int log_dir, struct assembler *assembler,
+int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembler *assembler,
 	const struct manifest_state *state, struct live **ret)
 {
 	struct live *live = calloc(1, sizeof(*live));
@@ -120,6 +128,7 @@ int live_new(struct disk *disk, int log_dir, struct assembler *assembler,
 	}
 	live->disk = disk;
 	live->log_dir = log_dir;
+	live->inbox_dir = inbox_dir;
 	live->assembler = assembler;
 	memcpy(live->store_id, state->store_id, sizeof(live->store_id));
 	for (size_t i = 0; i < state->part_count; i++)
@@ -131,6 +140,11 @@ int live_new(struct disk *disk, int log_dir, struct assembler *assembler,
 	}
 	*ret = live;
 	return 0;
+}
+
+void live_on_inbox(struct live *live)
+{
+	atomic_fetch_add(&live->inbox_moves, 1);
 }
 
 void live_free(struct live *live)
@@ -256,6 +270,53 @@ static int walk_spans(
 	return status;
 }
 
+/* ---- The inbox ------------------------------------------------------------- */
+
+static int fetch_inbox(void *ctx, struct log_place place, struct slice *ret_bytes,
+	const struct log_peer **ret_peer)
+{
+	struct live_view *view = ctx;
+
+	*ret_peer = NULL;
+	return inbox_files_fetch(&view->inbox, place, ret_bytes);
+}
+
+/* Reads it once a view. A file that went since the view was opened may be in neither. */
+static int read_inbox(struct live_view *view)
+{
+	int status;
+
+	if (view->have_inbox)
+		return 0;
+	span_places_clear(&view->inbox_spans);
+	status = inbox_files_read(
+		&view->inbox, view->live->inbox_dir, LIVE_INBOX_SPANS_MAX, &view->inbox_spans);
+	if (status == 0)
+		status = span_places_sort(&view->inbox_spans);
+	if (status == 0 && atomic_load(&view->live->inbox_moves) != view->inbox_moves)
+		status = -ESTALE;
+	view->have_inbox = status == 0;
+	return status;
+}
+
+static int give_inbox_span(void *arg, const struct live_span *span)
+{
+	struct walk *walk = arg;
+
+	if (walk->view->cancelled != NULL && atomic_load(walk->view->cancelled))
+		return -ECANCELED;
+	return walk->on_span(walk->arg, span);
+}
+
+static int walk_inbox(struct walk *walk, const uint8_t *trace_id, const struct ordinal *after)
+{
+	int status = read_inbox(walk->view);
+
+	return status < 0 ? status
+			  : span_places_each(&walk->view->inbox_spans, trace_id, after,
+				    give_inbox_span, walk);
+}
+
 static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordinal *after,
 	int (*on_span)(void *arg, const struct live_span *span), void *arg)
 {
@@ -279,6 +340,8 @@ static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordina
 	if (status == 0)
 		status = trace_id != NULL ? walk_spans(&walk, some, count, after)
 					  : walk_spans(&walk, view->all, view->all_count, after);
+	if (status == 0)
+		status = walk_inbox(&walk, trace_id, after);
 	free(some);
 	batch_done(&walk.batch);
 	line_writer_done(&walk.writer);
@@ -320,6 +383,9 @@ int live_view_open(struct live *live, const atomic_bool *cancelled, struct live_
 	view->source = (struct live_source){
 		.ctx = view, .for_each_part = for_each_part, .for_each_span = for_each_span};
 	memcpy(view->source.store_id, live->store_id, sizeof(live->store_id));
+	inbox_files_init(&view->inbox, live->disk);
+	span_places_init(&view->inbox_spans, fetch_inbox, view);
+	view->inbox_moves = atomic_load(&live->inbox_moves);
 	/* First the waiting ones: what is written in between is in both. */
 	view->snapshot = assembler_snapshot_begin(live->assembler);
 	if (view->snapshot == 0)
@@ -340,6 +406,8 @@ void live_view_close(struct live_view *view)
 		return;
 	assembler_snapshot_end(view->live->assembler, view->snapshot);
 	log_reader_free(view->reader);
+	inbox_files_done(&view->inbox);
+	span_places_done(&view->inbox_spans);
 	free(view->files);
 	free(view->all);
 	free(view);

@@ -7,7 +7,7 @@
  * Failures: a bad request, no right, too many: STATUS at once. A call that ends
  * early (deadline, CANCEL, lost connection) leaves its query without a call; the
  * work notices and after_query frees it. A view that was overtaken by the log's
- * trimming is opened anew, three times.
+ * trimming, or by the inbox, is opened anew some times.
  */
 #include "query_service.h"
 
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define WAITING_MAX 64u
-#define TRIES 3
+#define TRIES 8
 #define READERS_MAX 8
 
 enum query_state {

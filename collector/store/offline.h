@@ -21,10 +21,6 @@ struct offline_dirs {
 	int inbox;
 };
 
-/* Ordinals of inbox files: segments that no log reaches. They count the files by
- * name, so that another file may shift them from one refresh to the next. */
-#define OFFLINE_INBOX_SEGMENT UINT32_C(0x80000000)
-
 struct offline;
 
 /* *ret is owned. dirs and disk are borrowed; handles may change between refreshes. */

@@ -581,6 +581,29 @@ def test_inbox():
         check_records(daemon.records(), ids + more)
 
 
+def test_inbox_locked():
+    """What a process that has no daemon writes is seen through one, once, all the time."""
+    with Daemon() as daemon:
+        daemon.start("--quiet", "60s", "--http", "127.0.0.1:0")
+        ledger = os.path.join(daemon.directory, "ledger")
+        with subprocess.Popen([LOAD, "--ledger", ledger, "--endpoint", "file:" + daemon.store,
+                               "--rate", "70", "--traces", "100000", "--until-eof"],
+                              stdin=subprocess.PIPE) as writer:
+            while not list_traces(daemon):
+                assert writer.poll() is None
+            assert daemon.metric("inbox_files_total") == 0
+            trace = uuid_text(list_traces(daemon)[-1])
+            writer.stdin.close()
+            # While it ends and is taken in, each is there once.
+            while daemon.metric("inbox_files_total") == 0:
+                status, lines = get_trace(daemon, trace)
+                assert status == 0 and len(set(lines)) == 7, (status, lines)
+        assert daemon.stop() == 0
+        done = subprocess.run([LOAD, "verify", ledger, "--store", daemon.store],
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done
+
+
 def test_damaged_part():
     """A committed byte that changed is found, and said, while the daemon works."""
     with Daemon() as daemon:
