@@ -562,12 +562,61 @@ void waft_output_fn(struct waft_span *span, waft_snapshot_fn fn, void *arg)
 	snapshot_fn(span, false, fn, arg);
 }
 
-void waft_output_int(struct waft_span *span, int64_t value)
+static void snapshot_int(struct waft_span *span, bool input, int64_t value)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%lld", (long long)value);
-	snapshot_json(span, false, text, SIZE_MAX);
+	snapshot_json(span, input, text, SIZE_MAX);
+}
+
+static void snapshot_double(struct waft_span *span, bool input, double value)
+{
+	char text[JSON_NUMBER_BYTES];
+
+	json_double_format(value, text);
+	snapshot_json(span, input, text, SIZE_MAX);
+}
+
+static void snapshot_bool(struct waft_span *span, bool input, bool value)
+{
+	snapshot_json(span, input, value ? "true" : "false", SIZE_MAX);
+}
+
+static void string_write(struct waft_json *json, void *arg)
+{
+	waft_json_string(json, arg);
+}
+
+static void snapshot_text(struct waft_span *span, bool input, const char *text)
+{
+	if (text != NULL)
+		snapshot_fn(span, input, string_write, (void *)text);
+}
+
+void waft_input_int(struct waft_span *span, int64_t value)
+{
+	snapshot_int(span, true, value);
+}
+
+void waft_input_double(struct waft_span *span, double value)
+{
+	snapshot_double(span, true, value);
+}
+
+void waft_input_bool(struct waft_span *span, bool value)
+{
+	snapshot_bool(span, true, value);
+}
+
+void waft_input_string(struct waft_span *span, const char *text)
+{
+	snapshot_text(span, true, text);
+}
+
+void waft_output_int(struct waft_span *span, int64_t value)
+{
+	snapshot_int(span, false, value);
 }
 
 void waft_output_unsigned_(struct waft_span *span, uint64_t value)
@@ -580,24 +629,15 @@ void waft_output_unsigned_(struct waft_span *span, uint64_t value)
 
 void waft_output_double(struct waft_span *span, double value)
 {
-	char text[JSON_NUMBER_BYTES];
-
-	json_double_format(value, text);
-	snapshot_json(span, false, text, SIZE_MAX);
+	snapshot_double(span, false, value);
 }
 
 void waft_output_bool(struct waft_span *span, bool value)
 {
-	snapshot_json(span, false, value ? "true" : "false", SIZE_MAX);
-}
-
-static void string_write(struct waft_json *json, void *arg)
-{
-	waft_json_string(json, arg);
+	snapshot_bool(span, false, value);
 }
 
 void waft_output_string(struct waft_span *span, const char *text)
 {
-	if (text != NULL)
-		snapshot_fn(span, false, string_write, (void *)text);
+	snapshot_text(span, false, text);
 }

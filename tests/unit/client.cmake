@@ -8,7 +8,7 @@ target_include_directories(client_test PUBLIC
   ${CMAKE_SOURCE_DIR}/client/src)
 target_link_libraries(client_test PUBLIC waft_static waft_proto PkgConfig::CMOCKA Threads::Threads)
 
-foreach(module spans redact snapshot context endpoint sampler config inbox)
+foreach(module spans redact snapshot context endpoint sampler config inbox macros)
   waft_unit_test(client_${module} client_test)
 endforeach()
 # One process forks while it has threads, which TSan does not follow.

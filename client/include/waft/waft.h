@@ -291,11 +291,17 @@ typedef void (*waft_snapshot_fn)(struct waft_json *json, void *arg);
  * snapshot_limit_bytes, before any other memory sees it.
  *   _json  JSON text; length SIZE_MAX: NUL-terminated. Not JSON: kept as a
  *          string if it holds no redacted name, else "[invalid JSON, N bytes]".
- *   _fn    fn(json, arg) is called at once, and only when recorded. */
+ *   _fn    fn(json, arg) is called at once, and only when recorded.
+ *   _int, _double, _bool, _string: one value as JSON; a double that is not
+ *          finite is null, a NULL text leaves what there was. */
 WAFT_PUBLIC void waft_input_json(struct waft_span *span, const char *text, size_t length_bytes);
 WAFT_PUBLIC void waft_output_json(struct waft_span *span, const char *text, size_t length_bytes);
 WAFT_PUBLIC void waft_input_fn(struct waft_span *span, waft_snapshot_fn fn, void *arg);
 WAFT_PUBLIC void waft_output_fn(struct waft_span *span, waft_snapshot_fn fn, void *arg);
+WAFT_PUBLIC void waft_input_int(struct waft_span *span, int64_t value);
+WAFT_PUBLIC void waft_input_double(struct waft_span *span, double value);
+WAFT_PUBLIC void waft_input_bool(struct waft_span *span, bool value);
+WAFT_PUBLIC void waft_input_string(struct waft_span *span, const char *text);
 WAFT_PUBLIC void waft_output_int(struct waft_span *span, int64_t value);
 WAFT_PUBLIC void waft_output_double(struct waft_span *span, double value);
 WAFT_PUBLIC void waft_output_bool(struct waft_span *span, bool value);

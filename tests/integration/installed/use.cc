@@ -14,6 +14,49 @@ static int fail(int value)
 	throw std::runtime_error("thrown");
 }
 
+WAFT_TRACED(std::string, joined, (const std::string &a, const std::string &b), (a, b))
+{
+	return a + b;
+}
+
+static WAFT_TRACED(bool, is_even, (int value), (value))
+{
+	return value % 2 == 0;
+}
+
+static WAFT_TRACED_VOID(touch, (), ())
+{
+	WAFT_FUNCTION();
+}
+
+static int thrower()
+{
+	throw std::runtime_error("thrown");
+}
+
+static void one_liners()
+{
+	struct waft_context context;
+
+	joined("a", "b");
+	is_even(2);
+	touch();
+	WAFT_TRANSFORM("use.transform", "[1]", "[2]", 0);
+	try {
+		WAFT_TRANSFORM("use.transform", "[1]", "[2]", thrower());
+	} catch (const std::runtime_error &) {
+	}
+	waft_context_current(&context);
+	{
+		WAFT_ATTACHED(&context);
+		struct waft_span sibling;
+		WAFT_BEGIN_CHILD(&sibling, "use.child", &context);
+		waft_input_int(&sibling, 1);
+		waft_end(&sibling);
+	}
+	waft_context_done(&context);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2)
@@ -31,10 +74,11 @@ int main(int argc, char **argv)
 			fail(1);
 		} catch (const std::runtime_error &) {
 		}
+		one_liners();
 	}
 	struct waft_stats stats;
 	if (waft_shutdown(5000, &stats) != 0)
 		return 1;
 	std::printf("%s: %d spans durable\n", waft_version(), static_cast<int>(stats.durable));
-	return stats.emitted == 2 && stats.durable == 2 ? 0 : 1;
+	return stats.emitted == 9 && stats.durable == 9 ? 0 : 1;
 }
