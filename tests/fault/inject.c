@@ -1,17 +1,21 @@
 /*
  * inject: runs a program and interferes at one of its system calls that change
- * files below a directory: kills it there, or makes the call fail or fall short.
+ * files below a directory: kills it there, makes the call fail or fall short, or
+ * shuts the file system down there without flushing it, and then kills.
  *
- *     inject --under DIR --report FILE [--kill-at N | --fail-at N --with HOW] -- COMMAND…
+ *     inject --under DIR --report FILE [--list] [--kill-at N | --cut-at N |
+ *            --fail-at N --with HOW] -- COMMAND…
  *
  * The calls are counted from 1 over all threads, as they enter: writes, syncs,
  * truncations, allocations on open files below DIR; renames, unlinks, directories
- * and files made there. HOW is EIO, ENOSPC, EINTR, EMFILE or `short` (half of the
- * bytes of a write). At the end FILE says how many there were, one line per call with
- * --list. SIGTERM and SIGINT are passed on, SIGUSR1 as SIGKILL. The exit status is the program's, 128 +
- * the signal that ended it, 77 when ptrace is refused, or 125 when inject itself fails.
+ * and files made there. HOW is EIO, ENOSPC, EINTR, EMFILE, EDQUOT or `short` (half
+ * of the bytes of a write). At the end FILE says how many there were; with --list
+ * it has a line for each before. SIGTERM and SIGINT are passed on, SIGUSR1 as
+ * SIGKILL. The exit status is the program's, 128 + the signal that ended it, 77 when
+ * ptrace is refused, or 125 when inject itself fails.
  *
- * x86-64 only: it changes registers. Uses ptrace; needs no root. One thread.
+ * x86-64 only: it changes registers. Uses ptrace, which needs no root; --cut-at does
+ * (FS_IOC_SHUTDOWN). One thread.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,12 +38,15 @@
 
 #include <linux/ptrace.h>
 
+/* FS_IOC_SHUTDOWN, which not all headers name. */
+#define SHUTDOWN_FILE_SYSTEM _IOR('X', 125, uint32_t)
+
 enum { EXIT_OWN_FAILURE = 125, EXIT_REFUSED = 77, THREADS_MAX = 256 };
 
 struct plan {
 	const char *under;
 	const char *report;
-	uint64_t kill_at, fail_at;
+	uint64_t kill_at, cut_at, fail_at;
 	int error;	  /* to fail with */
 	bool short_write; /* instead */
 	bool list;
@@ -224,6 +232,16 @@ static void set_register(pid_t thread, size_t offset, uint64_t value)
 		die("changing a register");
 }
 
+/* Loses what the file system has not written, its journal included. */
+static void shut_down(void)
+{
+	uint32_t without_flushing = 2; /* FS_SHUTDOWN_FLAGS_NOLOGFLUSH */
+	int directory = open(plan.under, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0 || ioctl(directory, SHUTDOWN_FILE_SYSTEM, &without_flushing) < 0)
+		die("shutting the file system down");
+	close(directory);
+}
+
 static void on_entry(struct thread *thread, const struct ptrace_syscall_info *info)
 {
 	char path[PATH_MAX];
@@ -233,7 +251,9 @@ static void on_entry(struct thread *thread, const struct ptrace_syscall_info *in
 	points++;
 	if (plan.list)
 		fprintf(report, "%s %s\n", name, path + strlen(plan.under));
-	if (points == plan.kill_at) {
+	if (points == plan.cut_at)
+		shut_down();
+	if (points == plan.kill_at || points == plan.cut_at) {
 		kill(child, SIGKILL);
 	} else if (points == plan.fail_at && plan.short_write) {
 		if (is_write(info->entry.nr))
@@ -359,6 +379,7 @@ static const struct option options[] = {
 	{"under", required_argument, NULL, 'u'},
 	{"report", required_argument, NULL, 'r'},
 	{"kill-at", required_argument, NULL, 'k'},
+	{"cut-at", required_argument, NULL, 'c'},
 	{"fail-at", required_argument, NULL, 'f'},
 	{"with", required_argument, NULL, 'w'},
 	{"list", no_argument, NULL, 'l'},
@@ -375,6 +396,8 @@ static bool parse_arguments(int argc, char **argv)
 			plan.report = optarg;
 		else if (option == 'k')
 			plan.kill_at = strtoull(optarg, NULL, 10);
+		else if (option == 'c')
+			plan.cut_at = strtoull(optarg, NULL, 10);
 		else if (option == 'f')
 			plan.fail_at = strtoull(optarg, NULL, 10);
 		else if (option == 'l')
@@ -390,7 +413,8 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 	if (!parse_arguments(argc, argv)) {
-		fputs("usage: inject --under DIR --report FILE [--list] [--kill-at N | --fail-at N"
+		fputs("usage: inject --under DIR --report FILE [--list] [--kill-at N | --cut-at N "
+		      "| --fail-at N"
 		      " --with EIO|ENOSPC|EINTR|EMFILE|EDQUOT|short] -- COMMAND...\n",
 			stderr);
 		return EXIT_OWN_FAILURE;

@@ -113,9 +113,11 @@ def wait_written(daemon):
 
 
 class Life:
-    def __init__(self, prepared):
+    def __init__(self, prepared, store=None):
+        """store: where to have it, besides in the daemon's own directory."""
         self.prepared = prepared
         self.daemon = Daemon()
+        self.daemon.store = store or self.daemon.store
         shutil.copytree(prepared.daemon.store, self.daemon.store)
         self.sender = Sender()
         for _ in range(4):  # the log rolls
@@ -133,6 +135,7 @@ class Life:
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.daemon.process.kill()
             self.daemon.process.wait()
+        shutil.rmtree(self.daemon.store, ignore_errors=True)
         shutil.rmtree(self.daemon.directory)
 
     def run(self, *before):

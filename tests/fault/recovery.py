@@ -37,7 +37,8 @@ def run(short):
         subprocess.run(
             [fault.program("waft-load"), "--ledger", ledger, "--endpoint",
              "unix:" + daemon.socket, "--processes", "2", "--threads", "4", "--data", "1200",
-             "--traces", str(traces), "--rate", "1500", "--shutdown", "60000"], check=True)
+             "--traces", str(traces), "--rate", "1500", "--shutdown", "60000"], check=False)
+        # Some may have been dropped: what counts is what the daemon took.
         spans = daemon.metric("spans_waiting")
         daemon.kill()
         size = log_bytes(daemon)

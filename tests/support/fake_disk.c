@@ -836,3 +836,25 @@ void fake_disk_each(struct fake_disk *fake,
 		on_file(ctx, path, inode->data, inode->length);
 	}
 }
+
+static void hash_file(void *ctx, const char *path, const uint8_t *data, size_t length)
+{
+	uint64_t *sum = ctx;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (; *path != '\0'; path++)
+		hash = (hash ^ (uint8_t)*path) * UINT64_C(0x100000001b3);
+	hash = id_mix(hash ^ length);
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
+	/* In any order of the files. */
+	*sum += id_mix(hash);
+}
+
+uint64_t fake_disk_hash(struct fake_disk *fake)
+{
+	uint64_t sum = 0;
+
+	fake_disk_each(fake, hash_file, &sum);
+	return sum;
+}

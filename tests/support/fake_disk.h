@@ -79,6 +79,9 @@ void fake_disk_each(struct fake_disk *fake,
 	void (*on_file)(void *ctx, const char *path, const uint8_t *data, size_t length),
 	void *ctx);
 
+/* A hash of every file's path and content: two disks of the same state have the same. */
+uint64_t fake_disk_hash(struct fake_disk *fake);
+
 /* Files and directories that are open. */
 size_t fake_disk_open_handles(struct fake_disk *fake);
 

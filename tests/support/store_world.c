@@ -187,6 +187,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
+	uint64_t retain_bytes = world->retain_bytes;
 	bool damaged = world->damaged;
 	int ret;
 
@@ -195,7 +196,8 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.history = history,
 		.segment_bytes = segment_bytes,
 		.part_bytes = part_bytes,
-		.unreadable = unreadable};
+		.unreadable = unreadable,
+		.retain_bytes = retain_bytes};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
 	ret = clients_new(0, &world->clients);
 	if (ret == 0)
@@ -341,6 +343,7 @@ void world_send(struct world *world, struct random *random)
 		span->batch = index;
 		span->trace = random_below(random, WORLD_TRACES);
 		span->written_at = SIZE_MAX;
+		span->expired_at = SIZE_MAX;
 	}
 	history->batch_count++;
 	if (append_batch(world, index) != 0)
@@ -481,6 +484,28 @@ int world_write(struct world *world, struct random *random, bool all)
 	return error;
 }
 
+int world_retain(struct world *world)
+{
+	const struct retention retention = {.max_bytes = world->retain_bytes};
+	size_t before = fake_disk_changes(world->fake);
+	uint8_t *had = calloc(world->history->span_count + 1, 1);
+	uint8_t *has = calloc(world->history->span_count + 1, 1);
+	int ret;
+
+	if (had == NULL || has == NULL)
+		abort();
+	world_count_lines(world, had);
+	ret = writer_retain(world->store, &retention);
+	world_count_lines(world, has);
+	for (uint32_t i = 0; i < world->history->span_count; i++) {
+		if (had[i] > 0 && has[i] == 0)
+			world->history->spans[i].expired_at = before;
+	}
+	free(had);
+	free(has);
+	return ret < 0 ? ret : 0;
+}
+
 void world_live(struct world *world, struct random *random, unsigned steps)
 {
 	for (unsigned i = 0; i < steps; i++) {
@@ -513,6 +538,8 @@ void world_live(struct world *world, struct random *random, unsigned steps)
 		default:
 			if (random_below(random, 4) == 0)
 				log_roll(world->recovery.log);
+			else if (world->retain_bytes > 0)
+				ret = world_retain(world);
 		}
 		if (ret != 0)
 			fail("live", "a step failed", (uint64_t)-ret);
@@ -636,7 +663,8 @@ void world_check(struct world *world, size_t at, const char *when)
 	world_count_lines(world, counts);
 	fake_disk_each(world->fake, check_known, world);
 	for (uint32_t i = 0; i < history->span_count; i++) {
-		if (counts[i] == 0 && history->spans[i].written_at <= at)
+		if (counts[i] == 0 && history->spans[i].written_at <= at &&
+			history->spans[i].expired_at > at)
 			fail(when, "a span is not in the files that was said to be", i);
 	}
 	for (size_t i = 0; i < world->waiting_count; i++)
@@ -648,6 +676,8 @@ void world_check(struct world *world, size_t at, const char *when)
 
 		if (counts[i] > 1)
 			fail(when, "a span is there twice", i);
+		if (counts[i] == 0 && history->spans[i].expired_at <= at)
+			continue;
 		if (counts[i] == 0 && batch->acknowledged_at <= at)
 			fail(when, "an acknowledged span is lost", i);
 		client_id(batch->client, id);

@@ -30,6 +30,7 @@ struct world_span {
 	uint32_t batch;
 	uint32_t trace;
 	size_t written_at; /* changes of the disk when its put was durable; SIZE_MAX: not */
+	size_t expired_at; /* changes before retention may have removed it; SIZE_MAX: not */
 };
 
 struct world_batch {
@@ -74,11 +75,12 @@ struct world {
 	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
-	int day_error;	     /* not 0: the index can't tell a trace's day */
-	uint32_t unreadable; /* set before world_open: so many batches can't be read */
-	int put_status;	     /* of the last put: 1 while it is not durable */
-	bool faults;	     /* the disk has failed in this life */
-	bool damaged;	     /* set before world_open: files may hold anything */
+	uint64_t retain_bytes; /* set before world_open; 0: no retention */
+	int day_error;	       /* not 0: the index can't tell a trace's day */
+	uint32_t unreadable;   /* set before world_open: so many batches can't be read */
+	int put_status;	       /* of the last put: 1 while it is not durable */
+	bool faults;	       /* the disk has failed in this life */
+	bool damaged;	       /* set before world_open: files may hold anything */
 };
 
 struct world_history *world_history_new(void);
@@ -99,6 +101,9 @@ int world_write(struct world *world, struct random *random, bool all);
 /* Sends again, from each client's watermark on, what is not acknowledged. */
 void world_resend(struct world *world);
 
+/* Removes the oldest parts beyond retain_bytes. Returns writer_retain's error. */
+int world_retain(struct world *world);
+
 /* A whole random life of `steps` steps. */
 void world_live(struct world *world, struct random *random, unsigned steps);
 
@@ -106,7 +111,8 @@ void world_live(struct world *world, struct random *random, unsigned steps);
 void world_check_told(struct world *world, const char *when);
 
 /* Ends the test with a message unless every acknowledged span (at `at`, the changes
- * of the disk before the crash) is there once and nothing twice. */
+ * of the disk before the crash) is there once, or was for retention to remove, and nothing
+ * twice. */
 void world_check(struct world *world, size_t at, const char *when);
 
 /* Adds to counts[span] for each line in a part of ours, and checks each line. */

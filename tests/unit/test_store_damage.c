@@ -14,122 +14,7 @@
 
 #include <cmocka.h>
 
-#include "support/store_world.h"
-
-#define LOG_NAME ".waft/log/0000000000000001.log"
-#define MANIFEST_PATH ".waft/manifest"
-
-struct small {
-	struct fake_disk *fake;
-	struct world_history *history;
-};
-
-static void set_sizes(struct world *world)
-{
-	*world = (struct world){.segment_bytes = 100000, .part_bytes = 100000, .damaged = true};
-}
-
-/* Six batches, of which half the traces are written. */
-static void make_small(struct small *small)
-{
-	struct random random = {.state = 7};
-	struct world world;
-
-	small->history = world_history_new();
-	small->fake = fake_disk_new();
-	set_sizes(&world);
-	assert_int_equal(world_open(&world, small->fake, small->history), 0);
-	for (int i = 0; i < 6; i++) {
-		world_send(&world, &random);
-		if (i % 2 == 1)
-			assert_int_equal(world_commit(&world), 0);
-		if (i == 1 || i == 3)
-			assert_int_equal(world_write(&world, &random, i == 3), 0);
-	}
-	world_close(&world);
-}
-
-static void free_small(struct small *small)
-{
-	fake_disk_free(small->fake);
-	free(small->history);
-}
-
-/* The store with another content of one file; NULL: without it. */
-static struct fake_disk *changed_copy(
-	const struct small *small, const char *path, const uint8_t *data, size_t length)
-{
-	struct fake_disk *copy =
-		fake_disk_crash(small->fake, fake_disk_changes(small->fake), FAKE_KILLED, 0);
-
-	fake_disk_remove(copy, path);
-	if (data != NULL)
-		fake_disk_put(copy, path, data, length);
-	return copy;
-}
-
-struct found {
-	struct recovery recovery;
-	bool parts_wrong;
-	uint32_t lost;	  /* spans */
-	uint32_t batches; /* with spans lost */
-	uint32_t doubled;
-};
-
-static void count_file(void *ctx, const char *path, const uint8_t *data, size_t length)
-{
-	uint8_t *counts = ctx;
-	static const char key[] = ",\"operation\":\"op";
-
-	if (strchr(path, '/') != NULL)
-		return;
-	for (size_t at = 0; at < length;) {
-		const uint8_t *hit = memmem(data + at, length - at, key, sizeof(key) - 1);
-		uint32_t span = 0;
-
-		if (hit == NULL)
-			return;
-		for (at = (size_t)(hit - data) + sizeof(key) - 1;
-			at < length && data[at] >= '0' && data[at] <= '9'; at++)
-			span = span * 10 + (uint32_t)(data[at] - '0');
-		/* Cut off in the middle it would be another number. */
-		if (at == length || data[at] != '"')
-			continue;
-		if (span < WORLD_SPANS)
-			counts[span]++;
-	}
-}
-
-static void look(struct fake_disk *disk, const struct small *small, struct found *ret)
-{
-	static uint8_t counts[WORLD_SPANS];
-	const struct manifest_state *state;
-	struct world world;
-	uint32_t last_batch = UINT32_MAX;
-
-	memset(counts, 0, sizeof(counts));
-	*ret = (struct found){0};
-	set_sizes(&world);
-	assert_int_equal(world_open(&world, disk, small->history), 0);
-	ret->recovery = world.recovery;
-	state = manifest_state(world.recovery.manifest);
-	for (size_t i = 0; i < state->part_count; i++)
-		ret->parts_wrong |= state->parts[i].state != PART_REMOVED &&
-				    recover_verify_part(fake_disk_disk(disk), &world.dirs,
-					    &state->parts[i], NULL) != 1;
-	fake_disk_each(disk, count_file, counts);
-	for (size_t i = 0; i < world.waiting_count; i++)
-		counts[world.waiting[i].span]++;
-	for (uint32_t i = 0; i < small->history->span_count; i++) {
-		ret->doubled += counts[i] > 1;
-		if (counts[i] > 0)
-			continue;
-		ret->lost++;
-		ret->batches += small->history->spans[i].batch != last_batch;
-		last_batch = small->history->spans[i].batch;
-	}
-	world_close(&world);
-}
+#include "support/small_store.h"
 
 static void test_whole(void **state)
 {
@@ -138,16 +23,16 @@ static void test_whole(void **state)
 	struct fake_disk *copy;
 
 	(void)state;
-	make_small(&small);
-	copy = changed_copy(&small, "nothing", NULL, 0);
-	look(copy, &small, &found);
+	small_make(&small);
+	copy = small_changed(&small, "nothing", NULL, 0);
+	small_look(copy, &small, &found);
 	assert_int_equal(found.lost, 0);
 	assert_int_equal(found.doubled, 0);
 	assert_false(found.parts_wrong);
 	assert_int_equal(found.recovery.log_bytes_damaged + found.recovery.log_bytes_torn, 0);
 	assert_int_equal(found.recovery.bytes_cut, 0);
 	fake_disk_free(copy);
-	free_small(&small);
+	small_free(&small);
 }
 
 /* Calls check for the store with each bit of the file flipped. */
@@ -167,8 +52,8 @@ static void flip_all(const struct small *small, const char *path,
 		struct found found;
 
 		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		copy = changed_copy(small, path, data, length);
-		look(copy, small, &found);
+		copy = small_changed(small, path, data, length);
+		small_look(copy, small, &found);
 		check(&found, bit / 8);
 		fake_disk_free(copy);
 		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -206,24 +91,21 @@ static void test_flips(void **state)
 	struct small small;
 
 	(void)state;
-	make_small(&small);
-	flip_all(&small, LOG_NAME, check_log);
-	free_small(&small);
+	small_make(&small);
+	flip_all(&small, SMALL_LOG, check_log);
+	small_free(&small);
 }
 
 static void test_flips_in_manifest(void **state)
 {
 	struct small small;
-	struct world world;
 
 	(void)state;
-	make_small(&small);
+	small_make(&small);
 	/* Something synced behind the last records: else the last one could be torn. */
-	set_sizes(&world);
-	assert_int_equal(world_open(&world, small.fake, small.history), 0);
-	world_close(&world);
-	flip_all(&small, MANIFEST_PATH, check_manifest);
-	free_small(&small);
+	small_open_again(&small);
+	flip_all(&small, SMALL_MANIFEST, check_manifest);
+	small_free(&small);
 }
 
 static void test_flips_in_parts(void **state)
@@ -231,28 +113,28 @@ static void test_flips_in_parts(void **state)
 	struct small small;
 
 	(void)state;
-	make_small(&small);
-	flip_all(&small, "2026-02-15.jsonl", check_part);
-	free_small(&small);
+	small_make(&small);
+	flip_all(&small, SMALL_PART, check_part);
+	small_free(&small);
 }
 
 static void test_cut_anywhere(void **state)
 {
-	static const char *const paths[] = {LOG_NAME, MANIFEST_PATH, "2026-02-15.jsonl"};
+	static const char *const paths[] = {SMALL_LOG, SMALL_MANIFEST, SMALL_PART};
 	struct small small;
 
 	(void)state;
-	make_small(&small);
+	small_make(&small);
 	for (size_t i = 0; i < 3; i++) {
 		size_t length;
 		const uint8_t *content = fake_disk_content(small.fake, paths[i], &length);
 
 		assert_non_null(content);
 		for (size_t cut = 0; cut < length; cut++) {
-			struct fake_disk *copy = changed_copy(&small, paths[i], content, cut);
+			struct fake_disk *copy = small_changed(&small, paths[i], content, cut);
 			struct found found;
 
-			look(copy, &small, &found);
+			small_look(copy, &small, &found);
 			if (i == 1 && found.lost > 0)
 				fail_msg("manifest cut at %zu: %u spans lost", cut, found.lost);
 			if (i != 1 && found.doubled > 0)
@@ -264,7 +146,7 @@ static void test_cut_anywhere(void **state)
 			fake_disk_free(copy);
 		}
 	}
-	free_small(&small);
+	small_free(&small);
 }
 
 static void test_deleted(void **state)
@@ -274,17 +156,17 @@ static void test_deleted(void **state)
 	struct found found;
 
 	(void)state;
-	make_small(&small);
-	copy = changed_copy(&small, MANIFEST_PATH, NULL, 0);
-	look(copy, &small, &found);
+	small_make(&small);
+	copy = small_changed(&small, SMALL_MANIFEST, NULL, 0);
+	small_look(copy, &small, &found);
 	assert_int_equal(found.lost, 0);
 	fake_disk_free(copy);
-	copy = changed_copy(&small, "2026-02-15.jsonl", NULL, 0);
-	look(copy, &small, &found);
+	copy = small_changed(&small, SMALL_PART, NULL, 0);
+	small_look(copy, &small, &found);
 	assert_true(found.recovery.parts_missing > 0);
 	assert_int_equal(found.doubled, 0);
 	fake_disk_free(copy);
-	free_small(&small);
+	small_free(&small);
 }
 
 int main(void)

@@ -1,0 +1,9 @@
+waft_fault(disk-full
+  ABOUT "the disk full, then freed: no false acknowledgement, queries go on, heals within 1 s"
+  COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/disk_full.py)
+waft_fault(inject
+  ABOUT "EIO, ENOSPC, EINTR, EMFILE, short writes at each call that changes a file"
+  COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/inject.py
+  DEPENDS ${inject}
+  TIMEOUT 3600
+  LONG_ONLY)

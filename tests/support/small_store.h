@@ -1,0 +1,47 @@
+/*
+ * A small store on a fake disk, to be damaged from outside: of six batches half the
+ * traces are written. One thread.
+ */
+#ifndef WAFT_TESTS_SMALL_STORE_H
+#define WAFT_TESTS_SMALL_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store_world.h"
+
+#define SMALL_LOG ".waft/log/0000000000000001.log"
+#define SMALL_MANIFEST ".waft/manifest"
+#define SMALL_PART "2026-02-15.jsonl"
+
+struct small {
+	struct fake_disk *fake;
+	struct world_history *history;
+};
+
+/* What a recovery found, and what is there after it. */
+struct found {
+	struct recovery recovery;
+	bool parts_wrong; /* a part's checksum doesn't fit */
+	uint32_t lost;	  /* spans */
+	uint32_t batches; /* with spans lost */
+	uint32_t doubled;
+};
+
+/* Makes it; small_free. */
+void small_make(struct small *small);
+void small_free(struct small *small);
+
+/* Opens it and closes it once more, as a daemon that does nothing would: then something
+ * synced is behind the last record of the manifest. */
+void small_open_again(struct small *small);
+
+/* The store with another content of one file; NULL: without it. fake_disk_free. */
+struct fake_disk *small_changed(
+	const struct small *small, const char *path, const uint8_t *data, size_t length);
+
+/* Recovers the disk and looks at all that is there. */
+void small_look(struct fake_disk *disk, const struct small *small, struct found *ret);
+
+#endif
