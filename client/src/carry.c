@@ -8,28 +8,13 @@
 #include "buffer.h"
 #include "cursor.h"
 #include "redact.h"
+#include "text.h"
 #include "utf8.h"
 
 static bool is_token_char(unsigned char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool is_space(unsigned char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-static struct slice trim(const char *text, size_t length)
-{
-	while (length > 0 && is_space((unsigned char)text[0])) {
-		text++;
-		length--;
-	}
-	while (length > 0 && is_space((unsigned char)text[length - 1]))
-		length--;
-	return slice_of(text, length);
 }
 
 static bool is_token(struct slice text)
@@ -130,7 +115,7 @@ static bool state_copy(struct buffer *out, const char *state)
 
 	while (*state != '\0') {
 		size_t length = strcspn(state, ",");
-		struct slice member = trim(state, length);
+		struct slice member = text_trim(state, length);
 
 		state += length;
 		state += *state == ',';
@@ -168,8 +153,8 @@ static bool member_parse(struct slice text, struct member *ret_member)
 	key = (size_t)(equals - text.data);
 	semicolon = memchr(equals, ';', text.length - key);
 	value = semicolon != NULL ? (size_t)(semicolon - equals) - 1 : text.length - key - 1;
-	ret_member->key = trim((const char *)text.data, key);
-	ret_member->value = trim((const char *)equals + 1, value);
+	ret_member->key = text_trim((const char *)text.data, key);
+	ret_member->value = text_trim((const char *)equals + 1, value);
 	for (size_t i = 0; i < ret_member->value.length; i++) {
 		uint8_t c = ret_member->value.data[i];
 
@@ -182,27 +167,19 @@ static bool member_parse(struct slice text, struct member *ret_member)
 	return is_token(ret_member->key);
 }
 
-static int hex_digit(uint8_t c)
+/* The next member of a header that is one; false: there is none any more. */
+static bool member_next(const char **baggage, struct slice *ret_text, struct member *ret_member)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+	while (**baggage != '\0') {
+		size_t length = strcspn(*baggage, ",");
 
-static void percent_decode(struct buffer *out, struct slice text)
-{
-	for (size_t i = 0; i < text.length; i++) {
-		if (text.data[i] == '%' && i + 2 < text.length &&
-			hex_digit(text.data[i + 1]) >= 0 && hex_digit(text.data[i + 2]) >= 0) {
-			buffer_add_byte(out, (char)(hex_digit(text.data[i + 1]) << 4 |
-						     hex_digit(text.data[i + 2])));
-			i += 2;
-		} else {
-			buffer_add_byte(out, (char)text.data[i]);
-		}
+		*ret_text = text_trim(*baggage, length);
+		*baggage += length;
+		*baggage += **baggage == ',';
+		if (ret_text->length > 0 && member_parse(*ret_text, ret_member))
+			return true;
 	}
+	return false;
 }
 
 static void percent_encode(struct buffer *out, const char *text)
@@ -226,18 +203,13 @@ static void percent_encode(struct buffer *out, const char *text)
 static void baggage_copy(struct buffer *out, const char *baggage, const char *without)
 {
 	unsigned int members = out->length > 0;
+	struct slice text;
+	struct member member;
 
 	for (size_t i = 0; i < out->length; i++)
 		members += out->bytes[i] == ',';
-	while (*baggage != '\0') {
-		size_t length = strcspn(baggage, ",");
-		struct slice text = trim(baggage, length);
-		struct member member;
-
-		baggage += length;
-		baggage += *baggage == ',';
-		if (text.length == 0 || !member_parse(text, &member) ||
-			(without != NULL && slice_equal(member.key, slice_of_text(without))))
+	while (member_next(&baggage, &text, &member)) {
+		if (without != NULL && slice_equal(member.key, slice_of_text(without)))
 			continue;
 		if (members == CARRY_BAGGAGE_MEMBERS ||
 			out->length + text.length + (out->length > 0) > CARRY_BAGGAGE_BYTES)
@@ -288,7 +260,9 @@ static void member_show(struct buffer *out, const struct member *member, struct 
 		buffer_add_text(out, REDACT_TEXT);
 		return;
 	}
-	percent_decode(spare, member->value);
+	if (buffer_reserve(spare, member->value.length + 1))
+		spare->length = text_percent_decode((char *)spare->bytes,
+			(const char *)member->value.data, member->value.length);
 	if (!spare->failed && buffer_reserve(out, 3 * spare->length + 1))
 		out->length = utf8_repair(spare->bytes, spare->length, out->bytes);
 	out->failed |= spare->failed;
@@ -298,21 +272,15 @@ static void trace_encode(struct buffer *out, const struct buffer *state, const c
 {
 	struct buffer value = {0};
 	struct buffer spare = {0};
+	struct slice text;
+	struct member member;
 
 	if (state->length > 0) {
 		buffer_add_byte(out, TAG_TRACE_STATE);
 		varint_add(out, state->length);
 		buffer_add(out, state->bytes, state->length);
 	}
-	while (*baggage != '\0') {
-		size_t length = strcspn(baggage, ",");
-		struct slice text = trim(baggage, length);
-		struct member member;
-
-		baggage += length;
-		baggage += *baggage == ',';
-		if (!member_parse(text, &member))
-			continue;
+	while (member_next(&baggage, &text, &member)) {
 		member_show(&value, &member, &spare);
 		attribute_add(out, member.key, slice_of(value.bytes, value.length));
 		out->failed |= value.failed;

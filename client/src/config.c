@@ -12,6 +12,7 @@
 #include "cursor.h"
 #include "process.h"
 #include "redact.h"
+#include "text.h"
 #include "wire.h"
 
 enum {
@@ -297,43 +298,6 @@ static int sampler_read(struct config *config, const struct waft_options *option
 
 /* ---- Resource ------------------------------------------------------------ */
 
-static int hex_of(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Percent escapes decoded in place; the new length. */
-static size_t percent_decode(char *text, size_t length)
-{
-	size_t to = 0;
-
-	for (size_t i = 0; i < length; i++) {
-		if (text[i] == '%' && i + 2 < length && hex_of(text[i + 1]) >= 0 &&
-			hex_of(text[i + 2]) >= 0) {
-			text[to++] = (char)(hex_of(text[i + 1]) << 4 | hex_of(text[i + 2]));
-			i += 2;
-		} else {
-			text[to++] = text[i];
-		}
-	}
-	return to;
-}
-
-static struct slice trimmed(const char *text, size_t length)
-{
-	while (length > 0 && (*text == ' ' || *text == '\t')) {
-		text++;
-		length--;
-	}
-	while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
-		length--;
-	return slice_of(text, length);
-}
-
 static void resource_add(struct writer *writer, struct slice key, struct slice value)
 {
 	size_t outer = writer_nested_begin(writer, TAG_PRODUCER_RESOURCE);
@@ -358,13 +322,13 @@ static bool resource_member(
 
 	if (equals == NULL)
 		return false;
-	key = trimmed((const char *)member.data, (size_t)(equals - member.data));
-	text = trimmed(
+	key = text_trim((const char *)member.data, (size_t)(equals - member.data));
+	text = text_trim(
 		(const char *)equals + 1, member.length - (size_t)(equals - member.data) - 1);
 	if (key.length == 0 || text.length >= sizeof(value))
 		return false;
 	memcpy(value, text.data, text.length);
-	length = percent_decode(value, text.length);
+	length = text_percent_decode(value, value, text.length);
 	value[length] = '\0';
 	if (slice_equal(key, slice_of_text("service.name"))) {
 		if (take_service)
@@ -388,7 +352,7 @@ static int resource_read(struct config *config, const char *text, bool take_serv
 
 	while (at != NULL && *at != '\0') {
 		size_t length = strcspn(at, ",");
-		struct slice member = trimmed(at, length);
+		struct slice member = text_trim(at, length);
 		struct writer before = writer;
 
 		at += length;
