@@ -224,6 +224,41 @@ static int rpc_list(struct backend *backend, const struct waft_trace_filter *fil
 
 /* ---- One trace -------------------------------------------------------- */
 
+typedef int message_fn(void *arg, const ProtobufCMessage *message);
+
+/* A call whose answer may be several messages, each given to on_message. 0, the error of
+ * the call, or 0 with *ret_failed: what on_message came to that ended it. */
+static int call_each(struct rpc_backend *rpc, struct rpc_client *client, const char *method,
+	const ProtobufCMessage *request, const ProtobufCMessageDescriptor *descriptor,
+	message_fn *on_message, void *arg, int *ret_failed)
+{
+	int result = rpc_client_begin(client, method, request, rpc->backend.timeout_ms);
+	ProtobufCMessage *message = NULL;
+	size_t count = 0;
+
+	*ret_failed = 0;
+	while (result >= 0 && *ret_failed == 0 &&
+		(result = rpc_client_next(client, descriptor, &message)) == 1) {
+		*ret_failed = on_message(arg, message);
+		protobuf_c_message_free_unpacked(message, NULL);
+		count++;
+	}
+	if (*ret_failed != 0)
+		return 0;
+	return result == 0 && count == 0 ? ERR_ORDER : result;
+}
+
+/* The same; says why it failed. */
+static int call_all(struct rpc_backend *rpc, struct rpc_client *client, const char *method,
+	const ProtobufCMessage *request, const ProtobufCMessageDescriptor *descriptor,
+	message_fn *on_message, void *arg)
+{
+	int failed = 0;
+	int result = call_each(rpc, client, method, request, descriptor, on_message, arg, &failed);
+
+	return result != 0 ? call_failed(rpc, client, result) : failed;
+}
+
 /* The candidates of an ambiguous id, or that there is none. */
 static int not_one_trace(struct rpc_backend *rpc, struct rpc_client *client, const char *id,
 	int error, const Waft__V1__GetTraceResponse *response)
@@ -245,58 +280,84 @@ static int not_one_trace(struct rpc_backend *rpc, struct rpc_client *client, con
 	return error;
 }
 
-/* One page of records; *exact becomes the trace's own id, which stays the same when
- * "last" is another trace by the time of the next page. */
-static int trace_page(struct rpc_backend *rpc, struct rpc_client *client, const char *id,
-	Waft__V1__GetTraceRequest *request, struct trace_build *into, ProtobufCBinaryData *page)
-{
-	ProtobufCMessage *message = NULL;
-	const Waft__V1__GetTraceResponse *response;
-	int result = rpc_client_call(client, WIRE_METHOD_GET_TRACE, &request->base,
-		rpc->backend.timeout_ms, &waft__v1__get_trace_response__descriptor, &message);
+/* What the messages of a page go to. */
+struct trace_page {
+	struct rpc_backend *rpc;
+	struct rpc_client *client;
+	const char *id;
+	struct trace_build *into;
+	ProtobufCBinaryData next;
+	struct strbuf part; /* of a record that comes in several messages */
+};
 
-	response = (const Waft__V1__GetTraceResponse *)message;
-	if (result <= ERR_STATUS)
-		result = not_one_trace(rpc, client, id, result, response);
-	else if (result != 0)
-		result = call_failed(rpc, client, result);
-	else if (response->n_candidates != 0)
-		result = not_one_trace(
-			rpc, client, id, ERR_STATUS - GRPC_FAILED_PRECONDITION, response);
-	else if (response->trace_id.len != sizeof into->trace_id)
-		result = ERR_MALFORMED;
-	if (result == 0)
-		memcpy(into->trace_id, response->trace_id.data, sizeof into->trace_id);
+static int take_part(struct trace_page *page, const Waft__V1__GetTraceResponse *response)
+{
+	int result = 0;
+
+	strbuf_bytes(
+		&page->part, (const char *)response->record_part.data, response->record_part.len);
+	if (!response->record_end)
+		return 0;
+	if (page->part.failed)
+		result = -ENOMEM;
+	else
+		result = trace_build_add(
+			page->into, slice_of((const uint8_t *)page->part.bytes, page->part.length));
+	strbuf_clear(&page->part);
+	return result;
+}
+
+static int on_trace_message(void *arg, const ProtobufCMessage *message)
+{
+	const Waft__V1__GetTraceResponse *response = (const Waft__V1__GetTraceResponse *)message;
+	struct trace_page *page = arg;
+	int result = 0;
+
+	if (response->n_candidates != 0)
+		return not_one_trace(page->rpc, page->client, page->id,
+			ERR_STATUS - GRPC_FAILED_PRECONDITION, response);
+	if (response->record_part.len != 0)
+		return take_part(page, response);
+	if (response->trace_id.len != sizeof page->into->trace_id)
+		return ERR_MALFORMED;
+	memcpy(page->into->trace_id, response->trace_id.data, sizeof page->into->trace_id);
 	for (size_t i = 0; result == 0 && i < response->n_records; i++)
 		result = trace_build_add(
-			into, slice_of(response->records[i].data, response->records[i].len));
-	if (result == 0)
-		result = keep_page(page, &response->next_page);
-	if (message != NULL)
-		protobuf_c_message_free_unpacked(message, NULL);
-	return result;
+			page->into, slice_of(response->records[i].data, response->records[i].len));
+	return result == 0 ? keep_page(&page->next, &response->next_page) : result;
 }
 
 static int rpc_get(struct backend *backend, const char *id, struct trace_build *into)
 {
 	struct rpc_backend *rpc = (struct rpc_backend *)backend;
 	Waft__V1__GetTraceRequest request = WAFT__V1__GET_TRACE_REQUEST__INIT;
+	struct trace_page page = {.rpc = rpc, .id = id, .into = into};
 	char exact[RECORD_ID_TEXT_BYTES];
-	ProtobufCBinaryData page = {0, NULL};
-	struct rpc_client *client = NULL;
-	int result = connect_to(rpc, &client);
+	int result = connect_to(rpc, &page.client);
 
 	request.id = (char *)id;
 	while (result == 0) {
-		request.page = page;
-		result = trace_page(rpc, client, id, &request, into, &page);
-		if (page.len == 0)
+		int failed = 0;
+
+		request.page = page.next;
+		result = call_each(rpc, page.client, WIRE_METHOD_GET_TRACE, &request.base,
+			&waft__v1__get_trace_response__descriptor, on_trace_message, &page,
+			&failed);
+		if (failed != 0)
+			result = failed;
+		else if (result <= ERR_STATUS)
+			result = not_one_trace(rpc, page.client, id, result, NULL);
+		else if (result != 0)
+			result = call_failed(rpc, page.client, result);
+		if (page.next.len == 0)
 			break;
+		/* Its own id stays the same when "last" is another trace by then. */
 		record_format_id(into->trace_id, exact);
 		request.id = exact;
 	}
-	free(page.data);
-	rpc_client_free(client);
+	free(page.next.data);
+	strbuf_done(&page.part);
+	rpc_client_free(page.client);
 	return result;
 }
 
@@ -343,8 +404,11 @@ static int rpc_tail(struct backend *backend, const struct waft_trace_filter *fil
 
 /* ---- Figures ---------------------------------------------------------- */
 
-static int add_figures(struct figures *into, const Waft__V1__StatsResponse *response)
+static int add_figures(void *arg, const ProtobufCMessage *message)
 {
+	const Waft__V1__StatsResponse *response = (const Waft__V1__StatsResponse *)message;
+	struct figures *into = arg;
+
 	for (size_t i = 0; i < response->n_operations; i++) {
 		const Waft__V1__OperationStats *from = response->operations[i];
 		struct waft_operation_stats row = {.count = from->count,
@@ -369,7 +433,6 @@ static int rpc_stats(
 	struct rpc_backend *rpc = (struct rpc_backend *)backend;
 	Waft__V1__StatsRequest request = WAFT__V1__STATS_REQUEST__INIT;
 	struct rpc_client *client = NULL;
-	ProtobufCMessage *message = NULL;
 	struct wire_filter wire;
 	int result = wire_filter_init(&wire, filter);
 
@@ -377,14 +440,9 @@ static int rpc_stats(
 		return result;
 	request.filter = &wire.filter;
 	result = connect_to(rpc, &client);
-	if (result == 0) {
-		result = rpc_client_call(client, WIRE_METHOD_STATS, &request.base,
-			backend->timeout_ms, &waft__v1__stats_response__descriptor, &message);
-		result = result != 0 ? call_failed(rpc, client, result)
-				     : add_figures(into, (const Waft__V1__StatsResponse *)message);
-	}
-	if (message != NULL)
-		protobuf_c_message_free_unpacked(message, NULL);
+	if (result == 0)
+		result = call_all(rpc, client, WIRE_METHOD_STATS, &request.base,
+			&waft__v1__stats_response__descriptor, add_figures, into);
 	rpc_client_free(client);
 	wire_filter_done(&wire);
 	return result;
@@ -442,15 +500,32 @@ static int copy_ledger(
 	return 0;
 }
 
-static int copy_status(struct status_build *into, const Waft__V1__StatusResponse *from)
+static int add_clients(struct status_build *into, const Waft__V1__StatusResponse *from)
 {
 	struct waft_status *status = &into->status;
-	struct waft_ledger *clients =
-		scratch_alloc(&into->scratch, (from->n_clients + 1) * sizeof *clients);
+	struct waft_ledger *clients = scratch_alloc(
+		&into->scratch, (status->client_count + from->n_clients + 1) * sizeof *clients);
 	int result = 0;
 
+	if (clients == NULL)
+		return -ENOMEM;
+	if (status->client_count > 0)
+		memcpy(clients, status->clients, status->client_count * sizeof *clients);
+	for (size_t i = 0; result == 0 && i < from->n_clients; i++)
+		result = copy_ledger(
+			&into->scratch, from->clients[i], &clients[status->client_count + i]);
+	status->clients = clients;
+	if (result == 0)
+		status->client_count += from->n_clients;
+	return result;
+}
+
+static int copy_totals(struct status_build *into, const Waft__V1__StatusResponse *from)
+{
+	struct waft_status *status = &into->status;
+
 	status->store = copy_text(&into->scratch, slice_of_text(from->store));
-	if (clients == NULL || status->store == NULL)
+	if (status->store == NULL)
 		return -ENOMEM;
 	status->store_bytes = from->store_bytes;
 	status->log_bytes = from->log_bytes;
@@ -461,21 +536,30 @@ static int copy_status(struct status_build *into, const Waft__V1__StatusResponse
 	status->batches_refused = from->batches_refused;
 	status->resident_bytes = from->resident_bytes;
 	status->total.service = "";
-	status->clients = clients;
-	status->client_count = from->n_clients;
 	status->counter_count = from->n_counters;
-	if (from->total != NULL)
-		result = copy_ledger(&into->scratch, from->total, &status->total);
-	for (size_t i = 0; result == 0 && i < from->n_clients; i++)
-		result = copy_ledger(&into->scratch, from->clients[i], &clients[i]);
-	if (result == 0)
-		result = copy_counts(
-			&into->scratch, from->n_counters, from->counters, &status->counters);
-	return result;
+	if (from->total != NULL) {
+		int result = copy_ledger(&into->scratch, from->total, &status->total);
+
+		if (result != 0)
+			return result;
+	}
+	return copy_counts(&into->scratch, from->n_counters, from->counters, &status->counters);
 }
 
-static int copy_health(struct status_build *into, const Waft__V1__HealthResponse *from)
+/* The first message has all but the clients that the others add. */
+static int copy_status(void *arg, const ProtobufCMessage *message)
 {
+	const Waft__V1__StatusResponse *from = (const Waft__V1__StatusResponse *)message;
+	struct status_build *into = arg;
+	int result = into->status.store == NULL ? copy_totals(into, from) : 0;
+
+	return result == 0 ? add_clients(into, from) : result;
+}
+
+static int copy_health(void *arg, const ProtobufCMessage *message)
+{
+	const Waft__V1__HealthResponse *from = (const Waft__V1__HealthResponse *)message;
+	struct status_build *into = arg;
 	const char **reasons =
 		scratch_alloc(&into->scratch, (from->n_reasons + 1) * sizeof *reasons);
 
@@ -504,26 +588,14 @@ static int rpc_status(struct backend *backend, struct status_build *into)
 	Waft__V1__HealthRequest health = WAFT__V1__HEALTH_REQUEST__INIT;
 	Waft__V1__StatusRequest status = WAFT__V1__STATUS_REQUEST__INIT;
 	struct rpc_client *client = NULL;
-	ProtobufCMessage *message = NULL;
 	int result = connect_to(rpc, &client);
 
-	if (result != 0)
-		return result;
-	result = rpc_client_call(client, WIRE_METHOD_HEALTH, &health.base, backend->timeout_ms,
-		&waft__v1__health_response__descriptor, &message);
-	result = result != 0 ? call_failed(rpc, client, result)
-			     : copy_health(into, (const Waft__V1__HealthResponse *)message);
-	if (message != NULL)
-		protobuf_c_message_free_unpacked(message, NULL);
-	message = NULL;
-	if (result == 0) {
-		result = rpc_client_call(client, WIRE_METHOD_STATUS, &status.base,
-			backend->timeout_ms, &waft__v1__status_response__descriptor, &message);
-		result = result != 0 ? call_failed(rpc, client, result)
-				     : copy_status(into, (const Waft__V1__StatusResponse *)message);
-	}
-	if (message != NULL)
-		protobuf_c_message_free_unpacked(message, NULL);
+	if (result == 0)
+		result = call_all(rpc, client, WIRE_METHOD_HEALTH, &health.base,
+			&waft__v1__health_response__descriptor, copy_health, into);
+	if (result == 0)
+		result = call_all(rpc, client, WIRE_METHOD_STATUS, &status.base,
+			&waft__v1__status_response__descriptor, copy_status, into);
 	rpc_client_free(client);
 	return result;
 }

@@ -11,15 +11,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_BYTES_MAX (250u << 10)
 #define RECORDS_BYTES (128u << 10)
+#define RECORD_PART_BYTES ((size_t)200 << 10)
+/* Of all messages of an answer. */
+#define ANSWER_BYTES_MAX ((size_t)32 << 20)
 /* A trace's page says which trace it belongs to: "last" may mean another by then. */
 #define PAGE_ID_BYTES 16u
 
 void answer_done(struct answer *answer)
 {
-	free(answer->frame);
+	uint8_t *frame;
+	size_t length;
+
+	while ((frame = answer_take_frame(answer, &length)) != NULL)
+		free(frame);
 	*answer = (struct answer){0};
+}
+
+uint8_t *answer_take_frame(struct answer *answer, size_t *ret_length_bytes)
+{
+	struct answer_frame *first = answer->frames;
+	uint8_t *frame;
+
+	if (first == NULL)
+		return NULL;
+	frame = first->frame;
+	*ret_length_bytes = first->length_bytes;
+	answer->frames = first->next;
+	answer->frame_bytes -= first->length_bytes;
+	free(first);
+	return frame;
 }
 
 void answer_fail(struct answer *ret, enum grpc_status status, const char *format, ...)
@@ -49,10 +70,25 @@ static void fail_by_error(struct answer *ret, int error, const char *what)
 
 void answer_pack(const ProtobufCMessage *message, uint32_t stream_id, struct answer *ret)
 {
-	int status = rpc_pack_frame(message, stream_id, &ret->frame, &ret->length_bytes);
+	struct answer_frame *added = calloc(1, sizeof(*added));
+	struct answer_frame **end = &ret->frames;
+	int status = added == NULL ? -ENOMEM : 0;
 
-	if (status < 0)
+	if (status == 0)
+		status = rpc_pack_frame(message, stream_id, &added->frame, &added->length_bytes);
+	if (status == 0 && ret->frame_bytes + added->length_bytes > ANSWER_BYTES_MAX)
+		status = ERR_LIMIT;
+	if (status < 0) {
 		answer_fail(ret, GRPC_RESOURCE_EXHAUSTED, "the answer: %s", error_text(status));
+		if (added != NULL)
+			free(added->frame);
+		free(added);
+		return;
+	}
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = added;
+	ret->frame_bytes += added->length_bytes;
 }
 
 /* ---- Filters --------------------------------------------------------------- */
@@ -170,7 +206,8 @@ static int pack_list(const struct query_list *list, uint32_t stream_id, struct a
 		response.traces = pointers;
 		response.next_page.len = list->next_page.length;
 		response.next_page.data = (uint8_t *)(uintptr_t)list->next_page.data;
-		if (waft__v1__list_traces_response__get_packed_size(&response) > ANSWER_BYTES_MAX)
+		if (waft__v1__list_traces_response__get_packed_size(&response) >
+			ANSWER_MESSAGE_BYTES_MAX)
 			status = -EMSGSIZE;
 		else
 			answer_pack(&response.base, stream_id, ret);
@@ -234,6 +271,22 @@ static void fail_ambiguous(const struct query_found *found, uint32_t stream_id, 
 		found->more ? " or more" : "");
 }
 
+/* A record that is too large for one message. */
+static void pack_parts(struct slice record, uint32_t stream_id, struct answer *ret)
+{
+	while (record.length > 0 && ret->status == GRPC_OK) {
+		Waft__V1__GetTraceResponse response = WAFT__V1__GET_TRACE_RESPONSE__INIT;
+		size_t length =
+			record.length < RECORD_PART_BYTES ? record.length : RECORD_PART_BYTES;
+
+		response.record_part = (ProtobufCBinaryData){
+			.len = length, .data = (uint8_t *)(uintptr_t)record.data};
+		response.record_end = length == record.length;
+		record = slice_of(record.data + length, record.length - length);
+		answer_pack(&response.base, stream_id, ret);
+	}
+}
+
 static void pack_records(struct query_records *records, const uint8_t trace_id[16],
 	uint32_t stream_id, struct answer *ret)
 {
@@ -241,11 +294,16 @@ static void pack_records(struct query_records *records, const uint8_t trace_id[1
 	ProtobufCBinaryData *lines =
 		scratch_alloc(&records->scratch, (records->count + 1) * sizeof(*lines));
 	uint8_t *page = scratch_alloc(&records->scratch, PAGE_ID_BYTES + records->next_page.length);
+	struct slice large = slice_of(NULL, 0);
 
 	if (lines == NULL || page == NULL) {
 		fail_by_error(ret, -ENOMEM, "show");
 		return;
 	}
+	/* A page ends with the record that fills it. */
+	if (records->count > 0 &&
+		records->lines[records->count - 1].length > RECORDS_BYTES - RECORDS_BYTES / 8)
+		large = records->lines[--records->count];
 	for (size_t i = 0; i < records->count; i++)
 		lines[i] = (ProtobufCBinaryData){.len = records->lines[i].length,
 			.data = (uint8_t *)(uintptr_t)records->lines[i].data};
@@ -260,6 +318,7 @@ static void pack_records(struct query_records *records, const uint8_t trace_id[1
 			.len = PAGE_ID_BYTES + records->next_page.length, .data = page};
 	}
 	answer_pack(&response.base, stream_id, ret);
+	pack_parts(large, stream_id, ret);
 }
 
 void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request, uint32_t stream_id,
@@ -314,7 +373,8 @@ static int fill_operation(
 		       : 0;
 }
 
-/* The operations with the largest total time, as many as an answer can hold. */
+/* The operations, those with the largest total time first, in as many messages as they
+ * take. */
 static int pack_stats(struct stats *stats, uint32_t stream_id, struct answer *ret)
 {
 	Waft__V1__StatsResponse response = WAFT__V1__STATS_RESPONSE__INIT;
@@ -330,14 +390,21 @@ static int pack_stats(struct stats *stats, uint32_t stream_id, struct answer *re
 	stats_sort(stats);
 	response.operations = pointers;
 	for (size_t i = 0; status == 0 && i < count; i++) {
+		size_t length;
+
 		status = fill_operation(&scratch, stats_at(stats, i), &operations[i]);
 		if (status < 0)
 			break;
-		bytes += waft__v1__operation_stats__get_packed_size(&operations[i]) + 8;
-		if (bytes > ANSWER_BYTES_MAX)
-			break;
+		length = waft__v1__operation_stats__get_packed_size(&operations[i]) + 8;
+		if (bytes + length > ANSWER_MESSAGE_BYTES_MAX) {
+			answer_pack(&response.base, stream_id, ret);
+			response.operations = &pointers[i];
+			response.n_operations = 0;
+			bytes = 0;
+		}
+		bytes += length;
 		pointers[i] = &operations[i];
-		response.n_operations = i + 1;
+		response.n_operations++;
 	}
 	if (status == 0)
 		answer_pack(&response.base, stream_id, ret);

@@ -1,7 +1,7 @@
 /*
  * The answers of the Query service: a request as protobuf-c unpacked it and a
  * reader of the store in, the frame of the answer out. No loop, no socket; a
- * worker thread runs it. Answers stay below 256 KiB by their pages.
+ * worker thread runs it. Messages stay below 256 KiB by their pages, or are several.
  */
 #ifndef WAFT_COLLECTOR_ANSWERS_H
 #define WAFT_COLLECTOR_ANSWERS_H
@@ -11,13 +11,22 @@
 #include "reader.h"
 #include "rpc.h"
 
+#define ANSWER_MESSAGE_BYTES_MAX ((size_t)250 << 10)
+
+/* A message of an answer: a frame and the next one. */
+struct answer_frame {
+	struct answer_frame *next;
+	uint8_t *frame; /* owned (free) */
+	size_t length_bytes;
+};
+
 /* What a query comes to. */
 struct answer {
 	enum grpc_status status;
 	char message[256];
-	uint8_t *frame; /* owned (free); NULL when there is none */
-	size_t length_bytes;
-	bool stale; /* the view is too old: ask again with another */
+	struct answer_frame *frames; /* owned, in order */
+	size_t frame_bytes;	     /* of all of them */
+	bool stale;		     /* the view is too old: ask again with another */
 };
 
 /* Zero-initialised is empty. */
@@ -35,7 +44,10 @@ void answer_stats(struct reader *reader, const Waft__V1__StatsRequest *request, 
 void answer_fail(struct answer *ret, enum grpc_status status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Makes the frame of a message; without room or memory, the failure. */
+/* Takes out the first frame (owned by the caller); NULL when there is none. */
+uint8_t *answer_take_frame(struct answer *answer, size_t *ret_length_bytes);
+
+/* Adds the frame of a message; without room or memory, the failure. */
 void answer_pack(const ProtobufCMessage *message, uint32_t stream_id, struct answer *ret);
 
 /* A filter as the store takes it; texts point into the message. *ret_attributes

@@ -2,7 +2,8 @@
  * Unary queries.
  *
  * The happy path: open → the request's MESSAGE is unpacked → a view is opened →
- * the work runs on the pool (run_query) → after_query sends the answer and STATUS.
+ * the work runs on the pool (run_query) → after_query sends the answer, as far as
+ * credit goes at once, and STATUS.
  *
  * Failures: a bad request, no right, too many: STATUS at once. A call that ends
  * early (deadline, CANCEL, lost connection) leaves its query without a call; the
@@ -19,11 +20,14 @@
 #define WAITING_MAX 64u
 #define TRIES 8
 #define READERS_MAX 8
+/* Of answers that wait for their readers, together. */
+#define SENDING_BYTES_MAX ((size_t)64 << 20)
 
 enum query_state {
 	QUERY_OPENED,  /* waits for its request → WAITING, or the end */
 	QUERY_WAITING, /* in line → RUNNING */
-	QUERY_RUNNING, /* on the pool → the end */
+	QUERY_RUNNING, /* on the pool → SENDING, or the end */
+	QUERY_SENDING, /* messages of the answer wait for credit */
 };
 
 enum query_kind { QUERY_LIST, QUERY_GET, QUERY_STATS, QUERY_HEALTH, QUERY_STATUS, QUERY_KINDS };
@@ -52,6 +56,7 @@ struct query_service {
 	struct reader *readers[READERS_MAX]; /* that nobody uses */
 	size_t reader_count;
 	struct query_counts counts;
+	size_t sending_bytes;
 	bool closing;
 	void (*on_closed)(void *context);
 	void *closed_context;
@@ -100,19 +105,59 @@ static void maybe_finish(struct query_service *service)
 	free(service);
 }
 
-/* Sends what the query came to. */
-static void send_answer(struct query *query)
+/* Sends what it may of the answer. Whether that was all: then the call is over. */
+static bool send_frames(struct query *query)
 {
-	struct call *call = query->call;
+	struct query_service *service = query->service;
 	struct answer *answer = &query->answer;
+	struct call *call = query->call;
 
-	if (answer->status != GRPC_OK)
-		query->service->counts.failed++;
-	if (answer->frame != NULL && call_send_frame(call, answer->frame, answer->length_bytes) < 0)
+	while (answer->frames != NULL && call_writable(call)) {
+		size_t length = 0;
+		uint8_t *frame = answer_take_frame(answer, &length);
+
+		if (call_send_frame(call, frame, length) < 0)
+			break;
+	}
+	if (answer->frames != NULL &&
+		service->sending_bytes + answer->frame_bytes <= SENDING_BYTES_MAX)
+		return false;
+	if (answer->frames != NULL)
 		answer_fail(answer, GRPC_RESOURCE_EXHAUSTED,
 			"the answer needs credit or a peer that reads");
-	answer->frame = NULL;
+	call->context = NULL;
+	service->counts.failed += answer->status != GRPC_OK;
 	call_finish(call, answer->status, answer->message, 0);
+	return true;
+}
+
+/* Sends what the query came to, and frees it when that is done. */
+static void send_answer(struct query *query)
+{
+	if (send_frames(query)) {
+		free_query(query);
+		return;
+	}
+	/* Nothing but the answer is needed any more. */
+	release_reader(query);
+	live_view_close(query->view);
+	query->view = NULL;
+	query->state = QUERY_SENDING;
+	query->service->sending_bytes += query->answer.frame_bytes;
+}
+
+static void on_writable(struct call *call, uint64_t now_ms)
+{
+	struct query *query = call->context;
+
+	(void)now_ms;
+	if (query == NULL || query->state != QUERY_SENDING)
+		return;
+	query->service->sending_bytes -= query->answer.frame_bytes;
+	if (send_frames(query))
+		free_query(query);
+	else
+		query->service->sending_bytes += query->answer.frame_bytes;
 }
 
 /* ---- The work ------------------------------------------------------------------- */
@@ -198,11 +243,10 @@ static void after_query(uv_work_t *work, int status)
 		start_query(query);
 		return;
 	}
-	if (query->call != NULL) {
-		query->call->context = NULL;
+	if (query->call != NULL)
 		send_answer(query);
-	}
-	free_query(query);
+	else
+		free_query(query);
 	start_waiting(service);
 	maybe_finish(service);
 }
@@ -248,13 +292,11 @@ static void answer_at_once(struct query *query)
 {
 	const struct query_service_config *config = &query->service->config;
 
-	query->call->context = NULL;
 	if (query->kind == QUERY_HEALTH)
 		config->health(config->context, query->stream_id, &query->answer);
 	else
 		config->status(config->context, query->stream_id, &query->answer);
 	send_answer(query);
-	free_query(query);
 }
 
 static void on_message(struct call *call, struct slice message, uint64_t now_ms)
@@ -329,11 +371,15 @@ static void on_closed(struct call *call)
 	}
 	if (query->state == QUERY_WAITING)
 		leave_line(query);
+	else if (query->state == QUERY_SENDING)
+		query->service->sending_bytes -= query->answer.frame_bytes;
 	free_query(query);
 }
 
-static const struct call_ops query_call_ops = {
-	.on_message = on_message, .on_end = on_end, .on_closed = on_closed};
+static const struct call_ops query_call_ops = {.on_message = on_message,
+	.on_end = on_end,
+	.on_writable = on_writable,
+	.on_closed = on_closed};
 
 static enum grpc_status open_query(void *context, struct call *call,
 	const struct call_header *header, uint64_t now_ms, const char **ret_message)

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 /* Clients in one answer of Status: the ones heard of last. */
-#define CLIENTS_LISTED 256u
+#define CLIENTS_LISTED 4096u
+#define CLIENTS_A_MESSAGE 256u
 
 /* ---- Gathering ------------------------------------------------------------------ */
 
@@ -367,6 +368,7 @@ struct status_answer {
 	struct client_info *infos;
 	struct listed_client *listed;
 	Waft__V1__ClientStatus **clients;
+	size_t client_count;
 	struct listed_client total;
 	Waft__V1__StatusResponse__CountersEntry counters[REPORT_NUMBERS_MAX];
 	Waft__V1__StatusResponse__CountersEntry *pointers[REPORT_NUMBERS_MAX];
@@ -414,16 +416,35 @@ static int fill_clients(struct collector *collector, struct status_answer *statu
 		fill_client(collector, &status->infos[i], &status->listed[i]);
 		status->clients[i] = &status->listed[i].status;
 	}
-	status->response.n_clients = count;
-	status->response.clients = status->clients;
+	status->client_count = count;
 	return 0;
 }
 
+struct quarantined {
+	struct disk *disk;
+	int dir;
+	uint64_t bytes;
+};
+
+static int on_quarantined(void *context, const char *name)
+{
+	struct quarantined *quarantined = context;
+	struct disk_stat stat;
+
+	if (disk_stat_name(quarantined->disk, quarantined->dir, name, &stat) == 0)
+		quarantined->bytes += stat.length_bytes;
+	return 0;
+}
+
+/* What lies in quarantine, whenever it got there. */
 static uint64_t quarantined_bytes(const struct collector *collector)
 {
-	/* What this start set aside; earlier ones are in the files themselves. */
-	return collector->depot.recovery.bytes_cut + collector->depot.recovery.log_bytes_damaged +
-	       collector->depot.recovery.log_bytes_torn;
+	struct quarantined quarantined = {
+		.disk = collector->depot.disk, .dir = collector->depot.dirs.quarantine};
+
+	/* As many as can be told. */
+	(void)!disk_list(quarantined.disk, quarantined.dir, on_quarantined, &quarantined);
+	return quarantined.bytes;
 }
 
 static int fill_status(struct collector *collector, struct status_answer *status)
@@ -449,6 +470,24 @@ static int fill_status(struct collector *collector, struct status_answer *status
 	return fill_clients(collector, status);
 }
 
+/* All but clients in the first message, and as many clients as are good for one in each. */
+static void pack_status(struct status_answer *status, uint32_t stream_id, struct answer *ret)
+{
+	size_t at = 0;
+
+	do {
+		size_t count = status->client_count - at;
+
+		if (count > CLIENTS_A_MESSAGE)
+			count = CLIENTS_A_MESSAGE;
+		status->response.clients = status->clients + at;
+		status->response.n_clients = count;
+		answer_pack(&status->response.base, stream_id, ret);
+		waft__v1__status_response__init(&status->response);
+		at += count;
+	} while (at < status->client_count && ret->status == GRPC_OK);
+}
+
 void report_status(void *context, uint32_t stream_id, struct answer *ret)
 {
 	struct status_answer *status = calloc(1, sizeof(*status));
@@ -456,7 +495,7 @@ void report_status(void *context, uint32_t stream_id, struct answer *ret)
 	if (status == NULL || fill_status(context, status) < 0)
 		answer_fail(ret, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory");
 	else
-		answer_pack(&status->response.base, stream_id, ret);
+		pack_status(status, stream_id, ret);
 	if (status != NULL) {
 		free(status->infos);
 		free(status->listed);

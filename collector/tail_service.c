@@ -185,6 +185,8 @@ static void send_lines(struct tail *tail)
 	ProtobufCBinaryData records[PIECE_RECORDS];
 	struct piece *piece = &tail->piece;
 	struct answer answer = {0};
+	size_t length = 0;
+	uint8_t *frame;
 
 	if (piece->records == 0 && tail->missed == 0)
 		return;
@@ -196,8 +198,8 @@ static void send_lines(struct tail *tail)
 	response.records = records;
 	response.missed = tail->missed;
 	answer_pack(&response.base, tail->call->stream_id, &answer);
-	if (answer.frame != NULL &&
-		call_send_frame(tail->call, answer.frame, answer.length_bytes) == 0) {
+	frame = answer_take_frame(&answer, &length);
+	if (frame != NULL && call_send_frame(tail->call, frame, length) == 0) {
 		tail->service->counts.sent += piece->records;
 		tail->missed = 0;
 	} else {

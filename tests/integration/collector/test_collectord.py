@@ -3,6 +3,7 @@
 
     test_collectord.py NAME...    runs test_NAME; without names, all
 """
+import json
 import os
 import resource
 import signal
@@ -602,6 +603,50 @@ def test_inbox_locked():
         done = subprocess.run([LOAD, "verify", ledger, "--store", daemon.store],
                               capture_output=True, check=False)
         assert done.returncode == 0, done
+
+
+def foreign_record(number, operation, text):
+    return {"trace_id": f"00000000-0000-4000-8000-{number:012x}",
+            "span_id": f"00000000-0000-8000-8000-{number:012x}", "parent_span_id": None,
+            "timestamp": "2026-01-01T00:00:00Z", "duration_ms": 1.5, "operation": operation,
+            "layer": "core", "status": "success", "data": {"input": text, "output": None},
+            "metadata": {}, "error": None}
+
+
+def waftctl(daemon, *arguments):
+    done = subprocess.run([os.path.join(os.environ["WAFT_BIN"], "waftctl"), "--endpoint",
+                           "unix:" + daemon.socket, *arguments], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()[:500]
+    return done.stdout.decode()
+
+
+def test_large_answers():
+    """What takes more than one message, or all of the credit, comes whole."""
+    with Daemon() as daemon:
+        os.makedirs(daemon.store)
+        long_text = "\u00e9\\n" * 700000
+        with open(os.path.join(daemon.store, "2026-01-01.jsonl"), "w", encoding="utf-8") as file:
+            for number in range(1, 2001):
+                file.write(json.dumps(foreign_record(number, f"op{number:04}" * 60, "")) + "\n")
+            file.write(json.dumps(foreign_record(4000, "large", long_text)) + "\n")
+        with open(os.path.join(daemon.directory, "set-aside"), "wb") as file:
+            file.write(bytes(1000))
+        daemon.start()
+        os.rename(os.path.join(daemon.directory, "set-aside"),
+                  os.path.join(daemon.store, ".waft", "quarantine", "set-aside"))
+        for _ in range(300):
+            exporter = exported(daemon, 1, 1, 1)[0]
+            exporter.socket.close()
+        operations = json.loads("[" + ",".join(waftctl(daemon, "stats", "--json").split("\n")[:-1])
+                                + "]")
+        assert len({o["operation"] for o in operations}) == 2002, len(operations)
+        record = json.loads(waftctl(daemon, "trace", "show", "--json", "00000000-0000-4000-8000-"
+                                    + f"{4000:012x}"))
+        assert record["data"]["input"] == long_text, len(record["data"]["input"])
+        status = json.loads(waftctl(daemon, "status", "--json"))
+        assert len(status["clients"]) == 300, len(status["clients"])
+        assert status["quarantined_bytes"] == 1000
+        assert daemon.stop() == 0
 
 
 def test_damaged_part():
