@@ -142,6 +142,13 @@ int answer_filter(const Waft__V1__Filter *message, struct filter *ret,
 	return 0;
 }
 
+static void fail_by_filter(struct answer *ret, int error)
+{
+	answer_fail(ret, error_to_grpc(error), "%s",
+		error == -EINVAL ? "the status of a filter is success, error or pending"
+				 : error_text(error));
+}
+
 /* ---- Texts of answers -------------------------------------------------------- */
 
 /* Copies a slice with a NUL behind it; NULL without memory. */
@@ -225,8 +232,7 @@ void answer_list(struct reader *reader, const Waft__V1__ListTracesRequest *reque
 	int status = answer_filter(request->filter, &filter, &attributes);
 
 	if (status < 0) {
-		answer_fail(ret, GRPC_INVALID_ARGUMENT,
-			"the status of a filter is success, error or pending");
+		fail_by_filter(ret, status);
 		return;
 	}
 	if (limit == 0)
@@ -421,8 +427,7 @@ void answer_stats(struct reader *reader, const Waft__V1__StatsRequest *request, 
 	int status = answer_filter(request->filter, &filter, &attributes);
 
 	if (status < 0) {
-		answer_fail(ret, GRPC_INVALID_ARGUMENT,
-			"the status of a filter is success, error or pending");
+		fail_by_filter(ret, status);
 		return;
 	}
 	stats = stats_new();

@@ -201,6 +201,9 @@ void flow_on_round(void *context, int error)
 			error != 0 ? "can't write the log" : "the log is written",
 			"nothing is acknowledged until it can");
 	collector->commit_error = error;
+	/* A start that failed half-way ends what it had. */
+	if (collector->keeper == NULL || collector->exports == NULL)
+		return;
 	flow_balance(collector);
 	export_service_flush(collector->exports);
 	if (collector->inbox != NULL)

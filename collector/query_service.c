@@ -316,7 +316,7 @@ static void on_message(struct call *call, struct slice message, uint64_t now_ms)
 	method = rpc_method_find(slice_of_text(method_paths[query->kind]));
 	status = rpc_unpack(method->request, message, &rpc_request_limits, &query->request);
 	if (status < 0) {
-		call_finish(call, GRPC_INVALID_ARGUMENT, error_text(status), 0);
+		call_finish(call, error_to_grpc(status), error_text(status), 0);
 		return;
 	}
 	if (query->kind == QUERY_HEALTH || query->kind == QUERY_STATUS) {

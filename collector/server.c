@@ -75,6 +75,7 @@ struct acceptor {
 	bool is_tcp;
 	bool is_tls;
 	bool closing;
+	bool waiting; /* a connection that there was no memory for; libuv takes no other before */
 	union {
 		uv_handle_t handle;
 		uv_stream_t uv;
@@ -124,6 +125,17 @@ static void count_frame_bytes(struct link *link, size_t bytes)
 	link->frame_bytes = bytes;
 }
 
+/* Without links, or connections to try again, there is nothing to look after. */
+static void rest_timer(struct server *server)
+{
+	bool waiting = false;
+
+	for (struct acceptor *acceptor = server->acceptors; acceptor; acceptor = acceptor->next)
+		waiting = waiting || acceptor->waiting;
+	if (server->link_count == 0 && !waiting && !server->closing)
+		(void)uv_timer_stop(&server->timer);
+}
+
 static void on_link_closed(uv_handle_t *handle)
 {
 	struct link *link = handle->data;
@@ -138,8 +150,8 @@ static void on_link_closed(uv_handle_t *handle)
 	if (link->next != NULL)
 		link->next->previous = link->previous;
 	server->handles--;
-	if (--server->link_count == 0 && !server->closing)
-		(void)uv_timer_stop(&server->timer);
+	server->link_count--;
+	rest_timer(server);
 	free(link);
 	maybe_finish(server);
 }
@@ -460,11 +472,18 @@ static const struct stream_ops link_ops = {
 
 /* ---- Time ------------------------------------------------------------------ */
 
+static void on_incoming(uv_stream_t *uv, int status);
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
 	uint64_t now = now_ms(server);
 	struct link *next;
+
+	for (struct acceptor *acceptor = server->acceptors; acceptor; acceptor = acceptor->next)
+		if (acceptor->waiting && !acceptor->closing)
+			on_incoming(&acceptor->uv, 0);
+	rest_timer(server);
 
 	for (struct link *link = server->links; link != NULL; link = next) {
 		next = link->next;
@@ -599,9 +618,11 @@ static void on_incoming(uv_stream_t *uv, int status)
 		return;
 	}
 	link = calloc(1, sizeof(*link));
-	if (link == NULL || init_link(server, link, acceptor->is_tcp) < 0) {
-		log_warning("can't accept a connection: out of memory");
+	acceptor->waiting = link == NULL || init_link(server, link, acceptor->is_tcp) < 0;
+	if (acceptor->waiting) {
+		log_warning("can't accept a connection now: out of memory");
 		free(link);
+		(void)uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS);
 		return;
 	}
 	status = open_link(acceptor, link);

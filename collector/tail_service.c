@@ -287,7 +287,7 @@ static void on_message(struct call *call, struct slice message, uint64_t now_ms)
 		status = answer_filter(((Waft__V1__TailRequest *)tail->request)->filter,
 			&tail->filter, &tail->attributes);
 	if (status < 0) {
-		call_finish(call, GRPC_INVALID_ARGUMENT, error_text(status), 0);
+		call_finish(call, error_to_grpc(status), error_text(status), 0);
 		return;
 	}
 	tail->state = TAIL_IDLE;
