@@ -9,6 +9,7 @@
 #define WAFT_CLI_BACKEND_H
 
 #include "build.h"
+#include "open_build.h"
 #include "strbuf.h"
 
 #include <waft/viewer.h>
@@ -33,6 +34,8 @@ struct backend_ops {
 	int (*stats)(struct backend *backend, const struct waft_trace_filter *filter,
 		struct figures *into);
 	int (*status)(struct backend *backend, struct status_build *into);
+	/* service "": of all. -ENOTSUP. */
+	int (*open_spans)(struct backend *backend, const char *service, struct open_build *into);
 	void (*close)(struct backend *backend);
 };
 

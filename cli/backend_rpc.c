@@ -600,6 +600,55 @@ static int rpc_status(struct backend *backend, struct status_build *into)
 	return result;
 }
 
+/* ---- What is running ---------------------------------------------------- */
+
+static int open_page(struct rpc_backend *rpc, struct rpc_client *client,
+	const Waft__V1__OpenSpansRequest *request, struct open_build *into,
+	ProtobufCBinaryData *page)
+{
+	ProtobufCMessage *message = NULL;
+	const Waft__V1__OpenSpansResponse *response;
+	int result = rpc_client_call(client, WIRE_METHOD_OPEN_SPANS, &request->base,
+		rpc->backend.timeout_ms, &waft__v1__open_spans_response__descriptor, &message);
+
+	if (result != 0) {
+		if (message != NULL)
+			protobuf_c_message_free_unpacked(message, NULL);
+		return call_failed(rpc, client, result);
+	}
+	response = (const Waft__V1__OpenSpansResponse *)message;
+	into->connected += response->processes;
+	into->left_out += response->left_out;
+	into->unreadable += response->unreadable;
+	for (size_t i = 0; result == 0 && i < response->n_records; i++)
+		result = open_build_add(
+			into, slice_of(response->records[i].data, response->records[i].len));
+	if (result == 0)
+		result = keep_page(page, &response->next_page);
+	protobuf_c_message_free_unpacked(message, NULL);
+	return result;
+}
+
+static int rpc_open_spans(struct backend *backend, const char *service, struct open_build *into)
+{
+	struct rpc_backend *rpc = (struct rpc_backend *)backend;
+	Waft__V1__OpenSpansRequest request = WAFT__V1__OPEN_SPANS_REQUEST__INIT;
+	ProtobufCBinaryData page = {0, NULL};
+	struct rpc_client *client = NULL;
+	int result = connect_to(rpc, &client);
+
+	request.service = (char *)service;
+	while (result == 0) {
+		request.page = page;
+		result = open_page(rpc, client, &request, into, &page);
+		if (page.len == 0)
+			break;
+	}
+	free(page.data);
+	rpc_client_free(client);
+	return result;
+}
+
 /* ---- Opening ---------------------------------------------------------- */
 
 static void rpc_close(struct backend *backend)
@@ -617,6 +666,7 @@ static const struct backend_ops ops = {
 	.tail = rpc_tail,
 	.stats = rpc_stats,
 	.status = rpc_status,
+	.open_spans = rpc_open_spans,
 	.close = rpc_close,
 };
 

@@ -207,6 +207,20 @@ static int store_stats(
 	return result;
 }
 
+/* ---- What is running ---------------------------------------------------- */
+
+static int store_open_spans(struct backend *backend, const char *service, struct open_build *into)
+{
+	const struct store_backend *store = (struct store_backend *)backend;
+
+	(void)service;
+	(void)into;
+	return backend_fail(backend, -ENOTSUP,
+		"file:%s: what is running now is known to a collector only\n"
+		"Name one: --endpoint unix:PATH.",
+		store->directory);
+}
+
 /* ---- Opening ---------------------------------------------------------- */
 
 static void store_close(struct backend *backend)
@@ -225,6 +239,7 @@ static const struct backend_ops ops = {
 	.tail = store_tail,
 	.stats = store_stats,
 	.status = store_status,
+	.open_spans = store_open_spans,
 	.close = store_close,
 };
 

@@ -187,6 +187,19 @@ static const struct option status_list[] = {
 };
 GROUP("Options", status_list);
 
+static const struct option ps_list[] = {
+	{.name = "service",
+		.kind = OPTION_TEXT,
+		.value = "NAME",
+		.help = "of processes of this service only",
+		.offset = AT(filter.service)},
+	{.name = "watch",
+		.kind = OPTION_FLAG,
+		.help = "show it again every second, until interrupted",
+		.offset = AT(watch)},
+};
+GROUP("Options", ps_list);
+
 #define ABOUT_TIMES                                                                               \
 	"A TIME of --since and --until is how long ago (10m, 1h30m, 2d), now, today, yesterday, " \
 	"a time of today (14:30), a date (2026-01-09, its midnight), \"2026-01-09 14:30\", or "   \
@@ -226,7 +239,9 @@ const struct command commands[] = {
 			"`@2` the one before it.\n\n"
 			"Spans whose parent was not received stand under `? parent ID not "
 			"received`; a "
-			"span that has not ended is shown as `•` with how long it has been open. "
+			"span that has not ended is shown as `•` with how long it has been open; "
+			"so "
+			"are those that are open in connected processes just now. "
 			"Words "
 			"after the layer tell what is unusual: `duplicate` (two records of one id "
 			"that "
@@ -266,6 +281,19 @@ const struct command commands[] = {
 		.groups = {&status_list_group},
 		.reads = true,
 		.run = run_status},
+	{.name = "ps",
+		.summary = "show what is running right now",
+		.text = "Lists the spans that are open at this moment, by process and thread, as "
+			"trees, each with how long it has been open. The collector reads them from "
+			"the memory of the processes of its machine that are connected to its "
+			"socket; those that send over the network or into files are not among "
+			"them.\n\n"
+			"With --json, one object a line for each span.",
+		.examples = "waftctl ps --watch              # follow it\n"
+			    "waftctl ps --json | jq .open_ms # how long each has been open",
+		.groups = {&ps_list_group},
+		.reads = true,
+		.run = run_ps},
 	{.name = "version",
 		.summary = "print the version",
 		.text = "Prints the version of waftctl and of the protocol that it speaks.",

@@ -52,6 +52,7 @@ struct arguments {
 	bool waterfall;
 	bool clients;
 	bool counters;
+	bool watch;
 };
 
 enum option_kind {
@@ -135,6 +136,7 @@ int run_trace_show(const struct arguments *, struct output *, struct waft_viewer
 int run_trace_tail(const struct arguments *, struct output *, struct waft_viewer *);
 int run_stats(const struct arguments *, struct output *, struct waft_viewer *);
 int run_status(const struct arguments *, struct output *, struct waft_viewer *);
+int run_ps(const struct arguments *, struct output *, struct waft_viewer *);
 int run_version(const struct arguments *, struct output *, struct waft_viewer *);
 int run_help(const struct arguments *, struct output *, struct waft_viewer *);
 

@@ -315,6 +315,22 @@ int waft_viewer_status(struct waft_viewer *viewer, struct waft_status **ret_stat
 	return finish(viewer, result);
 }
 
+int waft_viewer_open_spans(
+	struct waft_viewer *viewer, const char *service, struct waft_open_list **ret_list)
+{
+	struct open_build build = {0};
+	int result = ready(viewer);
+
+	if (result != 0)
+		return result;
+	result = viewer->backend->ops->open_spans(
+		viewer->backend, service != NULL ? service : "", &build);
+	if (result == 0)
+		result = open_build_finish(&build, ret_list);
+	open_build_done(&build);
+	return finish(viewer, result);
+}
+
 const char *waft_viewer_version(void)
 {
 	return WAFT_VERSION;

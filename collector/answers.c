@@ -1,7 +1,9 @@
 /* From requests to answers. A worker thread's, one reader each. */
 #include "answers.h"
 
+#include "cursor.h"
 #include "ids.h"
+#include "open_spans.h"
 #include "query.h"
 #include "stats.h"
 
@@ -15,6 +17,7 @@
 #define RECORD_PART_BYTES ((size_t)200 << 10)
 /* Of all messages of an answer. */
 #define ANSWER_BYTES_MAX ((size_t)32 << 20)
+#define OPEN_BYTES (32u << 10) /* of a trace */
 /* A trace's page says which trace it belongs to: "last" may mean another by then. */
 #define PAGE_ID_BYTES 16u
 
@@ -293,12 +296,18 @@ static void pack_parts(struct slice record, uint32_t stream_id, struct answer *r
 	}
 }
 
-static void pack_records(struct query_records *records, const uint8_t trace_id[16],
-	uint32_t stream_id, struct answer *ret)
+static ProtobufCBinaryData line_of(const struct open_spans *open, size_t i)
+{
+	return (ProtobufCBinaryData){
+		.len = open->lines[i].length, .data = open->text.data + open->lines[i].at};
+}
+
+static void pack_records(struct query_records *records, const struct open_spans *open,
+	const uint8_t trace_id[16], uint32_t stream_id, struct answer *ret)
 {
 	Waft__V1__GetTraceResponse response = WAFT__V1__GET_TRACE_RESPONSE__INIT;
-	ProtobufCBinaryData *lines =
-		scratch_alloc(&records->scratch, (records->count + 1) * sizeof(*lines));
+	ProtobufCBinaryData *lines = scratch_alloc(
+		&records->scratch, (records->count + open->count + 1) * sizeof(*lines));
 	uint8_t *page = scratch_alloc(&records->scratch, PAGE_ID_BYTES + records->next_page.length);
 	struct slice large = slice_of(NULL, 0);
 
@@ -313,7 +322,9 @@ static void pack_records(struct query_records *records, const uint8_t trace_id[1
 	for (size_t i = 0; i < records->count; i++)
 		lines[i] = (ProtobufCBinaryData){.len = records->lines[i].length,
 			.data = (uint8_t *)(uintptr_t)records->lines[i].data};
-	response.n_records = records->count;
+	for (size_t i = 0; i < open->count; i++)
+		lines[records->count + i] = line_of(open, i);
+	response.n_records = records->count + open->count;
 	response.records = lines;
 	response.trace_id =
 		(ProtobufCBinaryData){.len = 16, .data = (uint8_t *)(uintptr_t)trace_id};
@@ -327,11 +338,22 @@ static void pack_records(struct query_records *records, const uint8_t trace_id[1
 	pack_parts(large, stream_id, ret);
 }
 
-void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request, uint32_t stream_id,
-	struct answer *ret)
+/* The trace's spans that are open now, with its first page. */
+static int read_open(const struct region_view *views, size_t view_count, const uint8_t trace_id[16],
+	struct open_spans *open)
+{
+	for (size_t i = 0; i < view_count && !open_spans_full(open, OPEN_BYTES); i++)
+		if (open_spans_read(open, &views[i], trace_id, 0, OPEN_BYTES) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request,
+	const struct region_view *views, size_t view_count, uint32_t stream_id, struct answer *ret)
 {
 	struct query_records records = {0};
 	struct query_found found = {0};
+	struct open_spans open = {0};
 	struct slice page = slice_of(NULL, 0);
 	int status = 0;
 
@@ -341,20 +363,89 @@ void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request,
 			request->page.data + PAGE_ID_BYTES, request->page.len - PAGE_ID_BYTES);
 	} else {
 		status = query_find(reader, slice_of_text(request->id), &found);
+		/* One of which no span has ended yet is in no file. */
+		if (status == -ENOENT)
+			status = open_spans_find(views, view_count, request->id, found.trace_id);
 	}
 	if (status == ERR_AMBIGUOUS) {
 		fail_ambiguous(&found, stream_id, ret);
 		return;
 	}
+	if (status == 0 && page.data == NULL)
+		status = read_open(views, view_count, found.trace_id, &open);
 	if (status == 0)
 		status = query_get(reader, found.trace_id, RECORDS_BYTES, page, &records);
-	if (status == 0)
-		pack_records(&records, found.trace_id, stream_id, ret);
+	if (status == 0 || (status == -ENOENT && open.count > 0))
+		pack_records(&records, &open, found.trace_id, stream_id, ret);
 	else if (status == -ENOENT)
 		answer_fail(ret, GRPC_NOT_FOUND, "No trace found with ID: %.64s", request->id);
 	else
 		fail_by_error(ret, status, "show");
+	open_spans_done(&open);
 	query_records_done(&records);
+}
+
+/* ---- OpenSpans ------------------------------------------------------------------- */
+
+/* A page: the client to go on with, and how many of its spans were told. */
+#define OPEN_PAGE_BYTES 20u
+
+const uint8_t *answer_open_spans_from(const Waft__V1__OpenSpansRequest *request)
+{
+	return request->page.len == OPEN_PAGE_BYTES ? request->page.data : NULL;
+}
+
+static void pack_open(struct open_spans *open, uint64_t processes, const uint8_t *page,
+	uint32_t stream_id, struct answer *ret)
+{
+	Waft__V1__OpenSpansResponse response = WAFT__V1__OPEN_SPANS_RESPONSE__INIT;
+	ProtobufCBinaryData *lines = calloc(open->count + 1, sizeof(*lines));
+
+	if (lines == NULL) {
+		fail_by_error(ret, -ENOMEM, "ps");
+		return;
+	}
+	for (size_t i = 0; i < open->count; i++)
+		lines[i] = line_of(open, i);
+	response.n_records = open->count;
+	response.records = lines;
+	response.processes = processes;
+	response.left_out = open->left_out;
+	response.unreadable = open->unreadable;
+	if (page != NULL)
+		response.next_page = (ProtobufCBinaryData){
+			.len = OPEN_PAGE_BYTES, .data = (uint8_t *)(uintptr_t)page};
+	answer_pack(&response.base, stream_id, ret);
+	free(lines);
+}
+
+void answer_open_spans(const Waft__V1__OpenSpansRequest *request, const struct region_view *views,
+	size_t view_count, uint32_t stream_id, struct answer *ret)
+{
+	const uint8_t *from = answer_open_spans_from(request);
+	struct open_spans open = {0};
+	uint8_t page[OPEN_PAGE_BYTES];
+	uint64_t processes = 0;
+	bool more = false;
+	long passed = 0;
+
+	for (size_t i = 0; i < view_count && !more && passed >= 0; i++) {
+		bool again = from != NULL && memcmp(views[i].client, from, 16) == 0;
+		size_t skip = again ? le32_read(from + 16) : 0;
+
+		passed = open_spans_read(&open, &views[i], NULL, skip, RECORDS_BYTES);
+		processes += !again;
+		more = open_spans_full(&open, RECORDS_BYTES);
+		if (more && passed >= 0) {
+			memcpy(page, views[i].client, 16);
+			le32_write(page + 16, (uint32_t)passed);
+		}
+	}
+	if (passed < 0)
+		fail_by_error(ret, (int)passed, "ps");
+	else
+		pack_open(&open, processes, more ? page : NULL, stream_id, ret);
+	open_spans_done(&open);
 }
 
 /* ---- Stats ---------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "errors.h"
 #include "filter.h"
 #include "reader.h"
+#include "regions.h"
 #include "rpc.h"
 
 #define ANSWER_MESSAGE_BYTES_MAX ((size_t)250 << 10)
@@ -35,10 +36,19 @@ void answer_done(struct answer *answer);
 /* ListTraces, GetTrace and Stats: fills *ret for the call with that stream id. */
 void answer_list(struct reader *reader, const Waft__V1__ListTracesRequest *request,
 	uint32_t stream_id, struct answer *ret);
-void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request, uint32_t stream_id,
-	struct answer *ret);
+/* views: of processes whose open spans belong to the answer too. */
+void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request,
+	const struct region_view *views, size_t view_count, uint32_t stream_id, struct answer *ret);
 void answer_stats(struct reader *reader, const Waft__V1__StatsRequest *request, uint32_t stream_id,
 	struct answer *ret);
+
+/* OpenSpans: of the processes of views, which begin where the request's page says. */
+void answer_open_spans(const Waft__V1__OpenSpansRequest *request, const struct region_view *views,
+	size_t view_count, uint32_t stream_id, struct answer *ret);
+
+/* Where the views of a request begin: a client's id; NULL: with the first. Borrowed
+ * from the request. */
+const uint8_t *answer_open_spans_from(const Waft__V1__OpenSpansRequest *request);
 
 /* Sets the status and the message; formats like printf. */
 void answer_fail(struct answer *ret, enum grpc_status status, const char *format, ...)

@@ -37,13 +37,32 @@ static void configure_store_modes(struct collector *collector)
 	disk->dir_mode = mode | ((mode & 0444) >> 2);
 }
 
+/* Those of connections and regions: what can be shared out anew. */
+static uint32_t descriptors_in_use(const struct collector *collector)
+{
+	struct regions_counts regions = {0};
+	size_t open = collector->server != NULL ? server_open_connections(collector->server) : 0;
+
+	if (collector->regions != NULL)
+		regions_count(collector->regions, &regions);
+	return (uint32_t)(open + regions.held * REGIONS_DESCRIPTORS);
+}
+
+/* What connections leave is for regions: without one only salvage is lost. */
+static size_t regions_allowed(const struct collector *collector, uint32_t connections)
+{
+	uint32_t all = descriptors_for_connections(UINT32_MAX, descriptors_in_use(collector),
+		(uint32_t)collector->settings.max_queries);
+
+	return all > connections ? (all - connections) / REGIONS_DESCRIPTORS : 0;
+}
+
 /* What the settings allow, or as many as there are descriptors for. */
 static uint32_t connections_allowed(const struct collector *collector)
 {
 	uint32_t wanted = (uint32_t)collector->settings.max_connections;
-	size_t open = collector->server != NULL ? server_open_connections(collector->server) : 0;
 	uint32_t allowed = descriptors_for_connections(
-		wanted, (uint32_t)open, (uint32_t)collector->settings.max_queries);
+		wanted, descriptors_in_use(collector), (uint32_t)collector->settings.max_queries);
 
 	if (allowed < wanted)
 		log_warning("the limit of open files leaves room for %u connections, not %u",
@@ -58,6 +77,7 @@ static void apply_settings(struct collector *collector)
 		.max_age_ns = settings->retention_age_ms * CLOCK_NS_PER_MS,
 		.max_bytes = settings->retention_size,
 	};
+	uint32_t connections;
 
 	log_line_set_level((enum log_level)settings->log_level);
 	pressure_limits_of(settings->memory_limit, settings->log_limit, settings->segment_size,
@@ -69,9 +89,13 @@ static void apply_settings(struct collector *collector)
 		query_service_configure(collector->queries, (uint32_t)settings->max_queries);
 	if (collector->tails != NULL)
 		tail_service_configure(collector->tails, (uint32_t)settings->max_tails);
-	if (collector->server != NULL)
-		server_configure(collector->server, connections_allowed(collector),
-			settings->idle_ms, peers_group(settings->query_group));
+	if (collector->server == NULL)
+		return;
+	connections = connections_allowed(collector);
+	regions_configure(
+		collector->regions, settings->salvage_ms, regions_allowed(collector, connections));
+	server_configure(collector->server, connections, settings->idle_ms,
+		peers_group(settings->query_group));
 }
 
 /* Rules and certificates anew; what was good stays while the new is not. */
@@ -249,6 +273,7 @@ static int start_readers(struct collector *collector)
 		.loop = &collector->loop,
 		.disk = collector->config.disk,
 		.live = collector->depot.live,
+		.regions = collector->regions,
 		.store = collector->depot.path,
 		.max_queries = (uint32_t)collector->settings.max_queries,
 		.health = report_health,
@@ -297,6 +322,36 @@ static int start_inbox(struct collector *collector)
 	return inbox_new(&inbox, &collector->inbox);
 }
 
+static bool is_in_use(void *context, const uint8_t client[16])
+{
+	const struct collector *collector = context;
+
+	return export_service_knows(collector->exports, client);
+}
+
+static void end_client(void *context, const uint8_t client[16])
+{
+	struct collector *collector = context;
+
+	export_service_end(collector->exports, client);
+}
+
+static int start_regions(struct collector *collector)
+{
+	const struct regions_config regions = {
+		.loop = &collector->loop,
+		.ingest = intake_ingest(collector->intake),
+		.clients = collector->depot.clients,
+		.clock = collector->config.clock,
+		.wait_ms = collector->settings.salvage_ms,
+		.in_use = is_in_use,
+		.end = end_client,
+		.context = collector,
+	};
+
+	return regions_new(&regions, &collector->regions);
+}
+
 static int start_services(struct collector *collector)
 {
 	struct export_config exports = {
@@ -326,6 +381,10 @@ static int start_services(struct collector *collector)
 	status = start_inbox(collector);
 	if (status < 0)
 		return status;
+	status = start_regions(collector);
+	if (status < 0)
+		return status;
+	exports.regions = collector->regions;
 	memcpy(exports.store_id, collector->depot.store_id, sizeof(exports.store_id));
 	status = export_service_new(&exports, &collector->exports);
 	if (status < 0)
@@ -376,12 +435,21 @@ static int open_unix_socket(struct collector *collector)
 	return listen_on(collector, listener);
 }
 
-static int adopt_sockets(struct collector *collector, int first_fd, int count)
+/* What the service manager passed: sockets, and regions that it kept over a restart. */
+static int adopt_descriptors(struct collector *collector, const struct notify_fd *passed, int count)
 {
-	for (int i = 0; i < count && i < COLLECTOR_LISTENERS_MAX - 1; i++) {
+	for (int i = 0; i < count; i++) {
 		struct listener *listener = &collector->listeners[collector->listener_count];
 		struct listener_error error;
-		int status = listener_adopt(first_fd + i, listener, &error);
+		int status;
+
+		if (strncmp(passed[i].name, "region.", 7) == 0) {
+			regions_adopt(collector->regions, passed[i].fd, passed[i].name);
+			continue;
+		}
+		if (collector->listener_count == COLLECTOR_LISTENERS_MAX - 1)
+			continue;
+		status = listener_adopt(passed[i].fd, listener, &error);
 
 		if (status < 0) {
 			log_error("%s", error.text);
@@ -429,11 +497,13 @@ static int open_endpoints(struct collector *collector)
 
 static int start_listening(struct collector *collector)
 {
-	int first_fd = 0;
-	int passed = notify_listen_fds(&first_fd);
-	int status = passed > 0 ? adopt_sockets(collector, first_fd, passed)
-				: open_unix_socket(collector);
+	struct notify_fd *passed = NULL;
+	int count = notify_listen_fds(&passed);
+	int status = adopt_descriptors(collector, passed, count);
 
+	free(passed);
+	if (status == 0 && collector->listener_count == 0)
+		status = open_unix_socket(collector);
 	if (status == 0 && collector->settings.listen != NULL)
 		status = open_endpoints(collector);
 	return status;

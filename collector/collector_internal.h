@@ -16,6 +16,7 @@
 #include "listener.h"
 #include "pressure.h"
 #include "query_service.h"
+#include "regions.h"
 #include "server.h"
 #include "tail_service.h"
 #include "verifier.h"
@@ -45,6 +46,7 @@ struct collector {
 	struct intake *intake;
 	struct keeper *keeper;
 	struct export_service *exports;
+	struct regions *regions;
 	struct query_service *queries;
 	struct tail_service *tails;
 	struct inbox *inbox;

@@ -51,6 +51,7 @@ void drain_begin(struct collector *collector)
 	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms / 5 * 4;
 	server_stop_accepting(collector->server);
 	close_inbox(collector);
+	regions_stop(collector->regions);
 	flow_balance(collector);
 	drain_step(collector);
 }
@@ -96,6 +97,8 @@ static void on_intake_closed(void *context)
 	struct collector *collector = context;
 
 	collector->intake = NULL;
+	regions_free(collector->regions);
+	collector->regions = NULL;
 	export_service_free(collector->exports);
 	collector->exports = NULL;
 	close_keeper(collector);
@@ -106,10 +109,13 @@ static void on_readers_closed(struct collector *collector)
 {
 	if (collector->queries != NULL || collector->tails != NULL || collector->http != NULL)
 		return;
-	if (collector->intake != NULL)
+	if (collector->intake != NULL) {
 		intake_close(collector->intake, on_intake_closed);
-	else
-		close_keeper(collector);
+		return;
+	}
+	regions_free(collector->regions);
+	collector->regions = NULL;
+	close_keeper(collector);
 }
 
 static void on_queries_closed(void *context)
@@ -173,6 +179,8 @@ void drain_close(struct collector *collector)
 		uv_close((uv_handle_t *)&collector->signals[i], NULL);
 	uv_close((uv_handle_t *)&collector->watchdog, NULL);
 	close_inbox(collector);
+	if (collector->regions != NULL)
+		regions_stop(collector->regions);
 	if (collector->server == NULL) {
 		uv_close((uv_handle_t *)&collector->pulse, NULL);
 		on_server_closed(collector);

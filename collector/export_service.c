@@ -15,17 +15,22 @@
 #include "export_service.h"
 
 #include "ids.h"
+#include "region_layout.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CLIENT_BUCKETS 1024u
 #define REFUSALS_PER_RESPONSE 64
 #define REFUSAL_TEXT_BYTES 256
-#define RESPONSE_BYTES_MAX (4096 + REFUSALS_PER_RESPONSE * (REFUSAL_TEXT_BYTES + 32))
+#define FENCE_BYTES_MAX (40 * 1024)
+#define RESPONSE_BYTES_MAX \
+	(4096 + FENCE_BYTES_MAX + REFUSALS_PER_RESPONSE * (REFUSAL_TEXT_BYTES + 32))
 #define RETRY_AFTER_MS 500
+#define BUSY_RETRY_MS 50
 #define PROTOCOL_VERSION 1
 
 enum session_state {
@@ -46,6 +51,7 @@ struct session {
 	uint64_t told_sequence; /* the last durable_sequence that was sent */
 	uint64_t told_refusal;	/* refusals up to here were sent */
 	bool dirty;		/* something is to be sent */
+	bool left;		/* it said goodbye */
 	struct session *next;
 	struct session *previous;
 };
@@ -210,13 +216,17 @@ static int send_response(struct session *session, const struct welcome *welcome,
 static void detach_client(struct session *session)
 {
 	struct client *client = session->client;
+	uint8_t id[16];
 
 	if (client == NULL)
 		return;
 	session->client = NULL;
 	client->session = NULL;
 	clients_connected(session->service->config.clients, client->id, false);
+	memcpy(id, client->id, sizeof(id));
 	release_client(client);
+	if (session->service->config.regions != NULL && !session->left)
+		regions_on_ended(session->service->config.regions, id);
 }
 
 /* Ends the call; with `shut` its connection too. */
@@ -387,6 +397,9 @@ static void on_goodbye(
 		what.emitted = request->goodbye.emitted;
 	what.bytes = body;
 	session->state = SESSION_LEAVING;
+	session->left = true;
+	if (session->service->config.regions != NULL)
+		regions_on_goodbye(session->service->config.regions, session->client->id);
 	offer(session, &what, on_goodbye_committed);
 }
 
@@ -468,12 +481,106 @@ static void fill_welcome(
 	};
 }
 
+static void close_region(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/* The descriptor that came along, or -1; those without a use are closed, and none is
+ * waited for any longer. */
+static int take_region(struct session *session, const struct hello *hello)
+{
+	struct stream *stream = connection_stream(session->call->connection);
+	int fd;
+
+	if (stream->ops->take_descriptor == NULL)
+		return -1;
+	fd = stream->ops->take_descriptor(stream);
+	session->service->counts.unasked += fd >= 0 && hello->region == 0;
+	if (fd >= 0 &&
+		(session->service->config.regions == NULL || hello->region != REGION_VERSION)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void hold_region(struct session *session, const struct hello *hello, int fd)
+{
+	struct stream *stream = connection_stream(session->call->connection);
+	struct regions *regions = session->service->config.regions;
+	struct region_owner owner = {
+		.service = hello->service, .pid = hello->pid, .peer = &session->call->peer};
+	int pidfd = -1;
+
+	if (regions == NULL || hello->region != REGION_VERSION)
+		return;
+	memcpy(owner.client, hello->client, sizeof(owner.client));
+	if (stream->ops->open_process != NULL)
+		pidfd = stream->ops->open_process(stream);
+	regions_hold(regions, &owner, fd, pidfd);
+}
+
+/* Says what was taken of a client that was salvaged; it has to take a new uuid. */
+static void send_fence(struct session *session, struct bytes *fence, uint64_t durable)
+{
+	struct export_service *service = session->service;
+	struct welcome welcome;
+	struct writer writer = writer_of(service->response, sizeof(service->response));
+	struct export_response response = {.durable_sequence = durable, .has_welcome = true};
+	int status;
+
+	fill_welcome(service, true, true, &welcome);
+	welcome.fence = slice_of(fence->data, fence->length);
+	response.welcome = welcome;
+	export_response_encode(&writer, &response);
+	status = writer.error != 0
+			 ? writer.error
+			 : call_send(session->call,
+				   slice_of(service->response, writer_length(&writer)), true);
+	bytes_done(fence);
+	service->counts.fenced++;
+	session->state = SESSION_FORGOTTEN;
+	if (status < 0)
+		end_session(session, GRPC_UNAVAILABLE, error_text(status), RETRY_AFTER_MS, true);
+}
+
+/* Whether the hello is that of a client which was salvaged, or is being; then it was
+ * answered. */
+static bool is_fenced(struct session *session, const struct hello *hello)
+{
+	struct export_service *service = session->service;
+	struct client_info info = {0};
+	struct bytes fence = {0};
+	int fenced;
+
+	if (service->config.regions != NULL &&
+		regions_busy(service->config.regions, hello->client)) {
+		end_session(session, GRPC_UNAVAILABLE,
+			"what this client left is being stored; try again", BUSY_RETRY_MS, true);
+		return true;
+	}
+	fenced = clients_fence(service->config.clients, hello->client, &fence);
+	if (fenced == 0)
+		return false;
+	if (fenced < 0 || clients_get(service->config.clients, hello->client, &info) < 0) {
+		bytes_done(&fence);
+		end_session(session, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory",
+			RETRY_AFTER_MS, true);
+		return true;
+	}
+	send_fence(session, &fence, info.sequence);
+	return true;
+}
+
 static void on_hello(struct session *session, const struct hello *hello)
 {
 	struct export_service *service = session->service;
 	struct client_info info;
 	struct welcome welcome;
 	uint64_t durable = 0;
+	int region = take_region(session, hello);
 	bool known = clients_get(service->config.clients, hello->client, &info) == 0;
 	bool forgotten = !known && hello->acknowledged_sequence > 0;
 
@@ -481,6 +588,11 @@ static void on_hello(struct session *session, const struct hello *hello)
 	if (hello->version > PROTOCOL_VERSION) {
 		end_session(session, GRPC_UNIMPLEMENTED, "version 1 of the protocol is spoken here",
 			0, true);
+		close_region(region);
+		return;
+	}
+	if (is_fenced(session, hello)) {
+		close_region(region);
 		return;
 	}
 	session->client = take_client(session, hello);
@@ -490,6 +602,7 @@ static void on_hello(struct session *session, const struct hello *hello)
 				       clock_realtime_ns(service->config.clock), &durable) < 0)) {
 		end_session(session, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory",
 			RETRY_AFTER_MS, true);
+		close_region(region);
 		return;
 	}
 	clients_connected(service->config.clients, hello->client, true);
@@ -499,6 +612,11 @@ static void on_hello(struct session *session, const struct hello *hello)
 	session->told_refusal = hello->acknowledged_sequence;
 	session->state = forgotten ? SESSION_FORGOTTEN : SESSION_SENDING;
 	service->counts.forgotten += forgotten;
+	/* A client that takes a new uuid hands it over again. */
+	if (forgotten)
+		close_region(region);
+	else
+		hold_region(session, hello, region);
 	fill_welcome(service, known, forgotten, &welcome);
 	(void)send_response(session, &welcome, false);
 }
@@ -668,6 +786,20 @@ void export_service_shut(struct export_service *service, const char *message)
 void export_service_count(const struct export_service *service, struct export_counts *ret)
 {
 	*ret = service->counts;
+}
+
+bool export_service_knows(const struct export_service *service, const uint8_t client[16])
+{
+	return find_client((struct export_service *)(uintptr_t)service, client) != NULL;
+}
+
+void export_service_end(struct export_service *service, const uint8_t client[16])
+{
+	struct client *found = find_client(service, client);
+
+	if (found != NULL && found->session != NULL)
+		end_session(
+			found->session, GRPC_ABORTED, "the client's process has ended", 0, true);
 }
 
 bool export_service_connected(const struct export_service *service, const uint8_t client[16])

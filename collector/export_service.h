@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "connection.h"
 #include "ingest.h"
+#include "regions.h"
 
 #include <stdbool.h>
 
@@ -22,6 +23,7 @@ struct export_config {
 	struct ingest *ingest; /* borrowed, like the next two */
 	struct clients *clients;
 	const struct clock *clock;
+	struct regions *regions; /* NULL: none are held */
 	uint8_t store_id[16];
 };
 
@@ -30,6 +32,8 @@ struct export_counts {
 	uint64_t hellos;
 	uint64_t replaced; /* sessions ended by a newer hello */
 	uint64_t forgotten;
+	uint64_t unasked; /* descriptors that came with a hello of no region */
+	uint64_t fenced;  /* told that they were salvaged */
 	uint64_t duplicates;
 	uint64_t gaps;
 	uint64_t overdrawn; /* sessions ended for sending beyond their credit */
@@ -55,6 +59,12 @@ void export_service_pause(struct export_service *service, bool paused);
 void export_service_shut(struct export_service *service, const char *message);
 
 void export_service_count(const struct export_service *service, struct export_counts *ret);
+
+/* Whether a client has a session, or messages that are not durable yet. */
+bool export_service_knows(const struct export_service *service, const uint8_t client[16]);
+
+/* Ends a client's session, if it has one: its process is no more. */
+void export_service_end(struct export_service *service, const uint8_t client[16]);
 
 /* Whether a client has a session now. */
 bool export_service_connected(const struct export_service *service, const uint8_t client[16]);

@@ -208,6 +208,8 @@ void flow_on_round(void *context, int error)
 	export_service_flush(collector->exports);
 	if (collector->inbox != NULL)
 		inbox_on_room(collector->inbox);
+	if (collector->regions != NULL)
+		regions_on_room(collector->regions);
 	if (!uv_is_active((uv_handle_t *)&collector->pulse))
 		set_pulse(collector, false);
 	drain_step(collector);

@@ -16,7 +16,7 @@
 
 /* One message to be made durable. Everything is borrowed for the call. */
 struct ingest_offer {
-	enum log_kind kind; /* LOG_BATCH, LOG_DROP or LOG_GOODBYE */
+	enum log_kind kind; /* LOG_BATCH, LOG_DROP, LOG_GOODBYE or LOG_FENCE */
 	uint8_t format;	    /* LOG_FORMAT_WAFT_V1 */
 	struct log_peer peer;
 	uint8_t client[16];

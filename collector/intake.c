@@ -226,6 +226,7 @@ static void count_entry(struct intake *intake, const struct entry *entry)
 		counts->refused++;
 		break;
 	case LOG_GOODBYE:
+	case LOG_FENCE:
 	default:
 		break;
 	}

@@ -1,11 +1,19 @@
 /* Peers' credentials. Any thread. */
 #include "peers.h"
 
+#include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define GROUPS_MAX 256
+
+#ifndef SO_PEERPIDFD /* Linux 6.5 */
+#define SO_PEERPIDFD 77
+#endif
 
 /* The peer's groups when it connected, the effective one first; their number. */
 static size_t groups_of(int fd, gid_t first, gid_t ret_groups[GROUPS_MAX])
@@ -39,6 +47,26 @@ void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct
 	for (size_t i = 0; query_gid != (gid_t)-1 && i < count; i++)
 		if (groups[i] == query_gid)
 			ret_peer->rights |= ACCESS_QUERY;
+}
+
+int peer_pidfd(int fd, uint32_t pid)
+{
+	struct pollfd end = {.fd = fd, .events = POLLRDHUP};
+	int pidfd = -1;
+	socklen_t length = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0)
+		return pidfd;
+	if (pid == 0)
+		return -ESRCH;
+	pidfd = pidfd_open((pid_t)pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	/* As long as the other end is open its process lives, and the number was its. */
+	if (poll(&end, 1, 0) == 0)
+		return pidfd;
+	close(pidfd);
+	return -ESRCH;
 }
 
 gid_t peers_group(const char *name)

@@ -20,4 +20,9 @@ void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct
  * databases: at start and reload only. */
 gid_t peers_group(const char *name);
 
+/* A pidfd of the process that connected a Unix socket, or a negative errno; pid: as
+ * peer_of_socket found it. Owned by the caller. Never one of a process that has that
+ * pid by now only. */
+int peer_pidfd(int fd, uint32_t pid);
+
 #endif

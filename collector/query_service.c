@@ -30,7 +30,15 @@ enum query_state {
 	QUERY_SENDING, /* messages of the answer wait for credit */
 };
 
-enum query_kind { QUERY_LIST, QUERY_GET, QUERY_STATS, QUERY_HEALTH, QUERY_STATUS, QUERY_KINDS };
+enum query_kind {
+	QUERY_LIST,
+	QUERY_GET,
+	QUERY_STATS,
+	QUERY_OPEN_SPANS,
+	QUERY_HEALTH,
+	QUERY_STATUS,
+	QUERY_KINDS
+};
 
 struct query {
 	enum query_state state;
@@ -41,6 +49,8 @@ struct query {
 	ProtobufCMessage *request;
 	struct live_view *view;
 	struct reader *reader;
+	struct region_view *regions; /* of GET and OPEN_SPANS */
+	size_t region_count;
 	struct answer answer;
 	int tries;
 	atomic_bool cancelled;
@@ -68,6 +78,7 @@ static const char *const method_paths[QUERY_KINDS] = {
 	[QUERY_STATS] = WIRE_METHOD_STATS,
 	[QUERY_HEALTH] = WIRE_METHOD_HEALTH,
 	[QUERY_STATUS] = WIRE_METHOD_STATUS,
+	[QUERY_OPEN_SPANS] = WIRE_METHOD_OPEN_SPANS,
 };
 
 /* ---- The end of a query -------------------------------------------------------- */
@@ -89,6 +100,7 @@ static void free_query(struct query *query)
 {
 	release_reader(query);
 	live_view_close(query->view);
+	regions_views_free(query->regions, query->region_count);
 	answer_done(&query->answer);
 	if (query->request != NULL)
 		protobuf_c_message_free_unpacked(query->request, NULL);
@@ -196,8 +208,12 @@ static void run_query(uv_work_t *work)
 			&query->answer);
 		break;
 	case QUERY_GET:
-		answer_get(query->reader, (const void *)query->request, query->stream_id,
-			&query->answer);
+		answer_get(query->reader, (const void *)query->request, query->regions,
+			query->region_count, query->stream_id, &query->answer);
+		break;
+	case QUERY_OPEN_SPANS:
+		answer_open_spans((const void *)query->request, query->regions, query->region_count,
+			query->stream_id, &query->answer);
 		break;
 	case QUERY_STATS:
 		answer_stats(query->reader, (const void *)query->request, query->stream_id,
@@ -251,6 +267,25 @@ static void after_query(uv_work_t *work, int status)
 	maybe_finish(service);
 }
 
+/* The regions of this moment, for those queries that read them. */
+static void take_regions(struct query *query)
+{
+	const Waft__V1__OpenSpansRequest *request = (const void *)query->request;
+	struct regions *regions = query->service->config.regions;
+
+	regions_views_free(query->regions, query->region_count);
+	query->regions = NULL;
+	query->region_count = 0;
+	if (regions == NULL)
+		return;
+	if (query->kind == QUERY_OPEN_SPANS)
+		query->regions = regions_view(regions, slice_of_text(request->service),
+			answer_open_spans_from(request), SIZE_MAX, &query->region_count);
+	else if (query->kind == QUERY_GET)
+		query->regions = regions_view(
+			regions, slice_of(NULL, 0), NULL, SIZE_MAX, &query->region_count);
+}
+
 /* Opens a view and gives the query to the pool; or ends it. */
 static void start_query(struct query *query)
 {
@@ -259,6 +294,7 @@ static void start_query(struct query *query)
 
 	if (query->reader == NULL && service->reader_count > 0)
 		query->reader = service->readers[--service->reader_count];
+	take_regions(query);
 	query->work.data = query;
 	query->state = QUERY_RUNNING;
 	if (status == 0)

@@ -1,5 +1,5 @@
 /*
- * /waft.v1.Query: list, get, stats, health, status. Tail is in tail_service.h.
+ * /waft.v1.Query: list, get, stats, open spans, health, status. Tail is in tail_service.h.
  *
  * A query runs on libuv's thread pool with a view of the store of the moment it
  * began; the loop never waits for it. Deadline and CANCEL end the call at once and
@@ -21,6 +21,7 @@ struct query_service_config {
 	uv_loop_t *loop;
 	struct disk *disk; /* borrowed, like the next two */
 	struct live *live;
+	struct regions *regions;
 	const char *store; /* its directory */
 	uint32_t max_queries;
 	/* Answer at once, on the loop. */
@@ -49,7 +50,7 @@ void query_service_close(
 
 void query_service_configure(struct query_service *service, uint32_t max_queries);
 
-/* Its entries for connection_config's table; returns how many (at most 5). */
+/* Its entries for connection_config's table; returns how many (at most 6). */
 size_t query_service_methods(struct query_service *service, struct service_method *ret_methods);
 
 void query_service_count(const struct query_service *service, struct query_counts *ret);

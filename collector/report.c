@@ -160,6 +160,7 @@ static void gather_store(struct collector *collector, struct report *report)
 static void gather_connections(struct collector *collector, struct report *report)
 {
 	struct server_counts server;
+	struct export_counts exports;
 	struct query_counts queries;
 	struct tail_counts tails;
 
@@ -181,6 +182,9 @@ static void gather_connections(struct collector *collector, struct report *repor
 		"Of these those that found something bad: the old stayed");
 	add_count(report, "connections_shed_total", server.shed,
 		"Connections ended for what they cost.");
+	export_service_count(collector->exports, &exports);
+	add_count(report, "descriptors_unasked_total", server.descriptors + exports.unasked,
+		"Descriptors that peers passed unasked, and that were closed.");
 	add_count(report, "connections_timeout_total", server.frames.timeouts,
 		"Connections ended for their silence.");
 	add_count(report, "frames_total", server.frames.frames, "Frames received.");
@@ -215,6 +219,34 @@ static void gather_inbox(struct collector *collector, struct report *report)
 		"Bytes of messages that a kill cut off.");
 	add_count(report, "inbox_damaged_total", inbox.damaged_files,
 		"Inbox files with a bad frame.");
+}
+
+static void gather_regions(struct collector *collector, struct report *report)
+{
+	struct regions_counts regions = {0};
+	struct export_counts exports;
+
+	if (collector->regions != NULL)
+		regions_count(collector->regions, &regions);
+	export_service_count(collector->exports, &exports);
+	add_gauge(report, "regions_held", regions.held,
+		"Clients whose memory region is held, to be salvaged.");
+	add_count(report, "regions_refused_total", regions.refused,
+		"Regions that were not taken: no memfd, not sealed, or too many.");
+	add_count(report, "clients_salvaged_total", regions.salvaged,
+		"Clients that something was salvaged of.");
+	add_count(report, "spans_salvaged_total", regions.finished,
+		"Finished spans made durable from regions.");
+	add_count(report, "spans_salvaged_open_total", regions.open,
+		"Open spans stored as pending from regions.");
+	add_count(report, "spans_salvaged_dropped_total", regions.dropped,
+		"Drops counted from regions.");
+	add_count(report, "regions_damaged_total", regions.damaged,
+		"Pieces of regions whose bytes made no sense.");
+	add_count(
+		report, "regions_failed_total", regions.failed, "Regions that could not be read.");
+	add_count(report, "clients_fenced_total", exports.fenced,
+		"Clients that came back and were told what was salvaged.");
 }
 
 static void gather_clients(struct collector *collector, struct report *report)
@@ -272,6 +304,7 @@ void report_gather(struct collector *collector, struct report *ret)
 	gather_connections(collector, ret);
 	gather_inbox(collector, ret);
 	gather_clients(collector, ret);
+	gather_regions(collector, ret);
 	add_gauge(ret, "resident_bytes", resident_bytes(), "Memory of the process.");
 	add_gauge(ret, "uptime_ms", collector_now_ms(collector) - collector->started_ms,
 		"Time since the start.");

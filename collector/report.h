@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REPORT_NUMBERS_MAX 96
+#define REPORT_NUMBERS_MAX 128
 #define REPORT_REASONS_MAX 8
 
 struct report_number {

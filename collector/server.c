@@ -26,8 +26,10 @@
 #include "peers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define READ_BYTES (256u * 1024)
 #define READ_BYTES_SHORT 4096u
@@ -57,6 +59,8 @@ struct link {
 		uv_tcp_t tcp;
 	};
 	struct connection *connection; /* NULL until a TLS handshake is done */
+	int descriptor;		       /* that came and nobody took yet; -1: none */
+	bool descriptor_taken;	       /* no more are wanted */
 	struct tls_session *tls;       /* NULL: plain */
 	uint64_t opened_ms;
 	uv_shutdown_t shutdown;
@@ -136,6 +140,15 @@ static void rest_timer(struct server *server)
 		(void)uv_timer_stop(&server->timer);
 }
 
+static void drop_descriptor(struct link *link)
+{
+	if (link->descriptor < 0)
+		return;
+	link->server->counts.descriptors++;
+	close(link->descriptor);
+	link->descriptor = -1;
+}
+
 static void on_link_closed(uv_handle_t *handle)
 {
 	struct link *link = handle->data;
@@ -143,6 +156,7 @@ static void on_link_closed(uv_handle_t *handle)
 
 	connection_free(link->connection);
 	tls_session_free(link->tls);
+	drop_descriptor(link);
 	if (link->previous != NULL)
 		link->previous->next = link->next;
 	else
@@ -431,10 +445,73 @@ static void take_cipher(struct link *link, const char *bytes, size_t length)
 		refuse_tls(link, (int)got);
 }
 
+static void on_carrier_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+/* libuv hands descriptors out as handles only; so one goes into a pipe's, is copied
+ * from there, and the pipe is closed. -1: it was closed for lack of something. */
+static int next_descriptor(struct link *link)
+{
+	uv_pipe_t *carrier = malloc(sizeof(*carrier));
+	uv_os_fd_t fd;
+	int copy = -1;
+
+	if (carrier == NULL || uv_pipe_init(link->server->config.loop, carrier, 0) < 0) {
+		free(carrier);
+		close_link(link); /* which closes what is queued on it */
+		return -1;
+	}
+	if (uv_accept(&link->uv, (uv_stream_t *)carrier) == 0 &&
+		uv_fileno((uv_handle_t *)carrier, &fd) == 0)
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	uv_close((uv_handle_t *)carrier, on_carrier_closed);
+	return copy;
+}
+
+/* One waits for the hello that it came with; all others were not asked for. */
+static void take_descriptors(struct link *link)
+{
+	while (link->state != LINK_CLOSING && uv_pipe_pending_count(&link->pipe) > 0) {
+		int fd = next_descriptor(link);
+
+		if (fd >= 0 && link->descriptor < 0 && !link->descriptor_taken) {
+			link->descriptor = fd;
+			continue;
+		}
+		link->server->counts.descriptors++;
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+static int link_take_descriptor(struct stream *stream)
+{
+	struct link *link = (struct link *)stream;
+	int fd = link->descriptor;
+
+	link->descriptor = -1;
+	link->descriptor_taken = true;
+	return fd;
+}
+
+static int link_open_process(struct stream *stream)
+{
+	struct link *link = (struct link *)stream;
+	uv_os_fd_t fd;
+
+	if (link->remote || link->connection == NULL || uv_fileno(&link->handle, &fd) < 0)
+		return -ESRCH;
+	return peer_pidfd(fd, connection_peer(link->connection)->pid);
+}
+
 static void on_read(uv_stream_t *uv, ssize_t length, const uv_buf_t *buffer)
 {
 	struct link *link = uv->data;
 
+	if (!link->remote)
+		take_descriptors(link);
 	if (length < 0)
 		close_link(link);
 	else if (link->state != LINK_OPEN || length == 0)
@@ -468,6 +545,8 @@ static const struct stream_ops link_ops = {
 	.queued_bytes = link_queued_bytes,
 	.set_reading = link_set_reading,
 	.close = link_close,
+	.take_descriptor = link_take_descriptor,
+	.open_process = link_open_process,
 };
 
 /* ---- Time ------------------------------------------------------------------ */
@@ -501,10 +580,11 @@ static void on_tick(uv_timer_t *timer)
 static int init_link(struct server *server, struct link *link, bool is_tcp)
 {
 	int status = is_tcp ? uv_tcp_init(server->config.loop, &link->tcp)
-			    : uv_pipe_init(server->config.loop, &link->pipe, 0);
+			    : uv_pipe_init(server->config.loop, &link->pipe, 1);
 
 	if (status < 0)
 		return status;
+	link->descriptor = -1;
 	link->handle.data = link;
 	link->server = server;
 	link->stream.ops = &link_ops;

@@ -39,6 +39,7 @@ struct server_counts {
 	uint64_t refused;     /* for the limit, or gone for one that came then */
 	uint64_t handshakes;  /* of TLS that are not done */
 	uint64_t tls_failed;  /* handshakes that failed or took too long */
+	uint64_t descriptors; /* passed unasked, and closed */
 	uint64_t shed;	      /* ended: over the budget, or didn't read */
 	uint64_t frame_bytes; /* of frames that are not whole */
 	uint64_t queued_bytes;

@@ -69,6 +69,8 @@ const struct setting settings_table[] = {
 		"clients whose watermarks are kept"},
 	{"client-age", SETTING_TIME, AT(client_age_ms), "TIME", "7d", 60 * SECOND, 365 * DAY, 1,
 		"how long the watermark of a silent client is kept"},
+	{"salvage-after", SETTING_TIME, AT(salvage_ms), "TIME", "10s", 10, 3600 * SECOND, 1,
+		"store what a local client left that has not come back for this long"},
 	{"idle", SETTING_TIME, AT(idle_ms), "TIME", "10s", 1, 3600 * SECOND, 1,
 		"close a peer that stops for this long inside a frame or before its first call"},
 	{"drain", SETTING_TIME, AT(drain_ms), "TIME", "5s", 1, 600 * SECOND, 1,

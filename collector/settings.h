@@ -43,6 +43,7 @@ struct settings {
 	uint64_t max_clients;
 	uint64_t client_age_ms; /* watermarks of silent clients are kept so long */
 	uint64_t idle_ms;	/* a peer that owes us bytes may be silent so long */
+	uint64_t salvage_ms;	/* a client that has not come back is held to be dead */
 	uint64_t drain_ms;
 	uint64_t log_level; /* enum log_level */
 };

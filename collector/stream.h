@@ -23,6 +23,11 @@ struct stream_ops {
 	void (*set_reading)(struct stream *stream, bool reading);
 	/* Closes after what is queued was sent, or after a while. */
 	void (*close)(struct stream *stream);
+	/* The descriptor that came with what was read, owned by the caller; -1: none. May
+	 * be asked once; what comes later is closed. NULL: none ever comes. */
+	int (*take_descriptor)(struct stream *stream);
+	/* A pidfd of the peer, owned by the caller, or a negative errno. May be NULL. */
+	int (*open_process)(struct stream *stream);
 };
 
 struct stream {

@@ -202,7 +202,7 @@ static int hello_decode(struct slice bytes, struct hello *ret)
 			hello.sent_sequence = cursor_varint(&cursor);
 			break;
 		case TAG_HELLO_REGION:
-			hello.region = cursor_varint(&cursor) != 0;
+			hello.region = cursor_varint32(&cursor);
 			break;
 		default:
 			cursor_skip(&cursor, tag);
@@ -409,6 +409,9 @@ static int welcome_decode(struct slice bytes, struct welcome *ret)
 		case TAG_WELCOME_COLLECTOR_ID:
 			welcome.collector_id = cursor_bytes(&cursor);
 			break;
+		case TAG_WELCOME_FENCE:
+			welcome.fence = cursor_bytes(&cursor);
+			break;
 		default:
 			cursor_skip(&cursor, tag);
 		}
@@ -489,6 +492,8 @@ static void welcome_encode(struct writer *writer, const struct welcome *welcome)
 	writer_field_varint(writer, TAG_WELCOME_SPAN_LIMIT_BYTES, welcome->span_limit_bytes);
 	writer_field_bytes(writer, TAG_WELCOME_COLLECTOR, welcome->collector);
 	writer_field_bytes(writer, TAG_WELCOME_COLLECTOR_ID, welcome->collector_id);
+	if (welcome->fence.data != NULL)
+		writer_field_bytes_always(writer, TAG_WELCOME_FENCE, welcome->fence);
 }
 
 void export_response_encode(struct writer *writer, const struct export_response *response)
@@ -512,4 +517,103 @@ void export_response_encode(struct writer *writer, const struct export_response 
 		writer_nested_end(writer, nested);
 	}
 	writer_field_varint(writer, TAG_RESPONSE_GOODBYE, response->goodbye);
+}
+
+/* ---- Fences -------------------------------------------------------------- */
+
+static int taken_decode(struct slice bytes, struct taken *ret)
+{
+	struct cursor cursor = cursor_of_slice(bytes);
+	struct taken taken = {0};
+
+	while (cursor_more(&cursor)) {
+		uint32_t tag = cursor_tag(&cursor);
+
+		if (tag == TAG_TAKEN_SEQUENCE)
+			taken.sequence = cursor_varint(&cursor);
+		else if (tag == TAG_TAKEN_UNIT)
+			taken.unit = cursor_varint32(&cursor);
+		else if (tag == TAG_TAKEN_FROM)
+			taken.from = cursor_varint32(&cursor);
+		else if (tag == TAG_TAKEN_TO)
+			taken.to = cursor_varint32(&cursor);
+		else
+			cursor_skip(&cursor, tag);
+	}
+	*ret = taken;
+	return cursor.error;
+}
+
+static int taken_drops_decode(struct slice bytes, struct taken_drops *ret)
+{
+	struct cursor cursor = cursor_of_slice(bytes);
+	struct taken_drops drops = {0};
+
+	while (cursor_more(&cursor)) {
+		uint32_t tag = cursor_tag(&cursor);
+
+		if (tag == TAG_TAKEN_DROPS_SEQUENCE)
+			drops.sequence = cursor_varint(&cursor);
+		else if (tag == TAG_TAKEN_DROPS_REASON)
+			drops.reason = cursor_bytes(&cursor);
+		else if (tag == TAG_TAKEN_DROPS_SAID)
+			drops.said = cursor_varint(&cursor);
+		else
+			cursor_skip(&cursor, tag);
+	}
+	*ret = drops;
+	return cursor.error;
+}
+
+bool fence_next(struct cursor *cursor, struct fence_entry *ret)
+{
+	while (cursor_more(cursor)) {
+		uint32_t tag = cursor_tag(cursor);
+		int error = 0;
+
+		*ret = (struct fence_entry){0};
+		switch (tag) {
+		case TAG_FENCE_SEQUENCE:
+			ret->kind = FENCE_SEQUENCE;
+			ret->sequence = cursor_varint(cursor);
+			break;
+		case TAG_FENCE_TAKEN:
+			ret->kind = FENCE_TAKEN;
+			error = taken_decode(cursor_bytes(cursor), &ret->taken);
+			break;
+		case TAG_FENCE_DROPS:
+			ret->kind = FENCE_DROPS;
+			error = taken_drops_decode(cursor_bytes(cursor), &ret->drops);
+			break;
+		default:
+			cursor_skip(cursor, tag);
+			continue;
+		}
+		if (error != 0)
+			cursor_fail(cursor, error);
+		return cursor->error == 0;
+	}
+	return false;
+}
+
+void fence_encode(struct writer *writer, const struct fence_entry *entry)
+{
+	size_t nested;
+
+	if (entry->kind == FENCE_SEQUENCE) {
+		writer_field_varint(writer, TAG_FENCE_SEQUENCE, entry->sequence);
+	} else if (entry->kind == FENCE_TAKEN) {
+		nested = writer_nested_begin(writer, TAG_FENCE_TAKEN);
+		writer_field_varint(writer, TAG_TAKEN_SEQUENCE, entry->taken.sequence);
+		writer_field_varint(writer, TAG_TAKEN_UNIT, entry->taken.unit);
+		writer_field_varint(writer, TAG_TAKEN_FROM, entry->taken.from);
+		writer_field_varint(writer, TAG_TAKEN_TO, entry->taken.to);
+		writer_nested_end(writer, nested);
+	} else {
+		nested = writer_nested_begin(writer, TAG_FENCE_DROPS);
+		writer_field_varint(writer, TAG_TAKEN_DROPS_SEQUENCE, entry->drops.sequence);
+		writer_field_bytes(writer, TAG_TAKEN_DROPS_REASON, entry->drops.reason);
+		writer_field_varint(writer, TAG_TAKEN_DROPS_SAID, entry->drops.said);
+		writer_nested_end(writer, nested);
+	}
 }

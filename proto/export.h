@@ -71,7 +71,7 @@ struct hello {
 	uint64_t pid;
 	uint64_t acknowledged_sequence;
 	uint64_t sent_sequence;
-	bool region;
+	uint32_t region; /* layout version of what came along; 0: nothing */
 };
 
 struct drop {
@@ -131,7 +131,35 @@ struct welcome {
 	uint32_t span_limit_bytes;
 	struct slice collector;
 	struct slice collector_id;
+	struct slice fence; /* a Fence message; absent: none */
 };
+
+/* What a collector took from a client's region. */
+struct taken {
+	uint64_t sequence;
+	uint32_t unit;
+	uint32_t from;
+	uint32_t to;
+};
+
+struct taken_drops {
+	uint64_t sequence;
+	struct slice reason;
+	uint64_t said;
+};
+
+/* One field of a Fence. */
+struct fence_entry {
+	enum { FENCE_SEQUENCE, FENCE_TAKEN, FENCE_DROPS } kind;
+	uint64_t sequence; /* FENCE_SEQUENCE */
+	struct taken taken;
+	struct taken_drops drops;
+};
+
+/* Walks a Fence: begin with cursor_of_slice(fence). False after the last, or with
+ * cursor->error set. */
+bool fence_next(struct cursor *cursor, struct fence_entry *ret);
+void fence_encode(struct writer *writer, const struct fence_entry *entry);
 
 struct export_response {
 	uint64_t durable_sequence;

@@ -228,6 +228,8 @@ static const struct rpc_method methods[] = {
 		&waft__v1__health_response__descriptor, 0},
 	{WIRE_METHOD_STATUS, &waft__v1__status_request__descriptor,
 		&waft__v1__status_response__descriptor, 0},
+	{WIRE_METHOD_OPEN_SPANS, &waft__v1__open_spans_request__descriptor,
+		&waft__v1__open_spans_response__descriptor, 0},
 };
 
 const struct rpc_method *rpc_method_find(struct slice path)

@@ -141,6 +141,15 @@ static bool chunk_next(struct thread *thread, size_t need)
 	return true;
 }
 
+struct chunk *chunk_find(uint32_t unit)
+{
+	struct chunk *chunk = __atomic_load_n(&process.chunks, __ATOMIC_ACQUIRE);
+
+	while (chunk != NULL && chunk->unit != unit)
+		chunk = __atomic_load_n(&chunk->next, __ATOMIC_ACQUIRE);
+	return chunk;
+}
+
 void chunk_collect(void)
 {
 	struct chunk *before = NULL;

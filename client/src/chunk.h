@@ -77,6 +77,9 @@ void chunk_close(struct thread *thread);
 /* Closes the shared chunk: before the last cut. */
 void chunk_close_shared(void);
 
+/* Sender only: the chunk that begins at a unit; NULL: none does. */
+struct chunk *chunk_find(uint32_t unit);
+
 /* Sender only: frees what is closed and answered. */
 void chunk_collect(void);
 

@@ -63,4 +63,10 @@ int config_token(const struct config *config, char ret_token[CONFIG_TOKEN_BYTES]
 /* The encoded fields of a Producer, into at most size bytes; their number. */
 size_t config_producer(const struct config *config, uint64_t pid, uint8_t *buffer, size_t size);
 
+/* Whether spans go over a Unix socket: only there a region can be handed over. */
+static inline bool config_is_local(const struct config *config)
+{
+	return config->endpoint == ENDPOINT_SEARCH || config->endpoint == ENDPOINT_UNIX;
+}
+
 #endif

@@ -78,8 +78,7 @@ static void client_renew(struct delivery *delivery)
 	delivery->packer.made = 0;
 	delivery->renewals++;
 	uuid_generate_random(process.client);
-	memcpy(process.region.header->client, process.client, sizeof(process.client));
-	process.region.header->emitted_before = delivery->ledger.forgotten;
+	region_renew(&process.region, process.client, delivery->ledger.said);
 }
 
 /* ---- What to send next ------------------------------------------------------------- */
@@ -262,8 +261,6 @@ static int socket_read(struct delivery *delivery)
 
 static void connection_open(struct delivery *delivery, uint64_t now)
 {
-	bool remote =
-		process.config.endpoint == ENDPOINT_TCP || process.config.endpoint == ENDPOINT_TLS;
 	char token[CONFIG_TOKEN_BYTES];
 	struct session_client self;
 	int fd;
@@ -286,7 +283,8 @@ static void connection_open(struct delivery *delivery, uint64_t now)
 		connection_fail(delivery, now);
 		return;
 	}
-	delivery->region_waits = !remote && descriptor_check(&process.region.file);
+	delivery->region_waits =
+		config_is_local(&process.config) && descriptor_check(&process.region.file);
 	self = client_self(delivery->region_waits);
 	self.token = token;
 	delivery->ledger.next = 0;
@@ -489,8 +487,11 @@ uint64_t delivery_until(const struct delivery *delivery, uint64_t now)
 
 	if (delivery->socket.fd >= 0 && delivery->session.state == SESSION_HELLO)
 		return delivery->welcome_by_ns;
+	/* Who was connected comes back even with nothing to send: a collector that began
+	 * anew has to hold its region. */
 	if (delivery->socket.fd < 0 && !file &&
-		(waits || delivery->ledger.count > 0 || delivery->leaving))
+		(waits || delivery->ledger.count > 0 || delivery->leaving ||
+			(delivery->welcomed && config_is_local(&process.config))))
 		return delivery->retry_at_ns;
 	if (file && delivery->retry_at_ns > now)
 		return delivery->retry_at_ns;
@@ -512,8 +513,14 @@ int delivery_poll(struct delivery *delivery, short *ret_events)
 	return delivery->socket.fd;
 }
 
-void delivery_close(struct delivery *delivery)
+void delivery_close(struct delivery *delivery, bool counted)
 {
+	if (!counted) {
+		inbox_close(&delivery->inbox);
+		connection_close(delivery);
+		return;
+	}
+	region_close(&process.region);
 	if (process.config.endpoint == ENDPOINT_FILE && delivery_answered(delivery))
 		inbox_leave(delivery);
 	inbox_close(&delivery->inbox);

@@ -86,7 +86,9 @@ uint64_t delivery_until(const struct delivery *delivery, uint64_t now_ns);
 /* What the socket is waited for: a descriptor, or -1, and poll's events. */
 int delivery_poll(struct delivery *delivery, short *ret_events);
 
-/* Gives up: what is not answered by now never will be. */
-void delivery_close(struct delivery *delivery);
+/* Gives up: what is not answered by now never will be, and is counted so. Without
+ * counted the process is about to end and nobody asks: what is in its region may
+ * still be salvaged. */
+void delivery_close(struct delivery *delivery, bool counted);
 
 #endif

@@ -49,9 +49,17 @@ static void cuts_release(struct ledger *ledger, uint32_t count)
 {
 	for (; count > 0; count--) {
 		struct region_cut *cut = &process.region.cuts[ledger->cut_first];
-		struct region_chunk *head = region_unit(&process.region, cut->unit);
+		struct region_chunk *head;
 
-		__atomic_store_n(&head->taken, cut->to, __ATOMIC_RELEASE);
+		/* First what makes the cut needless, then its end: who reads the region of
+		 * a process killed in between must not find it in neither. */
+		if (cut->unit == REGION_CUT_DROP) {
+			__atomic_store_n(&process.region.header->drops[cut->from].said,
+				cut->id_base, __ATOMIC_RELEASE);
+		} else {
+			head = region_unit(&process.region, cut->unit);
+			__atomic_store_n(&head->taken, cut->to, __ATOMIC_RELEASE);
+		}
 		__atomic_store_n(&cut->sequence, 0, __ATOMIC_RELEASE);
 		ledger->cut_first = (ledger->cut_first + 1) % REGION_CUTS;
 		ledger->cut_count--;
@@ -104,6 +112,36 @@ int ledger_resume(struct ledger *ledger, uint64_t durable)
 	return ret;
 }
 
+void ledger_dissolve(struct ledger *ledger)
+{
+	/* The oldest last: it stays. */
+	while (ledger->cut_count > 0) {
+		uint32_t place = (ledger->cut_first + --ledger->cut_count) % REGION_CUTS;
+		struct region_cut *cut = &process.region.cuts[place];
+		struct chunk *chunk;
+
+		__atomic_store_n(&cut->sequence, 0, __ATOMIC_RELEASE);
+		if (cut->unit == REGION_CUT_DROP)
+			continue;
+		chunk = chunk_find(cut->unit);
+		if (chunk == NULL)
+			continue;
+		chunk->cut = cut->from;
+		chunk->trace_at = cut->trace_at;
+		chunk->id_base = cut->id_base;
+		chunk->clock_base = cut->clock_base;
+		chunk->thread = cut->thread;
+	}
+	for (uint32_t i = 0; i < ledger->count; i++) {
+		const struct entry *entry = ledger_entry(ledger, i);
+
+		if (entry->drop)
+			ledger->said[entry->reason] -= entry->spans;
+	}
+	ledger->count = 0;
+	ledger->next = 0;
+}
+
 void ledger_forget(struct ledger *ledger, uint64_t emitted_total)
 {
 	uint64_t ended = ledger_ended();
@@ -138,6 +176,19 @@ bool ledger_drops_waiting(const struct ledger *ledger)
 	return false;
 }
 
+/* For who reads the region of a killed process: this number is taken. */
+static void drop_cut(struct ledger *ledger, struct entry *entry, uint64_t said)
+{
+	uint32_t place = (ledger->cut_first + ledger->cut_count) % REGION_CUTS;
+	struct region_cut *cut = &process.region.cuts[place];
+
+	*cut = (struct region_cut){
+		.unit = REGION_CUT_DROP, .from = (uint32_t)entry->reason, .id_base = said};
+	__atomic_store_n(&cut->sequence, entry->sequence, __ATOMIC_RELEASE);
+	entry->cuts = 1;
+	ledger->cut_count++;
+}
+
 bool ledger_drop_next(struct ledger *ledger, uint64_t emitted_total)
 {
 	for (int i = 0; i < WAFT_DROP_REASONS; i++) {
@@ -147,13 +198,14 @@ bool ledger_drop_next(struct ledger *ledger, uint64_t emitted_total)
 		if (dropped == ledger->said[i])
 			continue;
 		entry = ledger_new(ledger);
-		if (entry == NULL)
+		if (entry == NULL || ledger->cut_count == REGION_CUTS)
 			return false;
 		entry->drop = true;
 		entry->reason = (enum waft_drop_reason)i;
 		entry->spans = dropped - ledger->said[i];
 		entry->emitted = emitted_total - ledger->forgotten;
 		ledger->said[i] = dropped;
+		drop_cut(ledger, entry, dropped);
 		ledger_commit(ledger);
 		return true;
 	}

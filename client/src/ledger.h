@@ -73,6 +73,9 @@ int ledger_resume(struct ledger *ledger, uint64_t durable);
  * and numbers start at 1 again. */
 void ledger_forget(struct ledger *ledger, uint64_t emitted_total);
 
+/* Takes all entries back: what they held waits as if it had never been sent. */
+void ledger_dissolve(struct ledger *ledger);
+
 /* A drop record for what has none yet; false: there is nothing, or no room. */
 bool ledger_drop_next(struct ledger *ledger, uint64_t emitted_total);
 

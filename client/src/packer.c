@@ -288,6 +288,41 @@ bool packer_cut(struct packer *packer, struct ledger *ledger)
 	return true;
 }
 
+bool packer_pass(struct chunk *chunk, uint32_t to, uint64_t *ret_spans)
+{
+	const struct region_chunk *head = chunk_head(&process.region, chunk);
+	struct walk walk = {.bytes = (const uint8_t *)head,
+		.at = chunk->cut,
+		.end = __atomic_load_n(&head->published, __ATOMIC_ACQUIRE),
+		.trace_at = chunk->trace_at,
+		.id_base = chunk->id_base,
+		.clock_base = chunk->clock_base,
+		.thread = chunk->thread};
+	uint64_t spans = 0;
+
+	while (walk.at < to && walk.at < walk.end) {
+		struct walked walked = walk_look(&walk);
+
+		if (walked.length == 0)
+			return false;
+		if (walked.mark) {
+			walk_mark(&walk);
+			continue;
+		}
+		walk.at += walked.length;
+		spans++;
+	}
+	if (walk.at != to)
+		return false;
+	chunk->cut = walk.at;
+	chunk->trace_at = walk.trace_at;
+	chunk->id_base = walk.id_base;
+	chunk->clock_base = walk.clock_base;
+	chunk->thread = walk.thread;
+	*ret_spans = spans;
+	return true;
+}
+
 /* ---- Writing ---------------------------------------------------------------------- */
 
 /* Takes the stretches of an entry in again, as they were cut. */

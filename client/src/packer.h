@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "chunk.h"
 #include "ledger.h"
 #include "region.h"
 #include "slice.h"
@@ -53,6 +54,10 @@ size_t packer_waiting(void);
 /* Cuts what is waiting into the next entry, as much as a batch takes; false:
  * nothing is waiting, or there is no room for its bookkeeping. */
 bool packer_cut(struct packer *packer, struct ledger *ledger);
+
+/* Goes over a chunk's bytes from what is cut to an offset as if they were cut; the
+ * spans in them. False, and nothing has changed: it is not an offset to go to. */
+bool packer_pass(struct chunk *chunk, uint32_t to, uint64_t *ret_spans);
 
 /* The frame of an entry, batch or drop record; its bytes last until the next call.
  * first_cut: index of its first cut. producer: an encoded Producer. */

@@ -120,6 +120,10 @@ void process_complain(const char *what, const char *text)
 void process_drop(enum waft_drop_reason reason, uint64_t spans)
 {
 	__atomic_fetch_add(&process.dropped[reason], spans, __ATOMIC_RELAXED);
+	/* For who finds the process dead. */
+	if (process.region.base != NULL)
+		__atomic_fetch_add(
+			&process.region.header->drops[reason].spans, spans, __ATOMIC_RELAXED);
 }
 
 /* ---- Start ----------------------------------------------------------------- */

@@ -6,16 +6,22 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <waft/waft.h>
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 
-_Static_assert(sizeof(struct region_header) <= REGION_KINDS_AT, "the header fits its page");
-_Static_assert(REGION_UNITS <= REGION_CUTS_AT - REGION_KINDS_AT, "a byte for each unit");
-_Static_assert(REGION_CUTS * sizeof(struct region_cut) <= REGION_SHAPES_AT - REGION_CUTS_AT,
-	"the cuts fit");
-_Static_assert(sizeof(struct region_chunk) == 64, "a chunk's head is one cache line");
+_Static_assert((int)WAFT_DROP_REASONS <= (int)REGION_REASONS, "a place for each reason");
+_Static_assert(
+	sizeof(struct waft_slot_) == sizeof(struct region_slot) &&
+		offsetof(struct waft_slot_, parent) == offsetof(struct region_slot, parent) &&
+		offsetof(struct waft_slot_, trace) == offsetof(struct region_slot, trace) &&
+		offsetof(struct waft_slot_, clock) == offsetof(struct region_slot, clock) &&
+		offsetof(struct waft_slot_, thread) == offsetof(struct region_slot, thread) &&
+		(int)WAFT_SLOT_OPEN_ == (int)REGION_SLOT_OPEN &&
+		(int)WAFT_SLOT_PARENT_ID_ == (int)REGION_SLOT_PARENT_ID,
+	"inlined code writes slots as others read them");
 
 static void header_fill(struct region_header *header, const uint8_t client[16], uint64_t pid)
 {
@@ -31,6 +37,9 @@ static void header_fill(struct region_header *header, const uint8_t client[16], 
 	header->shapes_at = REGION_SHAPES_AT;
 	memcpy(header->client, client, sizeof(header->client));
 	header->pid = pid;
+	for (int i = 0; i < WAFT_DROP_REASONS; i++)
+		strncpy(header->drops[i].reason, waft_drop_reason_name((enum waft_drop_reason)i),
+			sizeof(header->drops[i].reason) - 1);
 }
 
 /* The seal against writing by others needs Linux 5.1; the region does without. */
@@ -137,6 +146,25 @@ void region_give(struct region *region, uint32_t unit, uint32_t count)
 		region->next_unit = unit;
 }
 
+void region_renew(struct region *region, const uint8_t client[16], const uint64_t *said)
+{
+	struct region_header *header = region->header;
+
+	if (region->base == NULL)
+		return;
+	__atomic_store_n(&header->epoch, header->epoch + 1, __ATOMIC_SEQ_CST);
+	memcpy(header->client, client, sizeof(header->client));
+	for (int i = 0; i < WAFT_DROP_REASONS; i++)
+		__atomic_store_n(&header->drops[i].said, said[i], __ATOMIC_RELAXED);
+	__atomic_store_n(&header->epoch, header->epoch + 1, __ATOMIC_SEQ_CST);
+}
+
+void region_close(struct region *region)
+{
+	if (region->base != NULL)
+		__atomic_store_n(&region->header->closed, 1, __ATOMIC_RELEASE);
+}
+
 void region_set_clock(struct region *region, const struct clock_span *clock)
 {
 	double ns_per_tick = clock->ns_per_tick;
@@ -144,7 +172,7 @@ void region_set_clock(struct region *region, const struct clock_span *clock)
 
 	if (region->base == NULL)
 		return;
-	out = &region->header->clock;
+	out = &region->header->clocks[clock->source];
 	/* Each store is a release: none is seen before the odd version. */
 	__atomic_store_n(&out->version, out->version + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&out->source, clock->source, __ATOMIC_RELEASE);

@@ -96,6 +96,9 @@ static void clocks_look(uint64_t now)
 	source = clock_watch_source(&sender.watch);
 	timeline_span(&sender.clocks[source], UINT64_MAX, &span);
 	region_set_clock(&process.region, &span);
+	/* Of spans begun before the source changed. */
+	timeline_span(&sender.clocks[WIRE_CLOCK_MONOTONIC], UINT64_MAX, &span);
+	region_set_clock(&process.region, &span);
 	if (source != __atomic_load_n(&process.source, __ATOMIC_RELAXED)) {
 		__atomic_store_n(&process.source, source, __ATOMIC_RELEASE);
 		bells_ring(WAFT_BELL_CLOCK_);
@@ -258,7 +261,8 @@ static void turn_sleep(uint64_t now)
 
 static void give_up(void)
 {
-	delivery_close(&sender.delivery);
+	/* A file has no one to salvage it. */
+	delivery_close(&sender.delivery, sender.patient || !config_is_local(&process.config));
 	clock_watch_done(&sender.watch);
 	wake_close();
 	pthread_mutex_lock(&sender.lock);

@@ -7,8 +7,10 @@
 
 #include "errors.h"
 #include "export.h"
+#include "fence.h"
 #include "frame.h"
 #include "packer.h"
+#include "region_layout.h"
 
 enum { GOODBYE_BYTES = WIRE_FRAME_HEADER_BYTES + 64 };
 
@@ -46,7 +48,7 @@ size_t session_hello_frame(
 	request.hello.pid = client->pid;
 	request.hello.acknowledged_sequence = ledger->answered;
 	request.hello.sent_sequence = ledger->next_sequence - 1;
-	request.hello.region = client->region;
+	request.hello.region = client->region ? REGION_VERSION : 0;
 	request.emitted = ledger_emitted() - ledger->forgotten;
 	return request_frame(to, size, &request);
 }
@@ -118,6 +120,10 @@ static int response_take(
 
 	if ((session->state == SESSION_HELLO) != response->has_welcome)
 		return -EPROTO;
+	if (response->has_welcome && response->welcome.fence.data != NULL) {
+		ret = fence_take(ledger, response->welcome.fence, response->durable_sequence);
+		return ret < 0 ? ret : -ESTALE;
+	}
 	if (response->has_welcome && response->welcome.forgotten)
 		return -ESTALE;
 	while (export_response_next_refusal(response, &position, &refusal))

@@ -58,6 +58,7 @@ void clients_free_one(struct client *client)
 	for (uint32_t i = 0; i < client->refused_count; i++)
 		free(client->refused[i].message);
 	free(client->refused);
+	bytes_done(&client->fence);
 	free(client->dropped);
 	free(client->service);
 	free(client);
@@ -513,6 +514,33 @@ static void count_goodbye(struct client *client, const struct log_record *record
 	}
 }
 
+int clients_set_fence(struct client *client, struct slice fence)
+{
+	client->fence.length = 0;
+	return bytes_put(&client->fence, fence.data, fence.length);
+}
+
+int clients_fence(struct clients *clients, const uint8_t id[16], struct bytes *ret_fence)
+{
+	const struct client *client;
+	struct bytes copy = {0};
+	int ret = 0;
+
+	pthread_mutex_lock(&clients->mutex);
+	client = clients_find(clients, id);
+	if (client != NULL && client->fence.length > 0) {
+		ret = bytes_put(&copy, client->fence.data, client->fence.length);
+		if (ret == 0)
+			ret = 1;
+	}
+	pthread_mutex_unlock(&clients->mutex);
+	if (ret > 0)
+		*ret_fence = copy;
+	else
+		bytes_done(&copy);
+	return ret;
+}
+
 static int count_record(struct clients *clients, const struct log_record *record)
 {
 	struct client *client;
@@ -524,7 +552,8 @@ static int count_record(struct clients *clients, const struct log_record *record
 	ret = clients_make(clients, record->client, &client);
 	if (ret != 0)
 		return ret;
-	if (record->kind != LOG_GOODBYE && record->sequence <= client->sequence)
+	if (record->kind != LOG_GOODBYE && record->kind != LOG_FENCE &&
+		record->sequence <= client->sequence)
 		return -EEXIST;
 	if (record->kind == LOG_DROP)
 		ret = count_drop(clients, client, record);
@@ -532,6 +561,8 @@ static int count_record(struct clients *clients, const struct log_record *record
 		ret = count_refusal(clients, client, record);
 	else if (record->kind == LOG_GOODBYE)
 		count_goodbye(client, record);
+	else if (record->kind == LOG_FENCE)
+		ret = clients_set_fence(client, slice_of(record->payload, record->payload_length));
 	if (ret != 0)
 		return ret;
 	if (record->kind == LOG_BATCH)
@@ -546,7 +577,9 @@ static int count_record(struct clients *clients, const struct log_record *record
 		bound_refused(client);
 	if (record->kind == LOG_GOODBYE)
 		return depart(clients, client) == 0 ? 1 : -ENOMEM;
-	client->sequence = record->sequence;
+	/* A fence has no number of its own. */
+	if (record->kind != LOG_FENCE)
+		client->sequence = record->sequence;
 	client->changed = ++clients->change;
 	return 1;
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "log.h"
 #include "manifest.h"
 #include "slice.h"
@@ -87,6 +88,11 @@ int clients_refusals(struct clients *clients, const uint8_t client[16], uint64_t
  *   -ENOMEM  nothing changed */
 MUST_CHECK int clients_durable(
 	struct clients *clients, struct log_place place, const struct log_record *record);
+
+/* Whether the client was salvaged: then 1 with the Fence message that says what was
+ * taken, for the caller to free (bytes_done). 0: no; -ENOMEM. */
+MUST_CHECK int clients_fence(
+	struct clients *clients, const uint8_t client[16], struct bytes *ret_fence);
 
 /* Counts a message that came again. */
 void clients_duplicate(struct clients *clients, const uint8_t client[16]);

@@ -16,7 +16,8 @@ enum { FLAG_GONE = 1 };
 
 /* A body: client, flags; unless it is gone: sequence, last receive time, pid,
  * emitted, durable, unknown, not sampled, duplicates, service; count of drop reasons,
- * each text and spans; count of refusals, each sequence, code, text. */
+ * each text and spans; count of refusals, each sequence, code, text; when the client is
+ * fenced, the Fence message. */
 static int put_client(struct bytes *out, const struct clients *clients, const struct client *client)
 {
 	const uint64_t values[] = {0, client->sequence, client->last_ns, client->pid,
@@ -49,6 +50,8 @@ static int put_client(struct bytes *out, const struct clients *clients, const st
 		if (ret == 0)
 			ret = bytes_text(out, refused->message, strlen(refused->message));
 	}
+	if (ret == 0 && client->fence.length > 0)
+		ret = bytes_text(out, client->fence.data, client->fence.length);
 	return ret;
 }
 
@@ -188,6 +191,12 @@ static int read_lists(struct clients *clients, struct client *client, struct cur
 
 		if (in->error == 0)
 			ret = clients_add_refusal(client, sequence, code, message);
+	}
+	if (ret == 0 && in->error == 0 && cursor_more(in)) {
+		struct slice fence = cursor_bytes(in);
+
+		if (in->error == 0)
+			ret = clients_set_fence(client, fence);
 	}
 	return ret != 0 ? ret : in->error;
 }

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "bytes.h"
 #include "clients.h"
 
 struct refused {
@@ -34,6 +35,7 @@ struct client {
 	uint64_t duplicates;
 	struct dropped *dropped; /* owned */
 	struct refused *refused; /* owned, ascending */
+	struct bytes fence;	 /* a Fence message; no bytes: the client goes on */
 	uint32_t dropped_count;
 	uint32_t refused_count;
 	bool connected;
@@ -80,6 +82,7 @@ void clients_set_service(struct client *client, struct slice service);
 uint32_t clients_reason_index(struct clients *clients, struct slice text);
 MUST_CHECK int clients_add_dropped(
 	struct clients *clients, struct client *client, struct slice reason, uint64_t spans);
+MUST_CHECK int clients_set_fence(struct client *client, struct slice fence);
 MUST_CHECK int clients_add_refusal(
 	struct client *client, uint64_t sequence, uint32_t code, struct slice message);
 

@@ -41,7 +41,8 @@ enum log_kind {
 	LOG_DROP = 2,
 	LOG_REFUSAL = 3,
 	LOG_GOODBYE = 4,
-	LOG_MARK = 5, /* of the log's own: says that what is before it was synced */
+	LOG_MARK = 5,  /* of the log's own: says that what is before it was synced */
+	LOG_FENCE = 6, /* no number of the client is taken any more: a Fence message */
 };
 
 #define LOG_FORMAT_WAFT_V1 1

@@ -131,7 +131,7 @@ static size_t bare_length(const uint8_t *header)
 	uint32_t payload = le32_read(header + AT_LENGTH);
 	uint16_t peer = le16_read(header + AT_PEER_LENGTH);
 
-	if (header[AT_KIND] < LOG_BATCH || header[AT_KIND] > LOG_MARK)
+	if (header[AT_KIND] < LOG_BATCH || header[AT_KIND] > LOG_FENCE)
 		return 0;
 	if (payload > LOG_PAYLOAD_BYTES_MAX ||
 		peer > LOG_PEER_HEAD_BYTES + LOG_PEER_NAME_BYTES_MAX ||

@@ -77,7 +77,10 @@ static void fuzz_close(struct stream *stream)
 	((struct fuzz_stream *)stream)->closed = true;
 }
 
-static const struct stream_ops stream_ops = {fuzz_write, fuzz_queued, fuzz_set_reading, fuzz_close};
+static const struct stream_ops stream_ops = {.write = fuzz_write,
+	.queued_bytes = fuzz_queued,
+	.set_reading = fuzz_set_reading,
+	.close = fuzz_close};
 
 struct fuzz {
 	struct fuzz_ingest ingest;

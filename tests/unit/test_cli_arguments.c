@@ -119,8 +119,9 @@ static void reads_values(void **state)
 static void refuses_unknown_commands(void **state)
 {
 	(void)state;
-	bad("waftctl", "what to do? There are: trace list, trace show, trace tail, stats, status, "
-		       "version, help\nTry: waftctl help");
+	bad("waftctl",
+		"what to do? There are: trace list, trace show, trace tail, stats, status, ps, "
+		"version, help\nTry: waftctl help");
 	bad("waftctl trace", "trace what? There are: trace list, trace show, trace tail\n"
 			     "Try: waftctl help trace");
 	bad("waftctl trcae", "no command \"trcae\"; did you mean \"trace\"?\nTry: waftctl help");

@@ -93,8 +93,10 @@ static void fake_close(struct stream *stream)
 	note(world, "close\n");
 }
 
-static const struct stream_ops fake_stream = {
-	fake_write, fake_queued, fake_set_reading, fake_close};
+static const struct stream_ops fake_stream = {.write = fake_write,
+	.queued_bytes = fake_queued,
+	.set_reading = fake_set_reading,
+	.close = fake_close};
 
 static void on_message(struct call *call, struct slice message, uint64_t now_ms)
 {

@@ -154,7 +154,10 @@ static void line_close(struct stream *stream)
 	((struct line *)stream)->closed = true;
 }
 
-static const struct stream_ops line_ops = {line_write, line_queued, line_set_reading, line_close};
+static const struct stream_ops line_ops = {.write = line_write,
+	.queued_bytes = line_queued,
+	.set_reading = line_set_reading,
+	.close = line_close};
 
 static struct world *world_new(void)
 {

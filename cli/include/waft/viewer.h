@@ -310,6 +310,39 @@ WAFT_PUBLIC WAFT_MUST_CHECK int waft_viewer_status(
 	struct waft_viewer *viewer, struct waft_status **ret_status);
 WAFT_PUBLIC void waft_status_free(struct waft_status *status);
 
+/* ---- What is running right now ----------------------------------------- */
+
+/* The open spans of one thread, as trees: a span whose parent is open in the same
+ * thread stands below it. Of the nodes status is "pending". */
+struct waft_open_thread {
+	uint64_t thread; /* the kernel's number; 0: not known */
+	const struct waft_trace_node *spans;
+	size_t count;
+};
+
+struct waft_open_process {
+	const char *service; /* "" when unknown */
+	const char *host;
+	uint64_t pid;
+	const struct waft_open_thread *threads; /* that have any */
+	size_t count;
+};
+
+struct waft_open_list {
+	const struct waft_open_process *processes; /* that have any; by service and pid */
+	size_t count;
+	uint64_t connected;  /* processes whose memory the collector can read */
+	uint64_t left_out;   /* spans beyond what it lists of one process */
+	uint64_t unreadable; /* processes whose memory made no sense */
+};
+
+/* The spans that are open at this moment in processes of this machine that are
+ * connected to the collector; service: of this one only, NULL: of all. Owned by the
+ * caller: waft_open_list_free. -ENOTSUP: files alone don't know. */
+WAFT_PUBLIC WAFT_MUST_CHECK int waft_viewer_open_spans(
+	struct waft_viewer *viewer, const char *service, struct waft_open_list **ret_list);
+WAFT_PUBLIC void waft_open_list_free(struct waft_open_list *list);
+
 /* The library's version, "0.1.0". */
 WAFT_PUBLIC const char *waft_viewer_version(void);
 

@@ -1,0 +1,824 @@
+/*
+ * See salvage.h. A batch is put together like libwaft's own sender does it: sections
+ * of bytes that are spans already, and the shapes that these use.
+ *
+ * Chunks are walked from their start, since what a span is (its section, its trace)
+ * is said by what stands before it; only what is not durable is taken.
+ */
+#include "salvage.h"
+
+#include "batch.h"
+#include "export.h"
+#include "ids.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BATCH_BYTES = 192 * 1024, /* a batch is full from here on */
+	PREAMBLE_BYTES = REGION_PRODUCER_BYTES + 256,
+	SECTION_BYTES = 64,
+	OPEN_SPAN_BYTES = 96,
+	TAKEN_BYTES = 32,
+	REASON_BYTES = 64,
+};
+
+/* Where a shape's entry stands in the image. */
+struct shape_entry {
+	uint32_t at;
+	uint32_t length; /* 0: not defined */
+	uint32_t batch;	 /* number of the last batch that it is in */
+};
+
+struct stretch {
+	uint32_t unit;
+	uint32_t from;
+	uint32_t to;
+};
+
+struct builder {
+	const struct region_image *image;
+	const struct salvage_source *source;
+	struct salvage *out;
+	struct shape_entry *shapes; /* by id */
+	uint32_t batch;		    /* number of the one being built */
+	struct bytes shape_bytes;
+	struct bytes sections;
+	size_t section; /* where the open section's length stands; 0: none is open */
+	uint64_t spans;
+	uint32_t clock;
+	struct stretch stretches[REGION_UNITS];
+	size_t stretch_count;
+	uint32_t reached[REGION_UNITS]; /* of a chunk: durable up to here */
+	uint64_t sequence;		/* of the last message */
+	uint64_t last[REGION_UNITS];	/* of each chunk the last span's id before mixing */
+	size_t last_count;
+	uint64_t thread; /* of the open section, where slots are read */
+	bool single;	 /* a batch for each chunk */
+	bool refused;	 /* a batch did not decode */
+};
+
+/* ---- Shapes ---------------------------------------------------------------- */
+
+static uint32_t shape_id(struct slice shape)
+{
+	struct cursor cursor = cursor_of_slice(shape);
+	uint32_t id = 0;
+
+	while (cursor_more(&cursor)) {
+		uint32_t tag = cursor_tag(&cursor);
+
+		if (tag == TAG_SHAPE_ID)
+			id = cursor_varint32(&cursor);
+		else
+			cursor_skip(&cursor, tag);
+	}
+	return cursor.error == 0 && id <= WIRE_SHAPE_ID_LIMIT ? id : 0;
+}
+
+/* As many of the definitions as make sense. */
+static void shapes_find(struct builder *builder)
+{
+	const uint8_t *begin = builder->image->bytes + REGION_SHAPES_AT;
+	struct cursor cursor = cursor_of(begin, region_image_header(builder->image)->shapes_bytes);
+
+	while (cursor_more(&cursor)) {
+		const uint8_t *at = cursor.at;
+		uint32_t tag = cursor_tag(&cursor);
+		struct slice shape = cursor_bytes(&cursor);
+		uint32_t id;
+
+		if (cursor.error != 0 || tag != TAG_BATCH_SHAPES)
+			return;
+		id = shape_id(shape);
+		if (id != 0)
+			builder->shapes[id] =
+				(struct shape_entry){.at = (uint32_t)(at - builder->image->bytes),
+					.length = (uint32_t)(cursor.at - at)};
+	}
+}
+
+/* Makes the shape one of the batch's. 0; ERR_SHAPE: there is no such; -ENOMEM. */
+static int shape_use(struct builder *builder, uint32_t id)
+{
+	struct shape_entry *entry = &builder->shapes[id];
+
+	if (entry->length == 0)
+		return ERR_SHAPE;
+	if (entry->batch == builder->batch)
+		return 0;
+	entry->batch = builder->batch;
+	return bytes_put(&builder->shape_bytes, builder->image->bytes + entry->at, entry->length);
+}
+
+/* ---- Clocks ---------------------------------------------------------------- */
+
+static bool clock_fits(const struct region_clock *clock, uint32_t source)
+{
+	return clock->version != 0 && clock->source == source && isfinite(clock->ns_per_tick) &&
+	       clock->ns_per_tick > 0 && clock->ns_per_tick <= 1e9 &&
+	       clock->close_realtime_ns <= INT64_MAX && clock->open_realtime_ns <= INT64_MAX;
+}
+
+/* What dates raw values of a source; false: nothing does. One that was being written
+ * when its process died is marked as stepped. */
+static bool clock_of(const struct builder *builder, uint32_t source, struct region_clock *ret_clock)
+{
+	if (source >= REGION_CLOCKS)
+		return false;
+	*ret_clock = region_image_header(builder->image)->clocks[source];
+	if (clock_fits(ret_clock, source)) {
+		ret_clock->stepped |= ret_clock->version & 1;
+		return true;
+	}
+	if (source != WIRE_CLOCK_MONOTONIC)
+		return false;
+	*ret_clock = (struct region_clock){.open_raw = builder->source->monotonic_ns,
+		.open_realtime_ns = builder->source->realtime_ns,
+		.close_raw = builder->source->monotonic_ns,
+		.close_realtime_ns = builder->source->realtime_ns,
+		.ns_per_tick = 1};
+	return true;
+}
+
+/* Rounded half away from zero, as the decoder does it. */
+static uint64_t realtime_of(const struct region_clock *clock, uint64_t raw)
+{
+	double since = (double)(int64_t)(raw - clock->close_raw) * clock->ns_per_tick;
+	double at = (double)clock->close_realtime_ns + since;
+
+	if (at < 0)
+		return 0;
+	if (at >= 9.2e18)
+		return INT64_MAX;
+	/* The difference is exact where the sum is not. */
+	return clock->close_realtime_ns +
+	       (uint64_t)(int64_t)(since < 0 ? since - 0.5 : since + 0.5);
+}
+
+/* ---- Batches --------------------------------------------------------------- */
+
+static void batch_begin(struct builder *builder)
+{
+	builder->batch++;
+	builder->shape_bytes.length = 0;
+	builder->sections.length = 0;
+	builder->section = 0;
+	builder->spans = 0;
+	builder->stretch_count = 0;
+}
+
+static size_t batch_bytes(const struct builder *builder)
+{
+	return PREAMBLE_BYTES + builder->shape_bytes.length + builder->sections.length;
+}
+
+static void section_end(struct builder *builder)
+{
+	size_t body = builder->section + 3;
+	uint32_t length = (uint32_t)(builder->sections.length - body);
+	uint8_t *at;
+
+	if (builder->section == 0)
+		return;
+	at = builder->sections.data + builder->section;
+	at[0] = (uint8_t)(length | 0x80);
+	at[1] = (uint8_t)(length >> 7 | 0x80);
+	at[2] = (uint8_t)(length >> 14);
+	builder->section = 0;
+}
+
+static int section_begin(struct builder *builder, uint64_t id_base, uint64_t clock_base,
+	uint64_t thread, struct slice trace)
+{
+	uint8_t head[SECTION_BYTES];
+	struct writer writer = writer_of(head, sizeof(head));
+	size_t at;
+	int status;
+
+	section_end(builder);
+	writer_varint(&writer, TAG_BATCH_SECTIONS);
+	at = builder->sections.length + writer_length(&writer);
+	writer_varint_padded(&writer, 0, 3);
+	writer_field_fixed64(&writer, TAG_SECTION_ID_BASE, id_base);
+	writer_field_fixed64(&writer, TAG_SECTION_CLOCK_BASE, clock_base);
+	writer_field_varint(&writer, TAG_SECTION_THREAD, thread);
+	if (trace.data != NULL) {
+		writer_varint(&writer, TAG_SECTION_TRACE);
+		writer_varint(&writer, trace.length);
+	}
+	status = bytes_put(&builder->sections, head, writer_length(&writer));
+	if (status == 0 && trace.data != NULL)
+		status = bytes_put(&builder->sections, trace.data, trace.length);
+	if (status == 0)
+		builder->section = at;
+	return status;
+}
+
+static void preamble_write(
+	const struct builder *builder, const struct region_clock *clock, struct writer *writer)
+{
+	const struct region_header *header = region_image_header(builder->image);
+	size_t nested;
+	uint64_t rate;
+
+	if (header->producer_bytes > 0) {
+		writer_field_bytes(writer, TAG_BATCH_PRODUCER,
+			slice_of(header->producer, header->producer_bytes));
+	} else {
+		nested = writer_nested_begin(writer, TAG_BATCH_PRODUCER);
+		writer_field_bytes(
+			writer, TAG_PRODUCER_SERVICE, slice_of_text(builder->source->service));
+		writer_field_varint(writer, TAG_PRODUCER_PID, builder->source->pid);
+		writer_nested_end(writer, nested);
+	}
+	if (clock == NULL)
+		return;
+	memcpy(&rate, &clock->ns_per_tick, sizeof(rate));
+	nested = writer_nested_begin(writer, TAG_BATCH_CLOCK);
+	writer_field_varint(writer, TAG_CLOCK_SOURCE, clock->source);
+	writer_field_fixed64(writer, TAG_CLOCK_OPEN_RAW, clock->open_raw);
+	writer_field_fixed64(writer, TAG_CLOCK_OPEN_REALTIME_NS, clock->open_realtime_ns);
+	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_RAW, clock->close_raw);
+	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_REALTIME_NS, clock->close_realtime_ns);
+	writer_field_fixed64(writer, TAG_CLOCK_NS_PER_TICK, rate);
+	writer_field_varint(writer, TAG_CLOCK_STEPPED, clock->stepped != 0);
+	writer_nested_end(writer, nested);
+}
+
+/* The Batch that was built. 0, an ERR_ code when it does not decode, -ENOMEM. */
+static int batch_finish(
+	struct builder *builder, const struct region_clock *clock, struct bytes *ret_bytes)
+{
+	uint8_t preamble[PREAMBLE_BYTES];
+	struct writer writer = writer_of(preamble, sizeof(preamble));
+	struct batch batch = {0};
+	uint64_t spans = 0;
+	int status;
+
+	section_end(builder);
+	preamble_write(builder, clock, &writer);
+	status = writer.error != 0 ? writer.error
+				   : bytes_put(ret_bytes, preamble, writer_length(&writer));
+	if (status == 0)
+		status = bytes_put(
+			ret_bytes, builder->shape_bytes.data, builder->shape_bytes.length);
+	if (status == 0)
+		status = bytes_put(ret_bytes, builder->sections.data, builder->sections.length);
+	if (status == 0 && ret_bytes->length > WIRE_BATCH_LIMIT)
+		status = ERR_LIMIT;
+	if (status == 0)
+		status = batch_open(&batch, ret_bytes->data, ret_bytes->length);
+	if (status == 0)
+		status = batch_check(&batch, &spans);
+	if (status == 0 && spans != builder->spans)
+		status = ERR_MALFORMED;
+	batch_done(&batch);
+	return status;
+}
+
+/* ---- What comes out --------------------------------------------------------- */
+
+static int fence_add(struct salvage *out, const struct fence_entry *entry)
+{
+	uint8_t buffer[TAKEN_BYTES + REASON_BYTES];
+	struct writer writer = writer_of(buffer, sizeof(buffer));
+
+	fence_encode(&writer, entry);
+	return writer.error != 0 ? writer.error
+				 : bytes_put(&out->fence, buffer, writer_length(&writer));
+}
+
+/* Takes bytes. */
+static int message_add(
+	struct builder *builder, enum log_kind kind, uint64_t spans, struct bytes *bytes)
+{
+	struct salvage *out = builder->out;
+
+	if (out->count == out->capacity) {
+		size_t capacity = out->capacity != 0 ? out->capacity * 2 : 8;
+		struct salvage_message *grown =
+			reallocarray(out->messages, capacity, sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		out->messages = grown;
+		out->capacity = capacity;
+	}
+	out->messages[out->count++] = (struct salvage_message){
+		.kind = kind, .sequence = ++builder->sequence, .spans = spans, .bytes = *bytes};
+	*bytes = (struct bytes){0};
+	return 0;
+}
+
+/* The batch of finished spans is full, or there are no more. */
+static int batch_flush(struct builder *builder)
+{
+	struct region_clock clock;
+	struct bytes bytes = {0};
+	int status = 0;
+
+	if (builder->spans == 0) {
+		batch_begin(builder);
+		return 0;
+	}
+	status = clock_of(builder, builder->clock, &clock) ? batch_finish(builder, &clock, &bytes)
+							   : ERR_CLOCK;
+	if (status == 0)
+		status = message_add(builder, LOG_BATCH, builder->spans, &bytes);
+	for (size_t i = 0; status == 0 && i < builder->stretch_count; i++) {
+		struct fence_entry entry = {.kind = FENCE_TAKEN,
+			.taken = {.sequence = builder->sequence,
+				.unit = builder->stretches[i].unit,
+				.from = builder->stretches[i].from,
+				.to = builder->stretches[i].to}};
+
+		status = fence_add(builder->out, &entry);
+	}
+	if (status == 0) {
+		builder->out->finished += builder->spans;
+	} else if (status != -ENOMEM) {
+		/* What does not decode is nothing that can be stored. */
+		builder->refused = true;
+		builder->out->damaged++;
+		status = 0;
+	}
+	bytes_done(&bytes);
+	batch_begin(builder);
+	return status;
+}
+
+/* ---- Chunks ----------------------------------------------------------------- */
+
+struct walk {
+	const uint8_t *bytes; /* of the chunk */
+	uint32_t unit;
+	uint32_t at;
+	uint32_t end;
+	uint64_t id_base;
+	uint64_t clock_base;
+	uint64_t thread;
+	struct slice trace; /* that holds at `at`; absent: none */
+	bool section;	    /* the builder's section goes on here */
+};
+
+/* What a span's bytes say of it. */
+struct walked {
+	uint32_t length; /* of the entry; 0: malformed */
+	uint32_t shape;
+	uint32_t number; /* of its id, from the section's base on */
+	struct slice trace;
+};
+
+static struct walked span_look(const struct walk *walk)
+{
+	struct cursor outer = cursor_of(walk->bytes + walk->at, walk->end - walk->at);
+	struct walked walked = {0};
+	uint32_t tag = cursor_tag(&outer);
+	struct slice span = cursor_bytes(&outer);
+	struct cursor cursor = cursor_of_slice(span);
+
+	if (outer.error != 0 || tag != TAG_SECTION_SPANS || span.length > WIRE_SPAN_LIMIT)
+		return walked;
+	while (cursor_more(&cursor)) {
+		tag = cursor_tag(&cursor);
+		if (tag == TAG_SPAN_IDS) {
+			uint64_t ids = cursor_fixed64(&cursor);
+
+			walked.shape = (uint32_t)(ids >> 48);
+			walked.number = (uint32_t)ids;
+		} else if (tag == TAG_SPAN_TRACE) {
+			walked.trace = cursor_bytes(&cursor);
+		} else {
+			cursor_skip(&cursor, tag);
+		}
+	}
+	if (cursor.error == 0)
+		walked.length = (uint32_t)(outer.at - (walk->bytes + walk->at));
+	return walked;
+}
+
+static void mark_take(struct walk *walk)
+{
+	const uint8_t *at = walk->bytes + walk->at;
+
+	walk->id_base = le64_read(at + 1);
+	walk->clock_base = le64_read(at + 9);
+	walk->thread = le64_read(at + 17);
+	walk->trace = slice_of(NULL, 0);
+	walk->section = false;
+	walk->at += REGION_MARK_BYTES;
+}
+
+/* Notes that the chunk's bytes to `to` are in the batch. */
+static void stretch_add(struct builder *builder, const struct walk *walk, uint32_t to)
+{
+	struct stretch *last =
+		builder->stretch_count > 0 ? &builder->stretches[builder->stretch_count - 1] : NULL;
+
+	if (last != NULL && last->unit == walk->unit) {
+		last->to = to;
+		return;
+	}
+	builder->stretches[builder->stretch_count++] =
+		(struct stretch){.unit = walk->unit, .from = walk->at, .to = to};
+}
+
+static int span_add(struct builder *builder, struct walk *walk, const struct walked *walked)
+{
+	const struct shape_entry *shape = &builder->shapes[walked->shape];
+	size_t more = walked->length + SECTION_BYTES + walk->trace.length +
+		      (shape->batch != builder->batch ? shape->length : 0);
+	int status = 0;
+
+	if (builder->spans > 0 && batch_bytes(builder) + more > BATCH_BYTES) {
+		status = batch_flush(builder);
+		walk->section = false;
+	}
+	if (status == 0)
+		status = shape_use(builder, walked->shape);
+	if (status == 0 && !walk->section)
+		status = section_begin(builder, walk->id_base, walk->clock_base, walk->thread,
+			walked->trace.data != NULL ? slice_of(NULL, 0) : walk->trace);
+	walk->section = true;
+	if (status == 0)
+		status = bytes_put(&builder->sections, walk->bytes + walk->at, walked->length);
+	if (status == 0) {
+		stretch_add(builder, walk, walk->at + walked->length);
+		builder->spans++;
+	}
+	return status;
+}
+
+/* All of a chunk from `from` on. 0 or -ENOMEM. */
+static int chunk_walk(struct builder *builder, struct walk *walk, uint32_t from)
+{
+	uint64_t last = 0;
+	int status = 0;
+
+	while (status == 0 && walk->at < walk->end) {
+		struct walked walked;
+
+		if (walk->end - walk->at >= REGION_MARK_BYTES && walk->bytes[walk->at] == 0) {
+			/* A mark in front of what is taken belongs to it. */
+			if (walk->at >= from)
+				stretch_add(builder, walk, walk->at + REGION_MARK_BYTES);
+			mark_take(walk);
+			continue;
+		}
+		walked = span_look(walk);
+		/* What was answered ends where a span ends. */
+		if (walked.length == 0 || (walk->at < from && walk->at + walked.length > from)) {
+			builder->out->damaged++;
+			return 0;
+		}
+		last = walk->id_base + walked.number;
+		if (walk->at >= from)
+			status = span_add(builder, walk, &walked);
+		if (walked.trace.data != NULL)
+			walk->trace = walked.trace;
+		walk->at += walked.length;
+	}
+	builder->last[builder->last_count++] = last;
+	if (status == ERR_SHAPE) {
+		builder->out->damaged++;
+		return 0;
+	}
+	return status;
+}
+
+static int chunk_read(struct builder *builder, uint32_t unit, uint32_t clock)
+{
+	const uint8_t *bytes =
+		builder->image->bytes + REGION_UNITS_AT + (size_t)unit * REGION_UNIT_BYTES;
+	const struct region_chunk *head = (const struct region_chunk *)(const void *)bytes;
+	uint32_t most = region_run_units(builder->image, unit) * REGION_UNIT_BYTES;
+	uint32_t from = builder->reached[unit];
+	struct walk walk = {.bytes = bytes,
+		.unit = unit,
+		.at = sizeof(*head),
+		.end = head->published,
+		.id_base = head->id_base,
+		.clock_base = head->clock_base,
+		.thread = head->thread};
+	int status;
+
+	if (head->clock != clock)
+		return 0;
+	if (head->taken > from)
+		from = head->taken;
+	if (head->published > most || head->published < sizeof(*head) || from > head->published) {
+		builder->out->damaged++;
+		return 0;
+	}
+	status = chunk_walk(builder, &walk, from);
+	/* A mark at the end has no span yet. */
+	section_end(builder);
+	if (status == 0 && builder->single)
+		status = batch_flush(builder);
+	return status;
+}
+
+/* How far each chunk is durable, by the cuts of what was answered. */
+static void cuts_read(struct builder *builder, uint64_t durable, uint64_t said[REGION_REASONS])
+{
+	const struct region_cut *cuts =
+		(const struct region_cut *)(const void *)(builder->image->bytes + REGION_CUTS_AT);
+
+	for (uint32_t i = 0; i < REGION_CUTS; i++) {
+		const struct region_cut *cut = &cuts[i];
+
+		if (cut->sequence == 0 || cut->sequence > durable)
+			continue;
+		if (cut->unit == REGION_CUT_DROP && cut->from < REGION_REASONS &&
+			cut->id_base > said[cut->from])
+			said[cut->from] = cut->id_base;
+		else if (cut->unit < REGION_UNITS && cut->to > builder->reached[cut->unit])
+			builder->reached[cut->unit] = cut->to;
+	}
+}
+
+static int chunks_read(struct builder *builder)
+{
+	const uint8_t *kinds = builder->image->bytes + REGION_KINDS_AT;
+	int status = 0;
+
+	for (uint32_t clock = 0; status == 0 && clock < REGION_CLOCKS; clock++) {
+		builder->clock = clock;
+		batch_begin(builder);
+		for (uint32_t unit = 0; status == 0 && unit < REGION_UNITS; unit++)
+			if (kinds[unit] == REGION_CHUNK)
+				status = chunk_read(builder, unit, clock);
+		if (status == 0)
+			status = batch_flush(builder);
+	}
+	return status;
+}
+
+/* ---- Drops ------------------------------------------------------------------- */
+
+/* A reason as it may stand anywhere; absent: it is none. */
+static struct slice reason_text(const struct region_drops *drops)
+{
+	size_t length = strnlen(drops->reason, sizeof(drops->reason));
+
+	if (length == 0 || length == sizeof(drops->reason))
+		return slice_of(NULL, 0);
+	for (size_t i = 0; i < length; i++)
+		if (drops->reason[i] <= ' ' || drops->reason[i] > '~')
+			return slice_of(NULL, 0);
+	return slice_of(drops->reason, length);
+}
+
+static int drops_read(struct builder *builder, const uint64_t said[REGION_REASONS])
+{
+	const struct region_header *header = region_image_header(builder->image);
+	int status = 0;
+
+	for (int i = 0; status == 0 && i < REGION_REASONS; i++) {
+		const struct region_drops *drops = &header->drops[i];
+		struct slice reason = reason_text(drops);
+		uint64_t known = drops->said > said[i] ? drops->said : said[i];
+		uint8_t buffer[REASON_BYTES];
+		struct writer writer = writer_of(buffer, sizeof(buffer));
+		struct bytes bytes = {0};
+		struct fence_entry entry = {.kind = FENCE_DROPS};
+
+		if (reason.data == NULL || drops->spans <= known)
+			continue;
+		writer_field_bytes(&writer, TAG_DROP_REASON, reason);
+		writer_field_varint(&writer, TAG_DROP_SPANS, drops->spans - known);
+		status = bytes_put(&bytes, buffer, writer_length(&writer));
+		if (status == 0)
+			status = message_add(builder, LOG_DROP, drops->spans - known, &bytes);
+		bytes_done(&bytes);
+		if (status != 0)
+			break;
+		entry.drops = (struct taken_drops){
+			.sequence = builder->sequence, .reason = reason, .said = drops->spans};
+		status = fence_add(builder->out, &entry);
+		builder->out->dropped += drops->spans - known;
+	}
+	return status;
+}
+
+/* ---- Open spans --------------------------------------------------------------- */
+
+/* As a pending span that has been open until now. */
+static int slot_add(struct builder *builder, const struct region_slot *slot, uint64_t start_ns)
+{
+	uint64_t now_ns = builder->source->realtime_ns;
+	uint64_t end_ns = start_ns < now_ns ? now_ns : start_ns;
+	uint8_t buffer[OPEN_SPAN_BYTES];
+	struct writer writer = writer_of(buffer, sizeof(buffer));
+	size_t span = writer_nested_begin(&writer, TAG_SECTION_SPANS);
+	size_t nested;
+
+	writer_field_fixed64(&writer, TAG_SPAN_IDS, (uint64_t)slot->shape << 48);
+	nested = writer_nested_begin(&writer, TAG_SPAN_TRACE);
+	writer_field_bytes(&writer, TAG_TRACE_TRACE_ID, slice_of(slot->trace, 16));
+	writer_nested_end(&writer, nested);
+	writer_field_fixed64(&writer, TAG_SPAN_PARENT_ID,
+		(slot->state & REGION_SLOT_PARENT_ID) != 0 ? slot->parent : id_mix(slot->parent));
+	nested = writer_nested_begin(&writer, TAG_SPAN_DETAIL);
+	writer_field_varint(&writer, TAG_DETAIL_STATUS, WIRE_STATUS_PENDING);
+	writer_field_fixed64(&writer, TAG_DETAIL_SPAN_ID, id_mix(slot->raw));
+	writer_nested_end(&writer, nested);
+	writer_field_fixed64(&writer, TAG_SPAN_END_RAW, end_ns);
+	writer_field_fixed64(&writer, TAG_SPAN_DURATION_RAW, end_ns - start_ns);
+	writer_nested_end(&writer, span);
+	return writer.error != 0 ? writer.error
+				 : bytes_put(&builder->sections, buffer, writer_length(&writer));
+}
+
+/* Whether it stands in a chunk already: its process died between writing it there and
+ * clearing the slot. */
+static bool is_finished(const struct builder *builder, const struct region_slot *slot)
+{
+	for (size_t i = 0; i < builder->last_count; i++)
+		if (builder->last[i] == slot->raw)
+			return true;
+	return false;
+}
+
+static int slots_read(struct builder *builder, const struct region_slot *slots,
+	const struct region_clock clocks[REGION_CLOCKS], const bool dated[REGION_CLOCKS],
+	uint64_t *left_out)
+{
+	int status = 0;
+
+	for (int i = 0; status == 0 && i < REGION_UNIT_SLOTS; i++) {
+		const struct region_slot *slot = &slots[i];
+
+		if ((slot->state & REGION_SLOT_OPEN) == 0 || slot->raw == 0 ||
+			slot->shape > WIRE_SHAPE_ID_LIMIT || slot->clock >= REGION_CLOCKS ||
+			!dated[slot->clock] || is_finished(builder, slot))
+			continue;
+		if (batch_bytes(builder) + builder->shapes[slot->shape].length + OPEN_SPAN_BYTES >
+			BATCH_BYTES) {
+			(*left_out)++;
+			continue;
+		}
+		status = shape_use(builder, slot->shape);
+		if (status == ERR_SHAPE) {
+			status = 0;
+			continue;
+		}
+		if (status == 0 && (builder->section == 0 || builder->thread != slot->thread))
+			status = section_begin(builder, 0, 0, slot->thread, slice_of(NULL, 0));
+		builder->thread = slot->thread;
+		if (status == 0)
+			status = slot_add(
+				builder, slot, realtime_of(&clocks[slot->clock], slot->start));
+		builder->spans += status == 0;
+	}
+	return status;
+}
+
+static int open_read(struct builder *builder, uint64_t *left_out)
+{
+	const uint8_t *kinds = builder->image->bytes + REGION_KINDS_AT;
+	struct region_clock clocks[REGION_CLOCKS];
+	bool dated[REGION_CLOCKS];
+	int status = 0;
+
+	batch_begin(builder);
+	for (uint32_t i = 0; i < REGION_CLOCKS; i++)
+		dated[i] = clock_of(builder, i, &clocks[i]);
+	for (uint32_t unit = 0; status == 0 && unit < REGION_UNITS; unit++)
+		if (kinds[unit] == REGION_SLOTS)
+			status = slots_read(builder,
+				(const struct region_slot *)(const void
+						*)(builder->image->bytes + REGION_UNITS_AT +
+						   (size_t)unit * REGION_UNIT_BYTES),
+				clocks, dated, left_out);
+	return status;
+}
+
+/* ---- Entry ---------------------------------------------------------------------- */
+
+static struct builder *builder_new(
+	const struct region_image *image, const struct salvage_source *source, struct salvage *out)
+{
+	struct builder *builder = calloc(1, sizeof(*builder));
+
+	if (builder == NULL)
+		return NULL;
+	builder->shapes = calloc(WIRE_SHAPE_ID_LIMIT + 1, sizeof(*builder->shapes));
+	if (builder->shapes == NULL) {
+		free(builder);
+		return NULL;
+	}
+	builder->image = image;
+	builder->source = source;
+	builder->out = out;
+	shapes_find(builder);
+	return builder;
+}
+
+static void builder_free(struct builder *builder)
+{
+	if (builder == NULL)
+		return;
+	bytes_done(&builder->shape_bytes);
+	bytes_done(&builder->sections);
+	free(builder->shapes);
+	free(builder);
+}
+
+static bool is_of(const struct region_image *image, const struct salvage_source *source)
+{
+	const struct region_header *header = region_image_header(image);
+
+	return memcmp(header->client, source->client, sizeof(header->client)) == 0 &&
+	       header->closed == 0;
+}
+
+static int finished_read(struct builder *builder, uint64_t durable)
+{
+	const struct fence_entry begin = {.kind = FENCE_SEQUENCE, .sequence = durable};
+	uint64_t said[REGION_REASONS] = {0};
+	int status;
+
+	builder->sequence = durable;
+	builder->refused = false;
+	builder->last_count = 0;
+	cuts_read(builder, durable, said);
+	status = fence_add(builder->out, &begin);
+	if (status == 0)
+		status = chunks_read(builder);
+	if (status == 0)
+		status = drops_read(builder, said);
+	return status;
+}
+
+static int pending_read(struct builder *builder)
+{
+	struct bytes bytes = {0};
+	uint64_t left_out = 0;
+	int status = open_read(builder, &left_out);
+
+	if (status == 0 && builder->spans > 0) {
+		status = batch_finish(builder, NULL, &bytes);
+		if (status == 0)
+			status = message_add(builder, LOG_BATCH, builder->spans, &bytes);
+		if (status == 0)
+			builder->out->open = builder->spans;
+	}
+	bytes_done(&bytes);
+	return status == -ENOMEM ? status : 0;
+}
+
+int salvage_read(const struct region_image *image, const struct salvage_source *source,
+	uint64_t durable, struct salvage *ret)
+{
+	struct builder *builder = NULL;
+	int status = is_of(image, source) ? 0 : -ESTALE;
+
+	*ret = (struct salvage){0};
+	if (status == 0) {
+		builder = builder_new(image, source, ret);
+		status = builder != NULL ? finished_read(builder, durable) : -ENOMEM;
+	}
+	if (status == 0 && builder->refused) {
+		/* So that one bad chunk takes no other with it. */
+		salvage_done(ret);
+		builder->single = true;
+		status = finished_read(builder, durable);
+	}
+	if (status == 0)
+		status = pending_read(builder);
+	builder_free(builder);
+	return status;
+}
+
+void salvage_done(struct salvage *salvage)
+{
+	for (size_t i = 0; i < salvage->count; i++)
+		bytes_done(&salvage->messages[i].bytes);
+	free(salvage->messages);
+	bytes_done(&salvage->fence);
+	*salvage = (struct salvage){0};
+}
+
+int salvage_open_spans(const struct region_image *image, const struct salvage_source *source,
+	struct bytes *ret_batch, uint64_t *ret_spans, uint64_t *ret_left_out)
+{
+	struct builder *builder = NULL;
+	int status = is_of(image, source) ? 0 : -ESTALE;
+
+	*ret_spans = 0;
+	*ret_left_out = 0;
+	if (status == 0) {
+		builder = builder_new(image, source, NULL);
+		status = builder != NULL ? open_read(builder, ret_left_out) : -ENOMEM;
+	}
+	if (status == 0 && builder->spans > 0) {
+		status = batch_finish(builder, NULL, ret_batch);
+		*ret_spans = status == 0 ? builder->spans : 0;
+	}
+	builder_free(builder);
+	return status;
+}
