@@ -42,6 +42,23 @@ def program(name):
     return os.path.join(BIN, name)
 
 
+def largest_rss(process):
+    """The largest resident size that a process has had, in bytes."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+
+def descriptors(process):
+    """How many it has open."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def sanitized(process):
+    """Whether it runs with a sanitizer, which keeps what was freed: no figure of memory."""
+    with open(f"/proc/{process.pid}/maps", encoding="utf-8") as file:
+        return any("libasan" in line or "libtsan" in line for line in file)
+
+
 def spans_in(store):
     """How often each span is in the store's files: {(trace id, span id): lines}, both
     as texts. Reads sealed parts with zstdcat."""

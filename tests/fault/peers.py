@@ -19,22 +19,6 @@ MEMORY_LIMIT, MAX_CONNECTIONS = 128 << 20, 1024
 UNAVAILABLE, RESOURCE_EXHAUSTED = 14, 8
 
 
-class Watched(Daemon):
-    """A daemon whose peers are watched."""
-
-    def rss(self):
-        """Its largest resident size so far, in bytes."""
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-
-    def fds(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def sanitized(self):
-        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as file:
-            return any("libasan" in line or "libtsan" in line for line in file)
-
-
 class Probe:
     """A sender beside it all: how long each acknowledgement takes."""
 
@@ -152,7 +136,7 @@ def many(daemon, count, probe):
         sockets.append(connect(daemon))
         if number % (count // 5) == count // 5 - 1:
             slowest = max(slowest, probe.p99(20))
-    fds = daemon.fds()
+    fds = fault.descriptors(daemon.process)
     for one in sockets:  # the others are ended for their silence
         try:
             kind, stream, payload = Connection(one).receive()
@@ -166,12 +150,12 @@ def many(daemon, count, probe):
 def few_descriptors():
     """With 64 descriptors and 200 peers more: (p99, the peers that were turned away)."""
     limit = 64
-    with Watched() as daemon:
+    with Daemon() as daemon:
         daemon.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
         probe = Probe(daemon)
         peers = [connect(daemon) for _ in range(200)]
         p99 = probe.p99(200)
-        assert daemon.fds() <= limit
+        assert fault.descriptors(daemon.process) <= limit
         told = 0
         for peer in peers:
             peer.setblocking(False)
@@ -203,7 +187,7 @@ def limits():
 def run(short):
     limits()
     probes = PROBES_SHORT if short else PROBES
-    with Watched() as daemon:
+    with Daemon() as daemon:
         daemon.start("--http", "127.0.0.1:0", "--idle", "1s",
                      "--max-connections", str(MAX_CONNECTIONS))
         probe = Probe(daemon)
@@ -222,7 +206,7 @@ def run(short):
             peer.close()
         sockets, by_number, turned, fds = many(
             daemon, CONNECTIONS_SHORT if short else CONNECTIONS, probe)
-        rss, sanitized = daemon.rss(), daemon.sanitized()
+        rss, sanitized = fault.largest_rss(daemon.process), fault.sanitized(daemon.process)
         refused = daemon.metric("connections_refused_total")
         for one in sockets:
             one.close()
