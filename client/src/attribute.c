@@ -138,7 +138,8 @@ bool attribute_add(struct buffer *out, uint32_t tag, const struct waft_attribute
 	size_t key;
 	bool good;
 
-	if (attribute == NULL || attribute->key == NULL || *attribute->key == '\0')
+	/* What failed before in what this belongs to is not made good here. */
+	if (out->failed || attribute == NULL || attribute->key == NULL || *attribute->key == '\0')
 		return false;
 	key = strlen(attribute->key);
 	outer = nested_begin(out, tag);
