@@ -11,7 +11,7 @@ import fault
 import life
 
 INJECT = os.path.join(fault.BIN, "fault_inject")
-CUTS = 120  # spread over the life's points
+CUTS = 150  # spread over the life's points
 MEMORY = "/dev/shm"  # what is below the loop device is to cost no time
 IMAGE_BYTES = 96 << 20
 
