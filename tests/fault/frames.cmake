@@ -1,0 +1,3 @@
+waft_fault(frames
+  ABOUT "giant, cut, amplifying, deep frames; a trace of 1M spans beside 100k small ones"
+  COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/frames.py)

@@ -1,0 +1,289 @@
+#!/usr/bin/python3
+"""Frames that no client sends: giant, cut, of an unknown version, garbage, amplifying,
+nested 100,000 deep, with descriptors. Each gets a clear status in bounded time and
+memory, and a sender beside them notices nothing. Then one trace as large as 1M spans
+beside many small ones: the large one never makes the small ones go early.
+"""
+import array
+import os
+import random
+import re
+import socket
+import struct
+import subprocess
+import time
+
+import fault
+from fault import Closed, Connection, Daemon, Exporter, fields, one, tree_batch, wire
+
+QUERY = "/waft.v1.Query/"
+DEPTH, DEPTH_SHORT = 100000, 20000
+GARBAGE, GARBAGE_SHORT = 2000, 30
+AMPLIFYING, AMPLIFYING_SHORT = 400, 8
+BIG_FANOUT, BIG_FANOUT_SHORT = 1000, 60  # its square is the spans of the large trace
+SMALL, SMALL_SHORT = 100000, 1000
+INVALID, RESOURCE_EXHAUSTED = 3, 8
+LONGEST_S = 5
+
+
+def closed(connection):
+    """The first status before the other side ends the connection; None: none."""
+    status = None
+    try:
+        while True:
+            kind, _, payload = connection.receive()
+            if kind == wire.VERSION:
+                status = status or "version"
+            elif kind == wire.STATUS:
+                status = status or one(fields(payload), 1)
+    except (Closed, ConnectionError):
+        return status
+
+
+def nest(depth, field=6):
+    """A message in a message in a message; its lengths are what they should be."""
+    body, tag = b"", wire.varint(field << 3 | 2)
+    parts, length = [], 0
+    for _ in range(depth):
+        head = tag + wire.varint(length)
+        parts.append(head)
+        length += len(head)
+        if length > 250000:
+            break
+    for part in reversed(parts):
+        body += part
+    return body
+
+
+# ---- frames ------------------------------------------------------------------
+
+
+def header(length, version=1, magic=b"WAFT"):
+    return magic + struct.pack("<BBHII", version, wire.MESSAGE, 0, 1, length)
+
+
+def bad_frames(daemon):
+    """How many kinds ended their connection with the right status."""
+    crc = bytes(4)
+    kinds = (
+        (header(0xFFFFFFFF) + crc, INVALID),             # negative, as a signed number
+        (header(1 << 30) + crc, INVALID),                # giant
+        (header(266241) + crc, INVALID),                 # one byte too many
+        (wire.frame(wire.PING, 0, b"x", crc=7), INVALID),
+        (wire.frame(wire.MESSAGE, 9, b"x"), INVALID),    # a stream that was never opened
+        (wire.frame(wire.PING, 0, bytes(65)), INVALID),
+        (wire.frame(wire.PING, 0, b"", version=2), "version"),
+        (wire.frame(wire.PING, 0, b"", version=255), "version"),
+        (os.urandom(64), INVALID),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", INVALID),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60), INVALID),
+    )
+    for data, wanted in kinds:
+        connection = Connection(daemon.socket)
+        connection.send_raw(data)
+        status = closed(connection)
+        assert status == wanted, (data[:40], status, wanted)
+    # Cut anywhere: nothing is answered, nothing stays.
+    whole = wire.frame(wire.CALL, 1, wire.text(1, QUERY + "Health"))
+    for end in range(1, len(whole)):
+        connection = Connection(daemon.socket)
+        connection.send_raw(whole[:end])
+        connection.close()
+    return len(kinds) + len(whole) - 1
+
+
+def garbage(daemon, count):
+    """Right frames with wrong payloads, of every type; each ends in a status or is
+    ignored, as the protocol says."""
+    chance = random.Random(1)
+    for _ in range(count):
+        connection = Connection(daemon.socket)
+        data = wire.frame(wire.CALL, 1, wire.text(1, QUERY + chance.choice(
+            ("ListTraces", "GetTrace", "Stats", "Tail", "Status"))))
+        for _ in range(chance.randrange(1, 6)):
+            data += wire.frame(chance.randrange(0, 12), chance.randrange(0, 3),
+                               chance.randbytes(chance.randrange(0, 200)))
+        try:
+            connection.send_raw(data)
+            connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        closed(connection)
+
+
+# ---- what is nested, or takes more than it brought --------------------------------
+
+
+def deep(daemon, depth):
+    """Nested requests, and snapshots in batches: refused or kept as text."""
+    for method in ("ListTraces", "Stats"):
+        connection = Connection(daemon.socket)
+        for field in (1, 6, 15):
+            status = connection.unary(QUERY + method, nest(depth, field)[:60000])[0]
+            assert status == INVALID, (method, field, status)
+    exporter = Exporter(daemon.socket)
+    json = b"[" * depth + b"]" * depth
+    body = wire.span(1, trace_id=os.urandom(16)) + wire.text(10, json[:60000])
+    exporter.send_batch(wire.batch([body], 256))
+    exporter.send_batch(nest(depth, 4))  # sections in sections
+    exporter.send_batch(wire.batch([wire.span(1, trace_id=os.urandom(16))
+                                    + wire.text(15, nest(depth, 1)[:60000])], 512))
+    exporter.wait(3)
+    return set(exporter.refusals)
+
+
+def amplify(daemon, batches):
+    """Batches that say much in few bytes; their bytes on the wire."""
+    exporter, sent = Exporter(daemon.socket), 0
+    for number, data in enumerate(batches, 1):
+        sent += len(data)
+        exporter.send_batch(data)
+        exporter.wait(number)
+    return sent
+
+
+def many_shapes(count):
+    """Batches whose tables are as large as they can be for what they weigh."""
+    shapes = wire.batch([], 256) + b"".join(text_shape(number) for number in range(1, 9000))
+    keys = wire.batch([], 256) + wire.text(3, wire.number(1, 2) + wire.text(4, b"") * 64) * 1500
+    return [shapes, keys] * (count // 2)
+
+
+def many_spans(count):
+    """Batches of spans of twenty bytes, each of which is a line of 400."""
+    return [wire.batch([wire.span(n) for n in range(1, 8000)], 512)] * count
+
+
+def text_shape(number):
+    return wire.text(3, wire.number(1, number))
+
+
+def descriptors(daemon):
+    """Descriptors passed with every frame are closed, not kept."""
+    before = fault.descriptors(daemon.process)
+    for _ in range(20):
+        connection = Connection(daemon.socket)
+        fds = array.array("i", [0] * 200)
+        connection.socket.sendmsg(
+            [wire.frame(wire.PING, 0, b"x")],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        assert connection.receive()[0] == wire.PONG
+        assert fault.descriptors(daemon.process) <= before + 3
+        connection.close()
+
+
+def stack_kib(process):
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmStk"))
+
+
+def hostile(short):
+    """(kinds, s, ratio of memory to wire)"""
+    with Daemon() as daemon:
+        daemon.start("--max-connections", "200", "--quiet", "20ms")
+        exporter = Exporter(daemon.socket)
+        exporter.send_batch(tree_batch(3, 3)[0])
+        exporter.wait(1)
+        longest, kinds = 0, 0
+        stack = stack_kib(daemon.process)
+
+        def step(function, *arguments):
+            nonlocal longest
+            result = function(daemon, *arguments)
+            # A sender beside it goes on.
+            begin = time.monotonic()
+            exporter.send_batch(tree_batch(1, 1)[0])
+            exporter.wait(exporter.sequence)
+            longest = max(longest, time.monotonic() - begin)
+            return result
+
+        kinds = step(bad_frames)
+        step(descriptors)
+        step(garbage, GARBAGE_SHORT if short else GARBAGE)
+        refused = step(deep, DEPTH_SHORT if short else DEPTH)
+        assert refused <= {2, 3}, refused
+        count = AMPLIFYING_SHORT if short else AMPLIFYING
+        before = fault.largest_rss(daemon.process)
+        sent = step(amplify, many_shapes(count))
+        ratio = (fault.largest_rss(daemon.process) - before) / sent
+        assert ratio <= 4 or fault.sanitized(daemon.process), ratio
+        step(amplify, many_spans(count // 4))
+        rss = fault.largest_rss(daemon.process)
+        assert rss < 128 << 20 or fault.sanitized(daemon.process), rss
+        assert stack_kib(daemon.process) <= stack + 64, (stack, stack_kib(daemon.process))
+        assert longest < LONGEST_S, longest
+        assert daemon.stop() == 0
+        fault.spans_in(daemon.store)
+    return kinds, longest, ratio
+
+
+# ---- one large trace ------------------------------------------------------------------
+
+
+def load(daemon, name, *options):
+    ledger = os.path.join(daemon.directory, name)
+    return ledger, subprocess.Popen(
+        [fault.program("waft-load"), "--ledger", ledger, "--endpoint", f"unix:{daemon.socket}",
+         "--shutdown", "60000", *options], stderr=subprocess.PIPE)
+
+
+def ended(loads, daemon):
+    emitted = []
+    for ledger, process in loads:
+        _, said = process.communicate(timeout=600)
+        assert process.returncode in (0, 1), said
+        done = subprocess.run([fault.program("waft-load"), "verify", ledger, "--store",
+                               daemon.store], capture_output=True, check=False)
+        # Lines of the other load are none of it; nothing of its own may be missing.
+        counts = {k: int(n) for k, n in re.findall(r"(\w+) (\d+)", done.stdout.decode())}
+        assert done.returncode == 0, (counts, done.stderr)
+        emitted.append(counts["stored"])
+    return emitted
+
+
+def runs_of(store):
+    """How many stretches of lines each trace has, over all files."""
+    runs, before = {}, None
+    for name in sorted(os.listdir(store)):
+        if name.endswith(".jsonl"):
+            with open(os.path.join(store, name), "rb") as file:
+                for line in file:
+                    if line[13:49] != before:
+                        before = line[13:49]
+                        runs[before] = runs.get(before, 0) + 1
+    return runs
+
+
+def large_trace(short):
+    """(spans of the large trace, of the small ones, small traces in pieces, s, RSS)"""
+    fanout = BIG_FANOUT_SHORT if short else BIG_FANOUT
+    with Daemon() as daemon:
+        daemon.start("--memory-limit", "64M")
+        begin = time.monotonic()
+        loads = [load(daemon, "big", "--traces", "1", "--fanout", str(fanout),
+                      "--rate", "20000" if short else "60000"),
+                 load(daemon, "small", "--traces", str(SMALL_SHORT if short else SMALL),
+                      "--depth", "2", "--rate", "10000" if short else "20000")]
+        for _, process in loads:
+            process.wait(600)
+        rss, sanitized = fault.largest_rss(daemon.process), fault.sanitized(daemon.process)
+        assert daemon.stop() == 0
+        took = time.monotonic() - begin
+        big, small = ended(loads, daemon)
+        runs = sorted(runs_of(daemon.store).values())
+    pieces = sum(count > 1 for count in runs[:-1])  # all but the large one
+    assert big > fanout * fanout * 0.9, big
+    assert pieces <= len(runs) // 1000, f"{pieces} of {len(runs)} small traces in pieces"
+    assert rss < 128 << 20 or sanitized, rss
+    return big, small, pieces, took, rss
+
+
+def run(short):
+    kinds, longest, ratio = hostile(short)
+    big, small, pieces, took, rss = large_trace(short)
+    return (f"{kinds} kinds of frames, a sender waits {longest:.2f} s at most, memory {max(ratio, 0):.2f} x wire; "
+            f"a trace of {big} spans beside {small} of small ones in {took:.1f} s: {pieces} small "
+            f"traces in pieces, RSS {rss >> 20} MiB")
+
+
+fault.main(run)
