@@ -75,11 +75,13 @@ static const char *parse_rights(char *text, unsigned int *ret_rights)
 			rights |= ACCESS_QUERY;
 		else if (strcmp(word, "admin") == 0)
 			rights |= ACCESS_ADMIN;
+		else if (strcmp(word, "forward") == 0)
+			rights |= ACCESS_FORWARD;
 		else
-			return "a right is send, query or admin";
+			return "a right is send, forward, query or admin";
 	}
 	*ret_rights = rights;
-	return rights ? NULL : "no rights: give at least one of send, query, admin";
+	return rights ? NULL : "no rights: give at least one of send, forward, query, admin";
 }
 
 static const char *parse_who(struct rule *rule, const char *kind, const char *who)

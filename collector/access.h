@@ -1,5 +1,5 @@
 /*
- * access.h: who may send, query and administer.
+ * access.h: who may send, forward, query and administer.
  *
  * Rules are lines of a file of their own (so that tokens' hashes need not be where
  * everybody reads the configuration):
@@ -7,7 +7,7 @@
  *     # kind  who                 rights
  *     uid     1000                send query
  *     gid     adm                 query
- *     cert    *.agents.example    send
+ *     cert    *.agents.example    forward
  *     token   build-7:9f86d0…     send          (name:SHA-256 of the token, in hex)
  *
  * Several lines may name the same one: rights add up, and several tokens may have
@@ -31,7 +31,8 @@ enum access_right {
 	ACCESS_SEND = 1 << 0,
 	ACCESS_QUERY = 1 << 1,
 	ACCESS_ADMIN = 1 << 2,
-	ACCESS_ALL = ACCESS_SEND | ACCESS_QUERY | ACCESS_ADMIN,
+	ACCESS_FORWARD = 1 << 3, /* what others sent, vouching for who they are */
+	ACCESS_ALL = ACCESS_SEND | ACCESS_QUERY | ACCESS_ADMIN | ACCESS_FORWARD,
 };
 
 enum {

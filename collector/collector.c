@@ -70,6 +70,13 @@ static uint32_t connections_allowed(const struct collector *collector)
 	return allowed;
 }
 
+/* Of an agent: what it may keep for gateways, and what it can't give up yet. */
+static uint64_t log_limit_of(const struct settings *settings)
+{
+	return settings->forward != NULL ? settings->forward_max_bytes + 4 * settings->segment_size
+					 : settings->log_limit;
+}
+
 static void apply_settings(struct collector *collector)
 {
 	const struct settings *settings = &collector->settings;
@@ -80,7 +87,7 @@ static void apply_settings(struct collector *collector)
 	uint32_t connections;
 
 	log_line_set_level((enum log_level)settings->log_level);
-	pressure_limits_of(settings->memory_limit, settings->log_limit, settings->segment_size,
+	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
 		&collector->limits);
 	assembler_configure(collector->depot.assembler, settings->quiet_ms, settings->hold_ms);
 	if (collector->keeper != NULL)
@@ -247,6 +254,7 @@ static int start_threads(struct collector *collector)
 		.clients = collector->depot.clients,
 		.assembler = collector->depot.assembler,
 		.clock = collector->config.clock,
+		.forward = collector->settings.forward != NULL,
 		.on_batch = flow_on_batch,
 		.on_round = flow_on_round,
 		.context = collector,
@@ -258,6 +266,7 @@ static int start_threads(struct collector *collector)
 		.clock = collector->config.clock,
 		.on_written = flow_on_written,
 		.on_progress = flow_on_progress,
+		.on_forwarded = flow_on_forwarded,
 		.context = collector,
 	};
 	int status = intake_start(&intake, &collector->intake);
@@ -303,6 +312,58 @@ static void on_inbox_remove(void *context)
 	struct collector *collector = context;
 
 	live_on_inbox(collector->depot.live);
+}
+
+static int write_cursor(void *context, const struct manifest_forward *to, struct consumed *ordinals)
+{
+	struct collector *collector = context;
+
+	return keeper_forward(collector->keeper, to, ordinals);
+}
+
+static void read_cursor(void *context, struct manifest_forward *ret)
+{
+	struct collector *collector = context;
+
+	keeper_forwarded(collector->keeper, ret);
+}
+
+static int start_forward(struct collector *collector)
+{
+	const struct settings *settings = &collector->settings;
+	struct forward_config forward = {
+		.disk = collector->config.disk,
+		.log_dir = collector->depot.dirs.log,
+		.log = collector->depot.recovery.log,
+		.clients = collector->depot.clients,
+		.endpoints = settings->forward,
+		.tls_ca = settings->forward_tls_ca,
+		.tls_cert = settings->forward_tls_cert,
+		.tls_key = settings->forward_tls_key,
+		.token_file = settings->forward_token_file,
+		.timeout_ms = settings->forward_timeout_ms,
+		.write_cursor = write_cursor,
+		.read_cursor = read_cursor,
+		.context = collector,
+	};
+	struct forward *started;
+	const char *why;
+	int status;
+
+	if (settings->forward == NULL)
+		return 0;
+	status = forward_check(settings->forward, &why);
+	if (status < 0) {
+		log_error("can't forward to %s: %s", settings->forward, why);
+		return status;
+	}
+	memcpy(forward.agent, collector->depot.store_id, sizeof(forward.agent));
+	keeper_forwarded(collector->keeper, &forward.begin);
+	collector->dropped_before = forward.begin.dropped;
+	status = forward_start(&forward, &started);
+	if (status == 0)
+		__atomic_store_n(&collector->forward, started, __ATOMIC_RELEASE);
+	return status;
 }
 
 static int start_inbox(struct collector *collector)
@@ -359,6 +420,11 @@ static int start_services(struct collector *collector)
 		.clients = collector->depot.clients,
 		.clock = collector->config.clock,
 	};
+	struct forward_service_config forwarded = {
+		.ingest = intake_ingest(collector->intake),
+		.clients = collector->depot.clients,
+		.clock = collector->config.clock,
+	};
 	struct server_config server = {
 		.loop = &collector->loop,
 		.clock = collector->config.clock,
@@ -390,6 +456,12 @@ static int start_services(struct collector *collector)
 	if (status < 0)
 		return status;
 	export_service_method(collector->exports, &collector->methods[collector->method_count++]);
+	memcpy(forwarded.store_id, collector->depot.store_id, sizeof(forwarded.store_id));
+	status = forward_service_new(&forwarded, &collector->forwarded);
+	if (status < 0)
+		return status;
+	forward_service_method(
+		collector->forwarded, &collector->methods[collector->method_count++]);
 	status = start_readers(collector);
 	if (status < 0)
 		return status;
@@ -570,9 +642,10 @@ static int open_depot(struct collector *collector)
 		.part_bytes = settings->part_size,
 		.trace_spans = settings->trace_spans,
 		.max_clients = settings->max_clients,
+		.forward = settings->forward != NULL,
 	};
 
-	pressure_limits_of(settings->memory_limit, settings->log_limit, settings->segment_size,
+	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
 		&collector->limits);
 	config.pending_bytes = collector->limits.pending_bytes;
 	if (config.path == NULL) {
@@ -631,6 +704,8 @@ static int start(struct collector *collector)
 		status = start_threads(collector);
 	if (status == 0)
 		status = start_services(collector);
+	if (status == 0)
+		status = start_forward(collector);
 	if (status < 0) {
 		log_error("can't start: %s", error_text(status));
 		return status;

@@ -9,6 +9,8 @@
 #include "credentials.h"
 #include "depot.h"
 #include "export_service.h"
+#include "forward.h"
+#include "forward_service.h"
 #include "http.h"
 #include "inbox.h"
 #include "intake.h"
@@ -25,7 +27,7 @@
 #include <uv.h>
 
 #define COLLECTOR_LISTENERS_MAX 16
-#define COLLECTOR_METHODS_MAX 8
+#define COLLECTOR_METHODS_MAX 16
 #define COLLECTOR_SIGNALS 4
 
 enum collector_state {
@@ -47,6 +49,8 @@ struct collector {
 	struct keeper *keeper;
 	struct export_service *exports;
 	struct regions *regions;
+	struct forward_service *forwarded; /* from agents */
+	struct forward *forward;	   /* to gateways; NULL: this is no agent */
 	struct query_service *queries;
 	struct tail_service *tails;
 	struct inbox *inbox;
@@ -73,6 +77,7 @@ struct collector {
 	int commit_error;
 	int store_error;
 	uint64_t flying_spans;
+	uint64_t dropped_before; /* spans given up by an agent, and answered, before the start */
 	/* Drain. */
 	uint64_t drain_by_ms;
 	uint64_t spans_left;
@@ -101,6 +106,8 @@ void flow_on_batch(void *context, struct log_place place, uint32_t spans);
 void flow_on_round(void *context, int error);
 void flow_on_written(void *context, struct run *run);
 void flow_on_progress(void *context, int error);
+/* The keeper's thread. */
+void flow_on_forwarded(void *context);
 
 /* ---- drain.c ---------------------------------------------------------------- */
 

@@ -140,6 +140,7 @@ static int recover_store(
 		.segment_bytes = (uint32_t)config->segment_bytes,
 		.pending_limit = config->pending_bytes,
 		.reserve_bytes = config->reserve_bytes,
+		.forward = config->forward,
 	};
 	const struct recovery_ops ops = {.on_batch = on_batch, .ctx = &recovering};
 	int status = new_tables(config, depot);

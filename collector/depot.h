@@ -44,6 +44,7 @@ struct depot_config {
 	uint64_t pending_bytes; /* of the log */
 	uint64_t max_clients;
 	uint64_t reserve_bytes; /* of the disk; 0: the default */
+	bool forward;		/* what comes is for other collectors */
 };
 
 /* Why it failed, for people. */

@@ -56,6 +56,12 @@ void drain_begin(struct collector *collector)
 	drain_step(collector);
 }
 
+/* What gateways that are there are sent still; what others have to get stays in the log. */
+static bool is_forwarded(struct collector *collector)
+{
+	return collector->forward == NULL || forward_idle(collector->forward);
+}
+
 void drain_step(struct collector *collector)
 {
 	bool late = collector_now_ms(collector) >= collector->drain_by_ms;
@@ -63,10 +69,12 @@ void drain_step(struct collector *collector)
 	if (collector->state == COLLECTOR_DRAIN_COMMITS &&
 		(!intake_busy(collector->intake) || collector->commit_error != 0 || late)) {
 		export_service_flush(collector->exports);
+		forward_service_flush(collector->forwarded);
 		server_shut(collector->server, GRPC_UNAVAILABLE, "the collector is stopping", 1000);
 		collector->state = COLLECTOR_DRAIN_WRITES;
 	}
-	if (collector->state == COLLECTOR_DRAIN_WRITES && (flow_drain(collector) || late))
+	if (collector->state == COLLECTOR_DRAIN_WRITES &&
+		((flow_drain(collector) && is_forwarded(collector)) || late))
 		drain_close(collector);
 }
 
@@ -77,6 +85,8 @@ static void on_keeper_closed(void *context, uint64_t spans_left)
 	struct collector *collector = context;
 
 	collector->keeper = NULL;
+	forward_free(collector->forward);
+	collector->forward = NULL;
 	collector->spans_left = spans_left;
 	collector->state = COLLECTOR_CLOSED;
 }
@@ -101,6 +111,8 @@ static void on_intake_closed(void *context)
 	collector->regions = NULL;
 	export_service_free(collector->exports);
 	collector->exports = NULL;
+	forward_service_free(collector->forwarded);
+	collector->forwarded = NULL;
 	close_keeper(collector);
 }
 
@@ -175,6 +187,8 @@ void drain_close(struct collector *collector)
 {
 	collector->state = COLLECTOR_CLOSING;
 	verifier_stop(collector->verifier);
+	if (collector->forward != NULL)
+		forward_stop(collector->forward);
 	for (int i = 0; i < COLLECTOR_SIGNALS; i++)
 		uv_close((uv_handle_t *)&collector->signals[i], NULL);
 	uv_close((uv_handle_t *)&collector->watchdog, NULL);

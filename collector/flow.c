@@ -76,19 +76,21 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 	struct assembler_counts held;
 	struct intake_counts pending;
 	struct export_counts exports;
+	struct forward_service_counts forwarded;
 	struct keeper_counts kept;
 
 	keeper_count(collector->keeper, &kept);
 	assembler_count(collector->depot.assembler, &held);
 	intake_count(collector->intake, &pending);
 	export_service_count(collector->exports, &exports);
+	forward_service_count(collector->forwarded, &forwarded);
 	*ret_input = (struct pressure_input){
 		.held_spans = held.spans,
 		.held_traces = held.traces,
 		.flying_spans = collector->flying_spans,
 		.pending_bytes = pending.pending_bytes,
 		.log_bytes = log_total_bytes(collector->depot.recovery.log),
-		.sessions = exports.sessions,
+		.sessions = exports.sessions + forwarded.sessions,
 		.spans_per_s = kept.spans_per_s,
 		.drain_ms = collector->settings.drain_ms,
 		.commit_error = collector->commit_error,
@@ -147,12 +149,18 @@ void flow_balance(struct collector *collector)
 	}
 	intake_set_window(collector->intake, collector->pressure.window_bytes);
 	export_service_pause(collector->exports, collector->pressure.pause);
+	forward_service_pause(collector->forwarded, collector->pressure.pause);
 	if (collector->pressure.write_spans > 0)
 		write_early(collector, collector->pressure.write_spans);
-	if (collector->pressure.free_log && collector->store_error == 0)
+	if (collector->forward != NULL && input.log_bytes > collector->settings.forward_max_bytes)
+		keeper_shed(collector->keeper, collector->settings.forward_max_bytes);
+	if (collector->pressure.free_log && collector->store_error == 0 &&
+		collector->forward == NULL)
 		free_log(collector);
-	if (collector->pressure.window_bytes > window_before)
+	if (collector->pressure.window_bytes > window_before) {
 		export_service_flush(collector->exports);
+		forward_service_flush(collector->forwarded);
+	}
 	if (collector->pressure.reason != NULL && before == NULL)
 		log_debug("senders have to wait: %s", collector->pressure.reason);
 }
@@ -206,6 +214,9 @@ void flow_on_round(void *context, int error)
 		return;
 	flow_balance(collector);
 	export_service_flush(collector->exports);
+	forward_service_flush(collector->forwarded);
+	if (collector->forward != NULL)
+		forward_wake(collector->forward);
 	if (collector->inbox != NULL)
 		inbox_on_room(collector->inbox);
 	if (collector->regions != NULL)
@@ -240,4 +251,13 @@ void flow_on_progress(void *context, int error)
 	flow_pulse(collector);
 	flow_balance(collector);
 	drain_step(collector);
+}
+
+void flow_on_forwarded(void *context)
+{
+	struct collector *collector = context;
+	struct forward *forward = __atomic_load_n(&collector->forward, __ATOMIC_ACQUIRE);
+
+	if (forward != NULL)
+		forward_on_cursor(forward);
 }

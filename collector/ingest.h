@@ -16,13 +16,15 @@
 
 /* One message to be made durable. Everything is borrowed for the call. */
 struct ingest_offer {
-	enum log_kind kind; /* LOG_BATCH, LOG_DROP, LOG_GOODBYE or LOG_FENCE */
+	enum log_kind kind; /* not LOG_MARK; LOG_REFUSAL only of an agent */
 	uint8_t format;	    /* LOG_FORMAT_WAFT_V1 */
 	struct log_peer peer;
 	uint8_t client[16];
 	uint64_t sequence; /* 0: the protocol has none */
 	uint64_t emitted;
-	uint32_t dropped; /* spans, of LOG_DROP */
+	uint8_t share;	     /* enum log_share */
+	uint64_t receive_ns; /* when an agent got it; 0: now */
+	uint32_t dropped;    /* spans, of LOG_DROP */
 	struct slice bytes;
 };
 

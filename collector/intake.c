@@ -115,6 +115,7 @@ static void fill_record(struct log_record *record, const struct ingest_offer *of
 		.receive_ns = receive_ns,
 		.sequence = offer->sequence,
 		.emitted = offer->emitted,
+		.share = offer->share,
 		.peer = offer->peer,
 		.payload = payload.data,
 		.payload_length = payload.length,
@@ -148,6 +149,8 @@ static int append(struct intake *intake, const struct log_record *record,
 	entry->record.payload = entry->payload;
 	entry->record.peer.name = NULL;
 	entry->record.peer.name_length = 0;
+	entry->record.peer.agent = NULL;
+	entry->record.peer.agent_length = 0;
 	entry->refused = refused;
 	entry->on_committed = on_committed;
 	entry->context = context;
@@ -159,6 +162,14 @@ static int append(struct intake *intake, const struct log_record *record,
 	return 0;
 }
 
+/* An agent's clock is believed as far as it is not ahead of ours. */
+static uint64_t receive_time(const struct intake *intake, const struct ingest_offer *offer)
+{
+	uint64_t now_ns = clock_realtime_ns(intake->config.clock);
+
+	return offer->receive_ns != 0 && offer->receive_ns < now_ns ? offer->receive_ns : now_ns;
+}
+
 static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 	ingest_on_committed on_committed, void *context)
 {
@@ -167,7 +178,7 @@ static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 	struct log_record record;
 	int refused = 0;
 
-	fill_record(&record, offer, clock_realtime_ns(intake->config.clock), offer->bytes);
+	fill_record(&record, offer, receive_time(intake, offer), offer->bytes);
 	intake->reading.count = 0;
 	intake->reading.group_count = 0;
 	if (offer->kind == LOG_BATCH) {
@@ -175,6 +186,10 @@ static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 		if (refused == -ENOMEM)
 			return -ENOMEM;
 		record.spans = intake->reading.count;
+	}
+	if (intake->config.forward) {
+		intake->reading.count = 0;
+		intake->reading.group_count = 0;
 	}
 	if (refused < 0) {
 		struct slice bytes = encode_refusal(refusal, offer->sequence, refused);
@@ -216,7 +231,7 @@ static void count_entry(struct intake *intake, const struct entry *entry)
 	switch (entry->record.kind) {
 	case LOG_BATCH:
 		counts->batches++;
-		counts->spans += entry->refs.count;
+		counts->spans += entry->record.spans;
 		counts->bytes += entry->record.payload_length;
 		break;
 	case LOG_DROP:
@@ -248,7 +263,7 @@ static void finish_entry(struct intake *intake, struct entry *entry, struct log_
 			clock_monotonic_ms(intake->config.clock));
 		count_entry(intake, entry);
 		if (entry->record.kind == LOG_BATCH && intake->config.on_batch != NULL)
-			intake->config.on_batch(intake->config.context, place, entry->refs.count);
+			intake->config.on_batch(intake->config.context, place, entry->record.spans);
 	}
 	entry->on_committed(entry->context, entry->record.sequence, 0, entry->refused);
 }

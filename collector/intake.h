@@ -29,6 +29,7 @@ struct intake_config {
 	struct clients *clients;
 	struct assembler *assembler;
 	const struct clock *clock;
+	bool forward; /* batches are for other collectors: the assembler gets nothing */
 	/* A batch is durable and in the assembler, before it is acknowledged. */
 	void (*on_batch)(void *context, struct log_place place, uint32_t spans);
 	/* All that is known to be durable was said: acknowledge it. `error` as of

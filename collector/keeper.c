@@ -29,6 +29,7 @@
 #define RATE_SPANS_MIN 2048u
 #define RATE_AFTER_NS (100 * CLOCK_NS_PER_MS)
 #define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
+#define CURSOR_PAUSE_NS (200 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
 
@@ -61,7 +62,11 @@ struct keeper {
 	struct run *written;
 	int error;
 	bool trim_wanted;
+	uint64_t shed_above; /* not 0: the log is to have no more bytes */
 	struct retention retention;
+	struct manifest_forward forward_to; /* known: to be made durable, with `passed` */
+	struct consumed passed;
+	struct manifest_forward forwarded; /* durable */
 	struct keeper_counts counts;
 	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
 	uint64_t work_spans;
@@ -69,6 +74,7 @@ struct keeper {
 	/* The thread's own. */
 	struct run_order order;
 	unsigned int puts;   /* at the store */
+	bool cursor_failed;  /* it could not be written: it is tried again after a pause */
 	bool dirty;	     /* something was written since the last trim */
 	uint64_t rate_spans; /* written in rate_ns */
 	uint64_t rate_ns;
@@ -270,6 +276,64 @@ static void trim(struct keeper *keeper, uint64_t now_ns)
 		uv_async_send(&keeper->async);
 }
 
+/* Makes the cursor durable that the loop of the forwarding wants. When that fails it is
+ * wanted on. */
+static void write_cursor(struct keeper *keeper)
+{
+	struct consumed passed;
+	struct manifest_forward to;
+	bool lost = false;
+	int status;
+
+	uv_mutex_lock(&keeper->lock);
+	to = keeper->forward_to;
+	passed = keeper->passed;
+	keeper->forward_to.known = false;
+	keeper->passed = (struct consumed){0};
+	uv_mutex_unlock(&keeper->lock);
+	status = writer_forward(keeper->config.store, &to, &passed);
+	uv_mutex_lock(&keeper->lock);
+	if (status == 0) {
+		keeper->forwarded = to;
+	} else {
+		/* A newer one may have come meanwhile. */
+		if (!keeper->forward_to.known)
+			keeper->forward_to = to;
+		lost = consumed_merge(&keeper->passed, &passed) < 0;
+	}
+	uv_mutex_unlock(&keeper->lock);
+	/* Their segment stays, and the next start sends them again. */
+	if (lost)
+		log_warning("out of memory: what was forwarded can't be taken from the log");
+	consumed_done(&passed);
+	if (status < 0)
+		log_warning("can't note what was forwarded: %s", error_text(status));
+	keeper->dirty |= status == 0;
+	keeper->cursor_failed = status < 0;
+	if (status == 0 && keeper->config.on_forwarded != NULL) {
+		keeper->config.on_forwarded(keeper->config.context);
+		uv_async_send(&keeper->async);
+	}
+}
+
+static void shed(struct keeper *keeper, uint64_t max_bytes)
+{
+	uint64_t spans = 0;
+	int status = writer_shed(keeper->config.store, max_bytes, &spans);
+
+	uv_mutex_lock(&keeper->lock);
+	keeper->shed_above = 0;
+	keeper->counts.shed_spans += spans;
+	uv_mutex_unlock(&keeper->lock);
+	if (spans > 0)
+		log_warning("gave up %llu spans that no gateway was there for: the log may have "
+			    "%llu KiB",
+			(unsigned long long)spans, (unsigned long long)max_bytes / 1024);
+	if (status < 0)
+		log_warning("can't make room in the log: %s", error_text(status));
+	uv_async_send(&keeper->async);
+}
+
 static void retain(struct keeper *keeper, uint64_t now_ns)
 {
 	struct retention retention;
@@ -296,15 +360,24 @@ static void retain(struct keeper *keeper, uint64_t now_ns)
 static uint64_t do_chores(struct keeper *keeper)
 {
 	uint64_t now_ns = clock_monotonic_ns(keeper->config.clock);
-	bool wanted;
+	uint64_t max_bytes;
+	bool wanted, cursor;
 
 	uv_mutex_lock(&keeper->lock);
 	wanted = keeper->trim_wanted;
+	cursor = keeper->forward_to.known;
+	max_bytes = keeper->shed_above;
 	uv_mutex_unlock(&keeper->lock);
+	if (cursor)
+		write_cursor(keeper);
+	if (max_bytes > 0)
+		shed(keeper, max_bytes);
 	if (wanted || (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS))
 		trim(keeper, now_ns);
 	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS)
 		retain(keeper, now_ns);
+	if (keeper->cursor_failed)
+		return CURSOR_PAUSE_NS;
 	return keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS;
 }
 
@@ -388,6 +461,8 @@ static void end_thread(struct keeper *keeper)
 	/* The store's own queue once more; what is queued here stays in the log. */
 	if (keeper->puts > 0)
 		(void)work_store(keeper, &error);
+	if (keeper->forward_to.known)
+		write_cursor(keeper);
 	if (keeper->puts == 0)
 		trim(keeper, 0);
 	store_close(keeper->config.store);
@@ -412,7 +487,9 @@ static void run_thread(void *context)
 		/* New runs don't cut short the pause after a failure. */
 		failing = keeper->error != 0;
 		if (keeper->state == KEEPER_RUNS && wait_ns > 0 &&
-			(failing || (keeper->queued == NULL && !keeper->trim_wanted)))
+			(failing || keeper->cursor_failed ||
+				(keeper->queued == NULL && !keeper->trim_wanted &&
+					!keeper->forward_to.known && keeper->shed_above == 0)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);
@@ -459,6 +536,8 @@ int keeper_start(const struct keeper_config *config, struct keeper **ret)
 	keeper->config = *config;
 	keeper->queued_end = &keeper->queued;
 	keeper->retention = config->retention;
+	if (config->manifest != NULL)
+		keeper->forwarded = manifest_state(config->manifest)->forward;
 	keeper->async.data = keeper;
 	status = uv_mutex_init(&keeper->lock);
 	if (status < 0)
@@ -514,6 +593,41 @@ void keeper_trim(struct keeper *keeper)
 	uv_mutex_unlock(&keeper->lock);
 }
 
+int keeper_forward(
+	struct keeper *keeper, const struct manifest_forward *to, struct consumed *ordinals)
+{
+	int status;
+
+	uv_mutex_lock(&keeper->lock);
+	status = consumed_merge(&keeper->passed, ordinals);
+	if (status == 0) {
+		keeper->forward_to = *to;
+		keeper->forward_to.known = true;
+		if (keeper->error == 0)
+			uv_cond_signal(&keeper->wake);
+	}
+	uv_mutex_unlock(&keeper->lock);
+	if (status == 0)
+		consumed_clear(ordinals);
+	return status;
+}
+
+void keeper_shed(struct keeper *keeper, uint64_t max_bytes)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->shed_above = max_bytes;
+	if (keeper->error == 0)
+		uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+void keeper_forwarded(struct keeper *keeper, struct manifest_forward *ret)
+{
+	uv_mutex_lock(&keeper->lock);
+	*ret = keeper->forwarded;
+	uv_mutex_unlock(&keeper->lock);
+}
+
 bool keeper_busy(struct keeper *keeper)
 {
 	struct keeper_counts counts;
@@ -539,6 +653,7 @@ static void on_async_closed(uv_handle_t *handle)
 
 	uv_cond_destroy(&keeper->wake);
 	uv_mutex_destroy(&keeper->lock);
+	consumed_done(&keeper->passed);
 	free(keeper);
 	on_closed(context, spans);
 }

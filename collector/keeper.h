@@ -29,6 +29,8 @@ struct keeper_config {
 	/* On the loop, now and then, and after on_written: why the store fails at
 	 * present, 0 when it doesn't. */
 	void (*on_progress)(void *context, int error);
+	/* On the thread: a cursor given to keeper_forward is durable. May be NULL. */
+	void (*on_forwarded)(void *context);
 	void *context;
 };
 
@@ -43,6 +45,17 @@ void keeper_retain(struct keeper *keeper, const struct retention *retention);
 /* Trims the log soon. */
 void keeper_trim(struct keeper *keeper);
 
+/* Makes a cursor of what is forwarded durable, soon, with the ordinals that were passed
+ * since the call before; these are moved out of the set. 0 or -ENOMEM. Any thread. */
+int keeper_forward(struct keeper *keeper, const struct manifest_forward *to,
+	struct consumed *ordinals) MUST_CHECK;
+
+/* Gives up what was never forwarded when the log takes more than this; see writer_shed. */
+void keeper_shed(struct keeper *keeper, uint64_t max_bytes);
+
+/* The cursor that is durable. Any thread. */
+void keeper_forwarded(struct keeper *keeper, struct manifest_forward *ret);
+
 /* Whether runs are on their way. Loop thread. */
 bool keeper_busy(struct keeper *keeper);
 
@@ -53,6 +66,7 @@ struct keeper_counts {
 	uint64_t waiting_spans;
 	uint64_t removed_parts; /* by retention */
 	uint64_t trim_failures;
+	uint64_t shed_spans;  /* given up by keeper_shed */
 	uint64_t spans_per_s; /* what the store writes while it is busy; 0: not known yet */
 };
 void keeper_count(struct keeper *keeper, struct keeper_counts *ret);

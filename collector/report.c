@@ -249,6 +249,59 @@ static void gather_regions(struct collector *collector, struct report *report)
 		"Clients that came back and were told what was salvaged.");
 }
 
+static void gather_taken(struct collector *collector, struct report *report)
+{
+	struct forward_service_counts taken;
+
+	forward_service_count(collector->forwarded, &taken);
+	add_gauge(report, "forward_agents", taken.sessions, "Agents that are connected.");
+	add_count(report, "forward_records_taken_total", taken.records,
+		"Records taken from agents since the start.");
+	add_count(report, "forward_duplicates_total", taken.duplicates,
+		"Records of agents that were stored already.");
+	add_count(report, "forward_refused_total", taken.refused,
+		"Batches of agents that were refused for good.");
+	add_count(report, "forward_sessions_ended_total", taken.ended,
+		"Sessions of agents ended for a fault or want of room.");
+}
+
+static void gather_forward(struct collector *collector, struct report *report)
+{
+	struct forward_counts sent;
+	struct keeper_counts kept;
+	uint64_t open = 0;
+	uint64_t bytes = 0;
+
+	gather_taken(collector, report);
+	if (collector->forward == NULL)
+		return;
+	keeper_count(collector->keeper, &kept);
+	forward_count(collector->forward, &sent);
+	for (size_t i = 0; i < sent.gateway_count; i++) {
+		open += sent.gateways[i].open;
+		bytes += sent.gateways[i].sent_bytes;
+	}
+	add_gauge(report, "forward_gateways", sent.gateway_count, "Gateways of this agent.");
+	add_gauge(report, "forward_gateways_open", open, "Gateways that it is connected to.");
+	add_gauge(report, "forward_idle", open > 0 && forward_idle(collector->forward),
+		"Whether all in the log is answered by gateways.");
+	add_count(report, "forward_records_total", sent.records,
+		"Records answered by gateways since the start.");
+	add_count(report, "forward_spans_total", sent.spans, "Spans answered by gateways.");
+	add_count(report, "forward_bytes_total", bytes, "Bytes sent to gateways since the start.");
+	add_labelled(report, "forward_dropped_spans_total", "reason=\"forward_full\"", true,
+		collector->depot.recovery.spans_shed + collector->dropped_before + kept.shed_spans,
+		"Spans given up because gateways were away for too long.");
+	add_count(report, "forward_moved_total", sent.moved,
+		"Shares that went to another gateway since the start.");
+	add_count(report, "forward_unreadable_total", sent.unreadable,
+		"Records of the log that could not be read to be forwarded.");
+	add_gauge(report, "forward_in_flight", sent.in_flight, "Records on their way to gateways.");
+	for (size_t i = 0; i < sent.gateway_count; i++)
+		if (!sent.gateways[i].open && sent.gateways[i].why[0] != '\0')
+			add_reason(report, "a gateway is not there", sent.gateways[i].why);
+}
+
 static void gather_clients(struct collector *collector, struct report *report)
 {
 	struct client_counts total;
@@ -303,6 +356,7 @@ void report_gather(struct collector *collector, struct report *ret)
 	gather_store(collector, ret);
 	gather_connections(collector, ret);
 	gather_inbox(collector, ret);
+	gather_forward(collector, ret);
 	gather_clients(collector, ret);
 	gather_regions(collector, ret);
 	add_gauge(ret, "resident_bytes", resident_bytes(), "Memory of the process.");

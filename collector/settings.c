@@ -35,6 +35,23 @@ const struct setting settings_table[] = {
 		"who issues the certificates of clients, PEM"},
 	{"tls-client-certs", SETTING_CHOICE, AT(tls_client_certs), "optional|required", "required",
 		0, 1, 1, "whether a TLS client must have a certificate of tls-ca"},
+	{"forward", SETTING_LIST, AT(forward), "GATEWAY,...", NULL, 0, 2048, 0,
+		"send on to these collectors, and write no files: tls://HOST:PORT, or tcp:// on a "
+		"loopback address, or unix:PATH"},
+	{"forward-tls-ca", SETTING_TEXT, AT(forward_tls_ca), "FILE", NULL, 0, PATH_MAX, 0,
+		"who issues the certificates of gateways, PEM; else whom the system trusts"},
+	{"forward-tls-cert", SETTING_TEXT, AT(forward_tls_cert), "FILE", NULL, 0, PATH_MAX, 0,
+		"certificate for gateways, PEM"},
+	{"forward-tls-key", SETTING_TEXT, AT(forward_tls_key), "FILE", NULL, 0, PATH_MAX, 0,
+		"private key of that certificate, PEM"},
+	{"forward-token-file", SETTING_TEXT, AT(forward_token_file), "FILE", NULL, 0, PATH_MAX, 0,
+		"bearer token for gateways, read anew for each connection"},
+	{"forward-timeout", SETTING_TIME, AT(forward_timeout_ms), "TIME", "10s", 100, 3600 * SECOND,
+		0, "a gateway that is silent or away for this long is down: others get its share"},
+	{"forward-max-bytes", SETTING_SIZE, AT(forward_max_bytes), "SIZE", "1G", 256 * KIB,
+		64 * 1024 * GIB, 1,
+		"log kept for gateways that are down; beyond it the oldest that was never sent is "
+		"dropped, by count"},
 	{"socket-mode", SETTING_MODE, AT(socket_mode), "MODE", "0600", 0, 0777, 0,
 		"permissions of the socket: 0666 lets every local user send"},
 	{"store-mode", SETTING_MODE, AT(store_mode), "MODE", "0600", 0600, 0660, 0,
@@ -216,6 +233,7 @@ static int parse_number(const struct setting *setting, const char *text, uint64_
 		return parse_choice(setting->argument, text, ret_value);
 	case SETTING_NUMBER:
 	case SETTING_TEXT:
+	case SETTING_LIST:
 	default:
 		return parse_with_unit(text, no_units, ret_value);
 	}
@@ -260,7 +278,7 @@ int settings_set(struct settings *settings, const char *name, const char *value,
 			"there is no setting '%.100s'; see --help", name);
 		return -ENOENT;
 	}
-	if (setting->kind == SETTING_TEXT)
+	if (setting->kind == SETTING_TEXT || setting->kind == SETTING_LIST)
 		status = set_text(settings, setting, value);
 	else
 		status = set_number(settings, setting, value);
@@ -270,6 +288,27 @@ int settings_set(struct settings *settings, const char *name, const char *value,
 		snprintf(ret_error->text, sizeof(ret_error->text),
 			"%s: '%.200s' is not a %s that fits: %s", name, value, setting->argument,
 			setting->help);
+	return status;
+}
+
+int settings_add(struct settings *settings, const char *name, const char *value,
+	struct settings_error *ret_error)
+{
+	const struct setting *setting = settings_find(name);
+	const char *before = setting != NULL && setting->kind == SETTING_LIST
+				     ? *settings_text_at(settings, setting)
+				     : NULL;
+	char *joined = NULL;
+	int status;
+
+	if (before == NULL)
+		return settings_set(settings, name, value, ret_error);
+	if (asprintf(&joined, "%s,%s", before, value) < 0) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
+		return -ENOMEM;
+	}
+	status = settings_set(settings, name, joined, ret_error);
+	free(joined);
 	return status;
 }
 
@@ -294,7 +333,8 @@ int settings_init(struct settings *settings)
 void settings_done(struct settings *settings)
 {
 	for (size_t i = 0; i < settings_table_length; i++)
-		if (settings_table[i].kind == SETTING_TEXT)
+		if (settings_table[i].kind == SETTING_TEXT ||
+			settings_table[i].kind == SETTING_LIST)
 			free(*settings_text_at(settings, &settings_table[i]));
 	memset(settings, 0, sizeof(*settings));
 }
@@ -307,7 +347,7 @@ static int settings_differ(
 	const char *const *text_b =
 		(const char *const *)(const void *)((const char *)b + setting->offset);
 
-	if (setting->kind != SETTING_TEXT)
+	if (setting->kind != SETTING_TEXT && setting->kind != SETTING_LIST)
 		return memcmp((const char *)a + setting->offset, (const char *)b + setting->offset,
 			       sizeof(uint64_t)) != 0;
 	if (*text_a == NULL || *text_b == NULL)

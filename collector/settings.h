@@ -23,6 +23,13 @@ struct settings {
 	char *tls_cert; /* PEM files; NULL: none */
 	char *tls_key;
 	char *tls_ca;
+	char *forward; /* gateways, separated by commas; NULL: none, files are written here */
+	char *forward_tls_ca;
+	char *forward_tls_cert;
+	char *forward_tls_key;
+	char *forward_token_file;
+	uint64_t forward_timeout_ms;
+	uint64_t forward_max_bytes;
 	uint64_t tls_client_certs; /* 0: optional, 1: required */
 	char *query_group;	   /* who may query besides root and our own uid */
 	uint64_t socket_mode;	   /* permission bits of the socket */
@@ -73,6 +80,10 @@ void settings_done(struct settings *settings);
  * old one stays), -ENOMEM. On failure `ret_error` says why.
  */
 __attribute__((warn_unused_result)) int settings_set(struct settings *settings, const char *name,
+	const char *value, struct settings_error *ret_error);
+
+/* The same, but adds to a list that is there already. */
+__attribute__((warn_unused_result)) int settings_add(struct settings *settings, const char *name,
 	const char *value, struct settings_error *ret_error);
 
 /*

@@ -86,6 +86,7 @@ static int on_setting(void *context, const char *section, const char *name, cons
 	struct reading *reading = context;
 	const struct setting *setting = settings_find(name);
 	struct settings_error error;
+	bool again = false;
 	int status;
 
 	if (reading->status < 0)
@@ -97,13 +98,15 @@ static int on_setting(void *context, const char *section, const char *name, cons
 	if (setting != NULL) {
 		uint64_t bit = UINT64_C(1) << (setting - settings_table);
 
-		if (reading->seen & bit) {
+		again = (reading->seen & bit) != 0;
+		if (again && setting->kind != SETTING_LIST) {
 			reading_fail(reading, -EINVAL, "the setting is given twice");
 			return 0;
 		}
 		reading->seen |= bit;
 	}
-	status = settings_set(reading->settings, name, value, &error);
+	status = again ? settings_add(reading->settings, name, value, &error)
+		       : settings_set(reading->settings, name, value, &error);
 	if (status < 0) {
 		reading_fail(reading, status, error.text);
 		return 0;
@@ -218,6 +221,7 @@ static int walk_command_line(int argc, char *const *argv, struct settings *setti
 	struct command_line *line, struct settings_error *ret_error)
 {
 	struct option options[MOST_SETTINGS];
+	uint64_t seen = 0;
 	int status = 0;
 
 	fill_long_options(options);
@@ -244,8 +248,14 @@ static int walk_command_line(int argc, char *const *argv, struct settings *setti
 				option == '?' ? "there is no such option" : "needs a value");
 			return -EINVAL;
 		} else if (settings != NULL) {
-			status = settings_set(
-				settings, settings_table[option].name, optarg, ret_error);
+			uint64_t bit = UINT64_C(1) << option;
+
+			status = (seen & bit) != 0
+					 ? settings_add(settings, settings_table[option].name,
+						   optarg, ret_error)
+					 : settings_set(settings, settings_table[option].name,
+						   optarg, ret_error);
+			seen |= bit;
 		}
 	}
 	if (status == 0 && optind < argc) {

@@ -9,6 +9,7 @@
 
 enum setting_kind {
 	SETTING_TEXT,	/* char *, NULL by default */
+	SETTING_LIST,	/* the same; given again, it adds to what was given before there */
 	SETTING_NUMBER, /* the others are uint64_t */
 	SETTING_SIZE,	/* bytes: 64K, 128M, 1G */
 	SETTING_TIME,	/* milliseconds: 500ms, 10s, 5min, 2h, 7d */

@@ -60,6 +60,7 @@ void clients_free_one(struct client *client)
 	free(client->refused);
 	bytes_done(&client->fence);
 	free(client->dropped);
+	free(client->watermarks);
 	free(client->service);
 	free(client);
 }
@@ -375,6 +376,45 @@ int clients_add_refusal(
 	return 0;
 }
 
+uint64_t clients_watermark(const struct client *client, uint8_t share)
+{
+	if (share < LOG_SHARE_PARTITION)
+		return client->sequence;
+	for (uint32_t i = 0; i < client->watermark_count; i++) {
+		if (client->watermarks[i].share == share)
+			return client->watermarks[i].sequence;
+	}
+	return 0;
+}
+
+int clients_set_watermark(struct client *client, uint8_t share, uint64_t sequence)
+{
+	struct watermark *grown;
+
+	if (share < LOG_SHARE_PARTITION) {
+		client->sequence = sequence;
+		return 0;
+	}
+	for (uint32_t i = 0; i < client->watermark_count; i++) {
+		if (client->watermarks[i].share == share) {
+			client->watermarks[i].sequence = sequence;
+			return 0;
+		}
+	}
+	grown = reallocarray(client->watermarks, client->watermark_count + 1, sizeof(*grown));
+	if (grown == NULL)
+		return -ENOMEM;
+	client->watermarks = grown;
+	grown[client->watermark_count++] = (struct watermark){.share = share, .sequence = sequence};
+	return 0;
+}
+
+/* Whether a number is stored already: in this share, or in the whole that it is of. */
+static bool was_seen(const struct client *client, uint8_t share, uint64_t sequence)
+{
+	return sequence <= client->sequence || sequence <= clients_watermark(client, share);
+}
+
 static void acknowledge(struct client *client, uint64_t acknowledged)
 {
 	uint32_t count = 0;
@@ -499,19 +539,26 @@ static int count_refusal(
 static void count_goodbye(struct client *client, const struct log_record *record)
 {
 	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
+	uint64_t emitted = client->emitted;
+	uint64_t unknown = client->unknown;
 
 	while (cursor_more(&in)) {
 		uint32_t tag = cursor_tag(&in);
 
 		if (tag == TAG_GOODBYE_EMITTED)
-			client->emitted = cursor_varint(&in);
+			emitted = cursor_varint(&in);
 		else if (tag == TAG_GOODBYE_UNKNOWN)
-			client->unknown = cursor_varint(&in);
+			unknown = cursor_varint(&in);
 		else if (tag == TAG_GOODBYE_NOT_SAMPLED)
 			client->not_sampled = cursor_varint(&in);
 		else
 			cursor_skip(&in, tag);
 	}
+	/* Of what all gateways together got, this one has a part. */
+	if (record->share >= LOG_SHARE_PARTITION)
+		emitted = client->emitted + less(unknown, client->unknown);
+	client->emitted = emitted;
+	client->unknown = unknown;
 }
 
 int clients_set_fence(struct client *client, struct slice fence)
@@ -553,7 +600,7 @@ static int count_record(struct clients *clients, const struct log_record *record
 	if (ret != 0)
 		return ret;
 	if (record->kind != LOG_GOODBYE && record->kind != LOG_FENCE &&
-		record->sequence <= client->sequence)
+		was_seen(client, record->share, record->sequence))
 		return -EEXIST;
 	if (record->kind == LOG_DROP)
 		ret = count_drop(clients, client, record);
@@ -567,6 +614,9 @@ static int count_record(struct clients *clients, const struct log_record *record
 		return ret;
 	if (record->kind == LOG_BATCH)
 		client->durable += record->spans;
+	if (record->share >= LOG_SHARE_PARTITION && record->kind != LOG_GOODBYE)
+		client->emitted += record->spans;
+	client->forwarded |= record->share != LOG_SHARE_DIRECT;
 	if (record->emitted > client->emitted)
 		client->emitted = record->emitted;
 	if (record->receive_ns > client->last_ns)
@@ -575,11 +625,16 @@ static int count_record(struct clients *clients, const struct log_record *record
 		settle_refused(client);
 	else
 		bound_refused(client);
-	if (record->kind == LOG_GOODBYE)
+	if (record->kind == LOG_GOODBYE && record->share == LOG_SHARE_DIRECT)
 		return depart(clients, client) == 0 ? 1 : -ENOMEM;
-	/* A fence has no number of its own. */
-	if (record->kind != LOG_FENCE)
-		client->sequence = record->sequence;
+	if (record->kind == LOG_GOODBYE) {
+		settle_unknown(client);
+		client->ended = true;
+	} else if (record->kind != LOG_FENCE &&
+		   /* A fence has no number of its own. */
+		   clients_set_watermark(client, record->share, record->sequence) != 0) {
+		return -ENOMEM;
+	}
 	client->changed = ++clients->change;
 	return 1;
 }
@@ -611,17 +666,62 @@ void clients_duplicate(struct clients *clients, const uint8_t id[16])
 	pthread_mutex_unlock(&clients->mutex);
 }
 
+int clients_forwarded(struct clients *clients, const uint8_t id[16], uint8_t share,
+	uint64_t sequence, struct slice service, uint64_t pid, uint64_t now_ns)
+{
+	struct client *client;
+	int ret;
+
+	pthread_mutex_lock(&clients->mutex);
+	ret = clients_make(clients, id, &client);
+	if (ret == 0) {
+		if (service.length > 0)
+			clients_set_service(client, service);
+		if (pid != 0)
+			client->pid = pid;
+		client->forwarded = true;
+		client->last_ns = now_ns;
+		client->changed = ++clients->change;
+		ret = sequence != 0 && was_seen(client, share, sequence);
+		client->duplicates += ret == 1;
+	}
+	pthread_mutex_unlock(&clients->mutex);
+	return ret;
+}
+
+void clients_forget(struct clients *clients, const uint8_t id[16])
+{
+	struct client *client;
+
+	pthread_mutex_lock(&clients->mutex);
+	client = clients_find(clients, id);
+	/* Without memory it stays, until it was silent for long. */
+	if (client != NULL && client->forwarded && client->ended)
+		(void)depart(clients, client);
+	pthread_mutex_unlock(&clients->mutex);
+}
+
+/* When a client was heard of last. What an agent forwards carries the time at which the
+ * agent got it: before a restart of ours, that is not when we heard of it. */
+static uint64_t heard_ns(const struct clients *clients, const struct client *client)
+{
+	return client->forwarded && client->last_ns < clients->expiring_ns ? clients->expiring_ns
+									   : client->last_ns;
+}
+
 size_t clients_expire(struct clients *clients, uint64_t now_ns, uint64_t age_ns,
 	bool (*in_use)(void *ctx, const uint8_t client[16]), void *ctx)
 {
 	size_t expired = 0;
 
 	pthread_mutex_lock(&clients->mutex);
+	if (clients->expiring_ns == 0)
+		clients->expiring_ns = now_ns;
 	for (size_t i = 0; i < clients->slot_count;) {
 		struct client *client = clients->slots[i];
 
-		if (client == NULL || client->last_ns > now_ns ||
-			now_ns - client->last_ns < age_ns ||
+		if (client == NULL || heard_ns(clients, client) > now_ns ||
+			now_ns - heard_ns(clients, client) < age_ns ||
 			(in_use != NULL && in_use(ctx, client->id))) {
 			i++;
 			continue;

@@ -42,6 +42,14 @@ struct client_refusal {
 	const char *message; /* borrowed, NUL-terminated */
 };
 
+/*
+ * Of clients whose messages were forwarded by agents: an agent sends again, from its
+ * cursor on, what it can't know to be durable. So there is a watermark for each share
+ * (log_share) of a client, which numbers may pass over, and a goodbye settles the
+ * counts but keeps the client, until the agent says that nothing comes again
+ * (clients_forget) or it was silent for long. Where a share is not the whole, emitted is
+ * the sum of what came: each gateway has a part of the client's spans.
+ */
 struct client_counts {
 	uint64_t emitted; /* as the client said last */
 	uint64_t durable;
@@ -93,6 +101,13 @@ MUST_CHECK int clients_durable(
  * taken, for the caller to free (bytes_done). 0: no; -ENOMEM. */
 MUST_CHECK int clients_fence(
 	struct clients *clients, const uint8_t client[16], struct bytes *ret_fence);
+/* A message of a client is going to be forwarded here: makes it known, keeps it from
+ * being forgotten. 1: its number was seen in this share, and is durable; 0: take it; or -ENOMEM. */
+MUST_CHECK int clients_forwarded(struct clients *clients, const uint8_t client[16], uint8_t share,
+	uint64_t sequence, struct slice service, uint64_t pid, uint64_t now_ns);
+
+/* The agent will send nothing again of this client, which said goodbye. */
+void clients_forget(struct clients *clients, const uint8_t client[16]);
 
 /* Counts a message that came again. */
 void clients_duplicate(struct clients *clients, const uint8_t client[16]);

@@ -10,17 +10,32 @@
 #include "clients_internal.h"
 #include "cursor.h"
 
-enum { FLAG_GONE = 1 };
+enum { FLAG_GONE = 1, FLAG_FORWARDED = 2, FLAG_ENDED = 4 };
 
 /* ---- Images -------------------------------------------------------------- */
+
+static int put_watermarks(struct bytes *out, const struct client *client)
+{
+	int ret = bytes_varint(out, client->watermark_count);
+
+	for (uint32_t i = 0; ret == 0 && i < client->watermark_count; i++) {
+		ret = bytes_varint(out, client->watermarks[i].share);
+		if (ret == 0)
+			ret = bytes_varint(out, client->watermarks[i].sequence);
+	}
+	return ret;
+}
 
 /* A body: client, flags; unless it is gone: sequence, last receive time, pid,
  * emitted, durable, unknown, not sampled, duplicates, service; count of drop reasons,
  * each text and spans; count of refusals, each sequence, code, text; when the client is
- * fenced, the Fence message. */
+ * forwarded, count of watermarks, each share, sequence; when it is fenced, the Fence
+ * message. */
 static int put_client(struct bytes *out, const struct clients *clients, const struct client *client)
 {
-	const uint64_t values[] = {0, client->sequence, client->last_ns, client->pid,
+	const uint64_t flags =
+		(client->forwarded ? FLAG_FORWARDED : 0u) | (client->ended ? FLAG_ENDED : 0u);
+	const uint64_t values[] = {flags, client->sequence, client->last_ns, client->pid,
 		client->emitted, client->durable, client->unknown, client->not_sampled,
 		client->duplicates};
 	const char *service = client->service != NULL ? client->service : "";
@@ -50,6 +65,8 @@ static int put_client(struct bytes *out, const struct clients *clients, const st
 		if (ret == 0)
 			ret = bytes_text(out, refused->message, strlen(refused->message));
 	}
+	if (ret == 0 && client->forwarded)
+		ret = put_watermarks(out, client);
 	if (ret == 0 && client->fence.length > 0)
 		ret = bytes_text(out, client->fence.data, client->fence.length);
 	return ret;
@@ -192,17 +209,33 @@ static int read_lists(struct clients *clients, struct client *client, struct cur
 		if (in->error == 0)
 			ret = clients_add_refusal(client, sequence, code, message);
 	}
-	if (ret == 0 && in->error == 0 && cursor_more(in)) {
-		struct slice fence = cursor_bytes(in);
+	return ret != 0 ? ret : in->error;
+}
 
+static int read_watermarks(struct client *client, struct cursor *in)
+{
+	uint64_t count = cursor_varint(in);
+	int ret = 0;
+
+	for (; count > 0 && in->error == 0 && ret == 0; count--) {
+		uint64_t share = cursor_varint(in);
+		uint64_t sequence = cursor_varint(in);
+
+		if (in->error == 0 && (share < LOG_SHARE_PARTITION || share > LOG_SHARE_MAX))
+			return ERR_MALFORMED;
 		if (in->error == 0)
-			ret = clients_set_fence(client, fence);
+			ret = clients_set_watermark(client, (uint8_t)share, sequence);
 	}
 	return ret != 0 ? ret : in->error;
 }
 
-static int read_client(struct clients *clients, struct client *client, struct cursor *in)
+static int read_client(
+	struct clients *clients, struct client *client, uint64_t flags, struct cursor *in)
 {
+	int ret;
+
+	client->forwarded = (flags & FLAG_FORWARDED) != 0;
+	client->ended = (flags & FLAG_ENDED) != 0;
 	client->sequence = cursor_varint(in);
 	client->last_ns = cursor_varint(in);
 	client->pid = cursor_varint(in);
@@ -213,7 +246,16 @@ static int read_client(struct clients *clients, struct client *client, struct cu
 	client->duplicates = cursor_varint(in);
 	clients_set_service(client, cursor_bytes(in));
 	client->changed = ++clients->change;
-	return read_lists(clients, client, in);
+	ret = read_lists(clients, client, in);
+	if (ret == 0 && client->forwarded)
+		ret = read_watermarks(client, in);
+	if (ret == 0 && in->error == 0 && cursor_more(in)) {
+		struct slice fence = cursor_bytes(in);
+
+		if (in->error == 0)
+			ret = clients_set_fence(client, fence);
+	}
+	return ret != 0 ? ret : in->error;
 }
 
 /* Takes a client out without counting it as departed. */
@@ -244,7 +286,7 @@ int clients_on_manifest(void *ctx, const uint8_t *body, size_t length)
 	if ((flags & FLAG_GONE) == 0) {
 		ret = clients_make(clients, id.data, &client);
 		if (ret == 0) {
-			ret = read_client(clients, client, &in);
+			ret = read_client(clients, client, flags, &in);
 			if (ret != 0)
 				remove_client(clients, client);
 		}

@@ -16,6 +16,12 @@ struct refused {
 	char *message; /* owned */
 };
 
+/* The watermark of a forwarded partition. */
+struct watermark {
+	uint8_t share; /* enum log_share */
+	uint64_t sequence;
+};
+
 struct dropped {
 	uint32_t reason;
 	uint64_t spans;
@@ -33,12 +39,16 @@ struct client {
 	uint64_t unknown;
 	uint64_t not_sampled;
 	uint64_t duplicates;
-	struct dropped *dropped; /* owned */
-	struct refused *refused; /* owned, ascending */
-	struct bytes fence;	 /* a Fence message; no bytes: the client goes on */
+	struct dropped *dropped;      /* owned */
+	struct refused *refused;      /* owned, ascending */
+	struct watermark *watermarks; /* owned */
+	struct bytes fence;	      /* a Fence message; no bytes: the client goes on */
 	uint32_t dropped_count;
 	uint32_t refused_count;
 	bool connected;
+	uint32_t watermark_count;
+	bool forwarded; /* by agents */
+	bool ended;	/* said goodbye through an agent */
 };
 
 struct gone {
@@ -62,6 +72,7 @@ struct clients {
 	struct client_counts departed;
 	char *reasons[CLIENTS_REASONS_MAX]; /* owned; never changed once set */
 	size_t reason_count;
+	uint64_t expiring_ns;	    /* when clients_expire was first called */
 	struct log_place accounted; /* last record that was counted */
 	struct log_place loaded;    /* as the manifest had it: what is before was counted */
 };
@@ -83,6 +94,9 @@ uint32_t clients_reason_index(struct clients *clients, struct slice text);
 MUST_CHECK int clients_add_dropped(
 	struct clients *clients, struct client *client, struct slice reason, uint64_t spans);
 MUST_CHECK int clients_set_fence(struct client *client, struct slice fence);
+/* The watermark of a share, 0 when there is none. */
+uint64_t clients_watermark(const struct client *client, uint8_t share);
+MUST_CHECK int clients_set_watermark(struct client *client, uint8_t share, uint64_t sequence);
 MUST_CHECK int clients_add_refusal(
 	struct client *client, uint64_t sequence, uint32_t code, struct slice message);
 

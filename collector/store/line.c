@@ -217,7 +217,8 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 	if (peer != NULL && peer->known) {
 		bool named = peer->name != NULL && peer->name_length > 0;
 		/* A peer from another machine has a name and no process here. */
-		bool local = peer->pid != 0 || !named;
+		bool forwarded = peer->agent != NULL && peer->agent_length > 0;
+		bool local = peer->pid != 0 || (!named && !forwarded);
 
 		ret = APPEND(tail, ",\"peer\":{");
 		if (ret == 0 && local)
@@ -234,6 +235,12 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 			ret = APPEND(tail, "\"name\":");
 		if (ret == 0 && named)
 			ret = json_put_text(tail, slice_of(peer->name, peer->name_length), true);
+		if (ret == 0 && forwarded && (named || local))
+			ret = APPEND(tail, ",");
+		if (ret == 0 && forwarded)
+			ret = APPEND(tail, "\"agent\":");
+		if (ret == 0 && forwarded)
+			ret = json_put_text(tail, slice_of(peer->agent, peer->agent_length), true);
 		if (ret == 0)
 			ret = APPEND(tail, "}");
 	}

@@ -109,7 +109,8 @@ int log_append(struct log *log, const struct log_record *record, uint64_t *ret_t
 	int ret;
 
 	if (record->payload_length > LOG_PAYLOAD_BYTES_MAX ||
-		record->peer.name_length > LOG_PEER_NAME_BYTES_MAX)
+		record->peer.name_length + record->peer.agent_length >= LOG_PEER_NAME_BYTES_MAX ||
+		record->share > LOG_SHARE_MAX)
 		return -EINVAL;
 	length = log_record_bytes(record);
 	pthread_mutex_lock(&log->mutex);
@@ -387,7 +388,7 @@ uint64_t log_total_bytes(struct log *log)
 
 	pthread_mutex_lock(&log->mutex);
 	for (size_t i = 0; i < log->segment_count; i++)
-		bytes += log->segments[i].length_bytes;
+		bytes += log->segments[i].length_bytes - log->segments[i].freed_bytes;
 	pthread_mutex_unlock(&log->mutex);
 	return bytes;
 }
@@ -412,6 +413,25 @@ size_t log_segments(struct log *log, struct log_segment *ret, size_t capacity)
 	return count;
 }
 
+bool log_next(struct log *log, struct log_place *place)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&log->mutex);
+	for (size_t i = 0; i < log->segment_count && !found; i++) {
+		const struct log_segment *segment = &log->segments[i];
+
+		if (segment->number < place->segment)
+			continue;
+		if (segment->number > place->segment || place->offset < LOG_SEGMENT_HEADER_BYTES)
+			*place = (struct log_place){
+				.segment = segment->number, .offset = LOG_SEGMENT_HEADER_BYTES};
+		found = place->offset < segment->length_bytes;
+	}
+	pthread_mutex_unlock(&log->mutex);
+	return found;
+}
+
 struct log_place log_end(struct log *log)
 {
 	struct log_place end;
@@ -426,6 +446,18 @@ void log_roll(struct log *log)
 {
 	pthread_mutex_lock(&log->mutex);
 	log->roll = true;
+	pthread_mutex_unlock(&log->mutex);
+}
+
+void log_shed(struct log *log, uint32_t number, uint64_t spans, uint64_t freed_bytes)
+{
+	pthread_mutex_lock(&log->mutex);
+	for (size_t i = 0; i < log->segment_count; i++) {
+		if (log->segments[i].number != number)
+			continue;
+		log->segments[i].spans -= spans;
+		log->segments[i].freed_bytes += freed_bytes;
+	}
 	pthread_mutex_unlock(&log->mutex);
 }
 

@@ -47,6 +47,14 @@ enum log_kind {
 
 #define LOG_FORMAT_WAFT_V1 1
 
+/* How a record came, and what of it. */
+enum log_share {
+	LOG_SHARE_DIRECT = 0,	 /* from its client */
+	LOG_SHARE_WHOLE = 1,	 /* forwarded by an agent */
+	LOG_SHARE_PARTITION = 2, /* and so on: its partition 0 …, forwarded */
+	LOG_SHARE_MAX = 65,
+};
+
 /* Where a record lies. Segment 0 is no place. */
 struct log_place {
 	uint32_t segment;
@@ -66,6 +74,8 @@ struct log_peer {
 	uint32_t uid;
 	const char *name; /* of a certificate or token; not NUL-terminated, NULL when none */
 	size_t name_length;
+	const char *agent; /* that vouched for it, and those before, or NULL; like name */
+	size_t agent_length;
 	bool known; /* false: nothing is known, the record holds no peer */
 };
 
@@ -79,6 +89,7 @@ struct log_record {
 	uint8_t client[16];
 	uint64_t sequence;
 	uint64_t emitted; /* as the client said with this message */
+	uint8_t share;	  /* enum log_share */
 	struct log_peer peer;
 	const uint8_t *payload;
 	size_t payload_length; /* at most LOG_PAYLOAD_BYTES_MAX */
@@ -92,8 +103,9 @@ struct log;
 struct log_segment {
 	uint32_t number;
 	uint64_t length_bytes;
-	uint64_t spans; /* in its batches; from recovery: see struct recovery */
-	bool open;	/* it still takes records */
+	uint64_t spans;	      /* in its batches; from recovery: see struct recovery */
+	uint64_t freed_bytes; /* of its length, that take no room on the disk */
+	bool open;	      /* it still takes records */
 };
 
 struct log_config {
@@ -146,12 +158,16 @@ MUST_CHECK int log_commit(struct log *log, struct log_committed *ret);
 /* Bytes appended and not yet durable. Any thread. */
 size_t log_pending_bytes(struct log *log);
 
-/* Bytes of all segments on disk. Any thread. */
+/* Bytes of all segments on disk, holes not counted. Any thread. */
 uint64_t log_total_bytes(struct log *log);
 
 /* Copies up to capacity segments, oldest first; returns how many there are. Any
  * thread. */
 size_t log_segments(struct log *log, struct log_segment *ret, size_t capacity);
+
+/* Moves *place on to the next durable record at or behind it, over the end of its segment
+ * when that takes no more. False: there is none yet. Any thread. */
+bool log_next(struct log *log, struct log_place *place);
 
 /* Where the next record would go at the earliest: everything durable lies
  * before it. Any thread. */
@@ -160,6 +176,9 @@ struct log_place log_end(struct log *log);
 /* Makes the next log_commit begin a new segment, so that the present one can be
  * dropped once all in it is consumed. Any thread. */
 void log_roll(struct log *log);
+
+/* A segment was rewritten: it holds fewer spans, and has holes. Any thread. */
+void log_shed(struct log *log, uint32_t number, uint64_t spans, uint64_t freed_bytes);
 
 /* Deletes the segments below first_needed; never the one that is open. The
  * caller has made durable, in the manifest, that they are not needed. Any
@@ -190,7 +209,8 @@ struct log_scan_ops {
 	int (*on_record)(void *ctx, struct log_place place, const struct log_record *record);
 	/* Same rules. */
 	int (*on_damage)(void *ctx, const struct log_damage *damage);
-	/* A segment is read to its end: its file's length. Same rules. */
+	/* A segment is read to its end: the length up to which it holds records. Same
+	 * rules. */
 	int (*on_segment)(void *ctx, uint32_t number, uint64_t length_bytes);
 };
 

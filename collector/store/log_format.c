@@ -21,7 +21,8 @@ enum {
 	AT_SEQUENCE = 40,
 	AT_EMITTED = 48,
 	AT_SYNCED = 56,
-	AT_ZERO = 60,
+	AT_SHARE = 60,
+	AT_ZERO = 61,
 };
 
 /* Each of the two copies. */
@@ -74,7 +75,9 @@ unsigned log_segment_header_decode(
 
 static size_t peer_bytes(const struct log_peer *peer)
 {
-	return peer->known ? LOG_PEER_HEAD_BYTES + peer->name_length : 0;
+	size_t agent = peer->agent_length > 0 ? 1 + peer->agent_length : 0;
+
+	return peer->known ? LOG_PEER_HEAD_BYTES + peer->name_length + agent : 0;
 }
 
 static size_t padded(size_t length)
@@ -102,6 +105,7 @@ void log_record_encode(const struct log_record *record, uint8_t *ret)
 	memcpy(ret + AT_CLIENT, record->client, sizeof(record->client));
 	le64_write(ret + AT_SEQUENCE, record->sequence);
 	le64_write(ret + AT_EMITTED, record->emitted);
+	ret[AT_SHARE] = record->share;
 	if (record->peer.known) {
 		le32_write(at, record->peer.pid);
 		le32_write(at + 4, record->peer.uid);
@@ -109,6 +113,11 @@ void log_record_encode(const struct log_record *record, uint8_t *ret)
 		if (record->peer.name_length > 0)
 			memcpy(at, record->peer.name, record->peer.name_length);
 		at += record->peer.name_length;
+		if (record->peer.agent_length > 0) {
+			*at++ = 0;
+			memcpy(at, record->peer.agent, record->peer.agent_length);
+			at += record->peer.agent_length;
+		}
 	}
 	if (record->payload_length > 0)
 		memcpy(at, record->payload, record->payload_length);
@@ -135,7 +144,8 @@ static size_t bare_length(const uint8_t *header)
 		return 0;
 	if (payload > LOG_PAYLOAD_BYTES_MAX ||
 		peer > LOG_PEER_HEAD_BYTES + LOG_PEER_NAME_BYTES_MAX ||
-		(peer != 0 && peer < LOG_PEER_HEAD_BYTES) || le32_read(header + AT_ZERO) != 0)
+		(peer != 0 && peer < LOG_PEER_HEAD_BYTES) || header[AT_SHARE] > LOG_SHARE_MAX ||
+		header[AT_ZERO] != 0 || header[AT_ZERO + 1] != 0 || header[AT_ZERO + 2] != 0)
 		return 0;
 	return LOG_RECORD_HEADER_BYTES + (size_t)peer + payload;
 }
@@ -149,6 +159,20 @@ void log_record_seal(uint8_t *record, struct log_place place, uint32_t synced)
 size_t log_record_length(const uint8_t header[LOG_RECORD_HEADER_BYTES])
 {
 	return padded(bare_length(header));
+}
+
+/* name, or name, NUL, agent. */
+static void decode_names(struct log_peer *peer, const char *names, size_t length)
+{
+	const char *end = length > 0 ? memchr(names, 0, length) : NULL;
+
+	peer->name_length = end != NULL ? (size_t)(end - names) : length;
+	if (peer->name_length > 0)
+		peer->name = names;
+	if (end != NULL && (size_t)(end - names) + 1 < length) {
+		peer->agent = end + 1;
+		peer->agent_length = length - peer->name_length - 1;
+	}
 }
 
 size_t log_record_decode(const uint8_t *data, size_t length, struct log_place place,
@@ -168,6 +192,7 @@ size_t log_record_decode(const uint8_t *data, size_t length, struct log_place pl
 		.receive_ns = le64_read(data + AT_RECEIVE),
 		.sequence = le64_read(data + AT_SEQUENCE),
 		.emitted = le64_read(data + AT_EMITTED),
+		.share = data[AT_SHARE],
 		.payload = data + LOG_RECORD_HEADER_BYTES + peer,
 		.payload_length = le32_read(data + AT_LENGTH),
 	};
@@ -177,9 +202,8 @@ size_t log_record_decode(const uint8_t *data, size_t length, struct log_place pl
 
 		ret->peer = (struct log_peer){
 			.known = true, .pid = le32_read(at), .uid = le32_read(at + 4)};
-		ret->peer.name_length = peer - LOG_PEER_HEAD_BYTES;
-		if (ret->peer.name_length > 0)
-			ret->peer.name = (const char *)at + LOG_PEER_HEAD_BYTES;
+		decode_names(&ret->peer, (const char *)at + LOG_PEER_HEAD_BYTES,
+			peer - LOG_PEER_HEAD_BYTES);
 	}
 	*ret_synced = le32_read(data + AT_SYNCED);
 	return padded(bare);

@@ -289,7 +289,7 @@ static int scan_segment(
 	if (ret == 0 && later && fence.segment == segment->number && fence.offset > walk.length)
 		scan->result->damaged_bytes += fence.offset - walk.length;
 	if (ret == 0 && scan->ops->on_segment != NULL)
-		ret = scan->ops->on_segment(scan->ctx, segment->number, segment->file_bytes);
+		ret = scan->ops->on_segment(scan->ctx, segment->number, walk.length);
 	return ret;
 }
 

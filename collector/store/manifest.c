@@ -122,6 +122,18 @@ static int put_sums(struct manifest *manifest, struct bytes *out)
 	return ret;
 }
 
+/* Its ordinals are among those of CONSUMED. */
+static int put_forward(struct manifest *manifest, struct bytes *out)
+{
+	const struct consumed none = {0};
+	int ret;
+
+	if (!manifest->state.forward.known)
+		return 0;
+	ret = manifest_forward_body(&manifest->body, &manifest->state.forward, &none);
+	return ret != 0 ? ret : put_body(manifest, out, MANIFEST_FORWARD);
+}
+
 static int put_quarantine(struct manifest *manifest, struct bytes *out)
 {
 	int ret = 0;
@@ -184,6 +196,8 @@ static int put_checkpoint(
 		ret = consumed_encode(&manifest->state.consumed, &manifest->body);
 	if (ret == 0)
 		ret = put_body(manifest, out, MANIFEST_CONSUMED);
+	if (ret == 0)
+		ret = put_forward(manifest, out);
 	if (ret == 0)
 		ret = put_quarantine(manifest, out);
 	if (ret == 0)
@@ -499,4 +513,14 @@ int manifest_quarantine(struct manifest *manifest, const struct manifest_quarant
 	manifest->body.length = 0;
 	ret = manifest_quarantine_body(&manifest->body, entry);
 	return ret != 0 ? ret : append(manifest, MANIFEST_QUARANTINE);
+}
+
+int manifest_forward(struct manifest *manifest, const struct manifest_forward *forward,
+	const struct consumed *ordinals)
+{
+	int ret;
+
+	manifest->body.length = 0;
+	ret = manifest_forward_body(&manifest->body, forward, ordinals);
+	return ret != 0 ? ret : append(manifest, MANIFEST_FORWARD);
 }

@@ -40,6 +40,7 @@ enum manifest_type {
 	MANIFEST_QUARANTINE = 10,
 	MANIFEST_COUNTERS = 11,
 	MANIFEST_END = 12,
+	MANIFEST_FORWARD = 13,
 };
 
 enum part_state {
@@ -98,6 +99,17 @@ struct manifest_counter {
 	uint64_t value;
 };
 
+/* How far the log was forwarded: the cursor of the store that is other collectors. */
+struct manifest_forward {
+	bool known;		/* false: nothing is forwarded here */
+	bool split;		/* what is sent from place on may have been sent in partitions */
+	struct log_place place; /* all before it was answered; {0, 0}: the log's beginning */
+	uint32_t reached;	/* records of later segments were never sent */
+	uint64_t spans;		/* answered, since forwarding began */
+	uint64_t dropped;	/* of spans given up for want of room, those answered */
+	uint64_t refused;	/* batches that a gateway refused for good */
+};
+
 struct manifest_state {
 	uint64_t generation; /* 0: there is no manifest */
 	uint8_t store_id[16];
@@ -107,9 +119,10 @@ struct manifest_state {
 	struct manifest_part *parts; /* ascending by id, owned */
 	size_t part_count;
 	uint32_t next_part;
-	struct consumed consumed;		/* of segments from first_segment on */
-	uint32_t first_segment;			/* first that is still needed, at least 1 */
-	struct log_place accounted;		/* last record that clients and counters include */
+	struct consumed consumed;   /* of segments from first_segment on */
+	uint32_t first_segment;	    /* first that is still needed, at least 1 */
+	struct log_place accounted; /* last record that clients and counters include */
+	struct manifest_forward forward;
 	struct manifest_quarantine *quarantine; /* owned */
 	size_t quarantine_count;
 	struct manifest_counter *counters; /* owned */
@@ -192,6 +205,9 @@ MUST_CHECK int manifest_segment(
 	struct manifest *manifest, uint32_t first_segment, const struct manifest_image *image);
 MUST_CHECK int manifest_quarantine(
 	struct manifest *manifest, const struct manifest_quarantine *entry);
+/* The cursor of what is forwarded, and the ordinals that were consumed by getting there. */
+MUST_CHECK int manifest_forward(struct manifest *manifest, const struct manifest_forward *forward,
+	const struct consumed *ordinals);
 
 /* Writes and syncs what was appended. When that fails the file is given up
  * and a checkpoint is tried at once; when that fails too, the error is returned,

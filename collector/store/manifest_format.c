@@ -44,8 +44,8 @@ size_t manifest_record_length(const uint8_t *data, size_t length)
 	if (length < MANIFEST_RECORD_HEADER_BYTES)
 		return 0;
 	body = le32_read(data + 4);
-	if (data[8] < MANIFEST_HEADER || data[8] > MANIFEST_END || data[9] != 0 || data[10] != 0 ||
-		data[11] != 0 || body > length - MANIFEST_RECORD_HEADER_BYTES)
+	if (data[8] < MANIFEST_HEADER || data[8] > MANIFEST_FORWARD || data[9] != 0 ||
+		data[10] != 0 || data[11] != 0 || body > length - MANIFEST_RECORD_HEADER_BYTES)
 		return 0;
 	return MANIFEST_RECORD_HEADER_BYTES + (size_t)body;
 }
@@ -181,4 +181,14 @@ int manifest_quarantine_body(struct bytes *out, const struct manifest_quarantine
 	if (ret == 0)
 		ret = bytes_text(out, entry->source, strlen(entry->source));
 	return ret != 0 ? ret : bytes_text(out, entry->why, strlen(entry->why));
+}
+
+int manifest_forward_body(
+	struct bytes *out, const struct manifest_forward *forward, const struct consumed *ordinals)
+{
+	const uint64_t values[] = {forward->place.segment, forward->place.offset, forward->split,
+		forward->reached, forward->spans, forward->dropped, forward->refused};
+	int ret = put_varints(out, values, sizeof(values) / sizeof(values[0]));
+
+	return ret != 0 ? ret : consumed_encode(ordinals, out);
 }

@@ -43,6 +43,8 @@ MUST_CHECK int manifest_part_body(struct bytes *out, const struct manifest_part 
 MUST_CHECK int manifest_extent_body(struct bytes *out, const struct manifest_part *part);
 MUST_CHECK int manifest_commit_body(struct bytes *out, const struct manifest_commit *commit);
 MUST_CHECK int manifest_sealed_body(struct bytes *out, const struct manifest_part *part);
+MUST_CHECK int manifest_forward_body(
+	struct bytes *out, const struct manifest_forward *forward, const struct consumed *ordinals);
 MUST_CHECK int manifest_quarantine_body(struct bytes *out, const struct manifest_quarantine *entry);
 
 /* Applies a body to the state as it stands. 0, ERR_MALFORMED (nothing changed), -ENOMEM. */

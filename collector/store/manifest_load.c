@@ -292,6 +292,28 @@ static int apply_segment(struct manifest_state *state, struct cursor *in)
 	return 0;
 }
 
+static int apply_forward(struct manifest_state *state, struct cursor *in)
+{
+	struct manifest_forward forward = {.known = true};
+	struct consumed ordinals = {0};
+	int ret;
+
+	forward.place.segment = cursor_varint32(in);
+	forward.place.offset = cursor_varint32(in);
+	forward.split = cursor_varint(in) != 0;
+	forward.reached = cursor_varint32(in);
+	forward.spans = cursor_varint(in);
+	forward.dropped = cursor_varint(in);
+	forward.refused = cursor_varint(in);
+	ret = in->error != 0 ? in->error : consumed_decode(&ordinals, in);
+	if (ret == 0)
+		ret = consumed_merge(&state->consumed, &ordinals);
+	consumed_done(&ordinals);
+	if (ret == 0)
+		state->forward = forward;
+	return ret;
+}
+
 static int apply_quarantine(struct manifest_state *state, struct cursor *in)
 {
 	struct manifest_quarantine entry = {0};
@@ -379,6 +401,8 @@ int manifest_apply(struct manifest_state *state, enum manifest_type type, struct
 		return apply_quarantine(state, &in);
 	case MANIFEST_COUNTERS:
 		return apply_counters(state, &in);
+	case MANIFEST_FORWARD:
+		return apply_forward(state, &in);
 	case MANIFEST_HEADER:
 	case MANIFEST_CLIENT:
 	case MANIFEST_END:

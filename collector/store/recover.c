@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "cursor.h"
+#include "log_format.h"
 #include "manifest_format.h"
 #include "quarantine.h"
 
@@ -22,7 +24,7 @@
 #define LOCK_NAME "lock"
 #define PART_NEW_NAME "part.new"
 
-enum { CHUNK_BYTES = 64 << 10 };
+enum { CHUNK_BYTES = 64 << 10, MARKS_BYTES_MAX = 4096 };
 
 /* ---- Directories ---------------------------------------------------------- */
 
@@ -102,6 +104,7 @@ struct recoverer {
 	struct log_segment *segments;
 	size_t segment_count;
 	uint64_t segment_waiting; /* spans of the segment being read */
+	uint64_t segment_records; /* bytes of its records but marks with zeros */
 };
 
 /* Takes the entry. */
@@ -366,6 +369,44 @@ static int give_up_batch(struct recoverer *recoverer, struct log_place place,
 	return 0;
 }
 
+/* Whether the spans of a record go to other collectors, not to files. */
+static bool is_forwarders(const struct recoverer *recoverer, struct log_place place)
+{
+	const struct manifest_forward *forward = &recoverer->state.forward;
+
+	return recoverer->config->forward && forward->known &&
+	       (place.segment > forward->place.segment ||
+		       (place.segment == forward->place.segment &&
+			       place.offset >= forward->place.offset));
+}
+
+/* When forwarding begins, what the log has is still for files; when it is over, the cursor
+ * has no more to say: what it passed is consumed. */
+static void set_forward(struct recoverer *recoverer, struct log_place end)
+{
+	struct manifest_forward *forward = &recoverer->state.forward;
+
+	if (!recoverer->config->forward)
+		*forward = (struct manifest_forward){0};
+	else if (!forward->known)
+		*forward = (struct manifest_forward){.known = true, .place = end};
+}
+
+/* Whether a drop stands in the place of batches that were given up. */
+static bool is_shed(const struct log_record *record)
+{
+	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
+	bool found = false;
+
+	while (cursor_more(&in)) {
+		uint32_t tag = cursor_tag(&in);
+
+		cursor_skip(&in, tag);
+		found |= tag == TAG_DROP_PADDING;
+	}
+	return found;
+}
+
 static int on_record(void *ctx, struct log_place place, const struct log_record *record)
 {
 	struct recoverer *recoverer = ctx;
@@ -374,6 +415,9 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 	int counted;
 
 	recoverer->result->log_records++;
+	recoverer->segment_records += log_record_bytes(record);
+	if (record->kind == LOG_DROP && is_forwarders(recoverer, place) && is_shed(record))
+		recoverer->result->spans_shed += record->spans;
 	counted = clients_durable(recoverer->config->clients, place, record);
 	if (counted == -EEXIST)
 		return 0;
@@ -385,6 +429,10 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 	if (consumed >= record->spans)
 		return 0;
 	recoverer->segment_waiting += record->spans - consumed;
+	if (is_forwarders(recoverer, place)) {
+		recoverer->result->spans_to_forward += record->spans - consumed;
+		return 0;
+	}
 	recoverer->result->spans_waiting += record->spans - consumed;
 	if (ops == NULL || ops->on_batch == NULL)
 		return 0;
@@ -416,6 +464,10 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 	struct recoverer *recoverer = ctx;
 	struct log_segment *grown =
 		reallocarray(recoverer->segments, recoverer->segment_count + 1, sizeof(*grown));
+	/* What no record takes is marks: of many zeros, where batches were given up. */
+	uint64_t freed = length_bytes > recoverer->segment_records + MARKS_BYTES_MAX
+				 ? length_bytes - recoverer->segment_records - MARKS_BYTES_MAX
+				 : 0;
 
 	if (grown == NULL)
 		return -ENOMEM;
@@ -427,8 +479,9 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 		.length_bytes = length_bytes,
 		.spans = consumed_in_segment(&recoverer->state.consumed, number) +
 			 recoverer->segment_waiting,
+		.freed_bytes = freed,
 	};
-	recoverer->segment_waiting = 0;
+	recoverer->segment_waiting = recoverer->segment_records = 0;
 	return 0;
 }
 
@@ -552,6 +605,7 @@ static int run(struct recoverer *recoverer)
 		return error;
 	recoverer->result->fresh =
 		state->generation == 0 && state->file_bytes == 0 && scan.last_segment == 0;
+	set_forward(recoverer, scan.end);
 	if (state->generation == 0)
 		memcpy(state->store_id, scan.has_store_id ? scan.store_id : config->new_store_id,
 			16);
@@ -592,7 +646,8 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 		length = snprintf(ret, size,
 			"recovered: %llu parts (%llu missing, %llu too short, %llu bytes never "
 			"committed set aside from %llu), %llu log records of %llu clients, %llu "
-			"spans waiting, log: %llu bytes damaged, %llu torn, %llu segments lost%s",
+			"spans waiting, %llu to forward, log: %llu bytes damaged, %llu torn, %llu "
+			"segments lost%s",
 			(unsigned long long)recovery->parts,
 			(unsigned long long)recovery->parts_missing,
 			(unsigned long long)recovery->parts_short,
@@ -601,6 +656,7 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 			(unsigned long long)recovery->log_records,
 			(unsigned long long)recovery->clients,
 			(unsigned long long)recovery->spans_waiting,
+			(unsigned long long)recovery->spans_to_forward,
 			(unsigned long long)recovery->log_bytes_damaged,
 			(unsigned long long)recovery->log_bytes_torn,
 			(unsigned long long)recovery->log_segments_lost,

@@ -44,10 +44,10 @@ void store_dirs_close(struct disk *disk, struct store_dirs *dirs);
 MUST_CHECK int store_lock(struct disk *disk, struct store_dirs *dirs);
 
 struct recovery_ops {
-	/* A batch of the log that holds spans which are not in files: those whose
-	 * ordinals aren't in consumed. In order of the log. All is borrowed for the call.
-	 * ERR_MALFORMED: it can't be read, and goes to quarantine. Another non-zero result
-	 * stops the recovery. NULL: not wanted. */
+	/* A batch of the log that holds spans which are to be written to files: those
+	 * whose ordinals aren't in consumed. Not those that are to be forwarded. In order of the
+	 * log. All is borrowed for the call. ERR_MALFORMED: it can't be read, and goes to
+	 * quarantine. Another non-zero result stops the recovery. NULL: not wanted. */
 	int (*on_batch)(void *ctx, struct log_place place, const struct log_record *record,
 		const struct consumed *consumed);
 	void *ctx;
@@ -62,6 +62,7 @@ struct recovery_config {
 	uint32_t segment_bytes;	  /* of the log; 0: default */
 	size_t pending_limit;	  /* of the log; 0: default */
 	uint64_t reserve_bytes;	  /* of the log; 0: default */
+	bool forward;		  /* what comes from now on goes to other collectors */
 };
 
 /* What was done, and what the daemon goes on with. */
@@ -82,6 +83,8 @@ struct recovery {
 	uint64_t log_segments_lost; /* missing or unreadable */
 	uint64_t spans_waiting;	    /* in the log and in no file */
 	uint64_t spans_unreadable;  /* of batches that didn't decode, now in quarantine */
+	uint64_t spans_shed;	    /* given up, in drop records that are to be forwarded */
+	uint64_t spans_to_forward;  /* in the log, for other collectors */
 	uint64_t clients;
 };
 

@@ -162,6 +162,19 @@ void writer_get_stats(struct store *store, struct writer_stats *ret);
  * call it after store_work, now and then. Does nothing while store_work fails. */
 MUST_CHECK int writer_trim_log(struct store *store);
 
+/* Makes a cursor of what is forwarded durable, with the ordinals that it passed since the one
+ * before. The store's thread. After a failure (-EAGAIN while store_work fails) call it again
+ * with the same ordinals and what came since. */
+MUST_CHECK int writer_forward(struct store *store, const struct manifest_forward *forward,
+	const struct consumed *ordinals);
+
+/* Gives up, oldest first, batches that were never sent to any gateway until the log takes at
+ * most max_bytes, or nothing is left that may be given up: drop records tell their spans
+ * (reason WRITER_SHED_REASON), and are forwarded in their place. The store's thread. 0,
+ * or a negative errno: call it again later. */
+#define WRITER_SHED_REASON "forward_full"
+MUST_CHECK int writer_shed(struct store *store, uint64_t max_bytes, uint64_t *ret_spans);
+
 /* Retention. Removes whole parts, oldest first, that are older than max_age_ns
  * by their day, and then until all parts of ours take at most max_bytes. 0: no
  * limit. A part that takes appends is closed first. The store's thread. Returns

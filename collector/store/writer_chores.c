@@ -6,8 +6,13 @@
 
 /* ---- The log --------------------------------------------------------------------- */
 
+static bool is_unsent(const struct manifest_forward *forward, uint32_t segment)
+{
+	return forward->known && segment >= forward->place.segment;
+}
+
 /* The first segment that is still needed: it takes records, or holds spans in no file,
- * or records that the clients' table doesn't include yet. */
+ * or records that are to be forwarded or that the clients' table doesn't include yet. */
 static uint32_t first_needed(const struct manifest_state *state, const struct log_segment *segments,
 	size_t count, struct log_place accounted)
 {
@@ -17,6 +22,7 @@ static uint32_t first_needed(const struct manifest_state *state, const struct lo
 		const struct log_segment *segment = &segments[i];
 
 		if (segment->open || segment->number >= accounted.segment ||
+			is_unsent(&state->forward, segment->number) ||
 			consumed_in_segment(&state->consumed, segment->number) < segment->spans)
 			break;
 		needed = segment->number + 1;
@@ -75,6 +81,19 @@ int writer_trim_log(struct store *base)
 	manifest_image_done(&image);
 	free(segments);
 	return ret;
+}
+
+int writer_forward(
+	struct store *base, const struct manifest_forward *forward, const struct consumed *ordinals)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	int ret;
+
+	/* Its sync would be that of a round in doubt. */
+	if (store->pause_ns != 0)
+		return -EAGAIN;
+	ret = manifest_forward(store->config.manifest, forward, ordinals);
+	return ret != 0 ? ret : manifest_sync(store->config.manifest);
 }
 
 /* ---- Retention --------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * What the files of the JSONL store share: writer.c (puts and rounds),
- * writer_parts.c (files of the day), writer_index.c, writer_chores.c (log and retention). All of
- * it on the store's thread, but for the queue and the counts.
+ * writer_parts.c (files of the day), writer_shed.c, writer_index.c, writer_chores.c (log and
+ * retention). All of it on the store's thread, but for the queue and the counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -75,8 +75,9 @@ struct jsonl_store {
 	struct fresh_trace *fresh; /* hash of a power of two */
 	size_t fresh_count;
 	size_t fresh_capacity;
-	bool doubt;	   /* COMMITs appended whose sync failed */
-	uint64_t pause_ns; /* not 0: the last work failed, and its puts begin anew */
+	uint32_t shed_from; /* segments before it were looked at by writer_shed */
+	bool doubt;	    /* COMMITs appended whose sync failed */
+	uint64_t pause_ns;  /* not 0: the last work failed, and its puts begin anew */
 };
 
 uint64_t writer_now(const struct jsonl_store *store);

@@ -1,5 +1,5 @@
 /*
- * Fuzzes Export's and the frames' own messages: the first byte chooses which.
+ * Fuzzes Export's, Forward's and the frames' own messages: the first byte chooses which.
  * What decodes must come out the same after encoding and decoding again.
  */
 #include <stddef.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "export.h"
+#include "forward_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -44,6 +45,16 @@ static void must(int holds, const char *what)
 static void try_request(struct slice bytes)
 {
 	ROUND_TRIP(struct export_request, export_request_decode, export_request_encode);
+}
+
+static void try_forward_request(struct slice bytes)
+{
+	ROUND_TRIP(struct forward_request, forward_request_decode, forward_request_encode);
+}
+
+static void try_forward_response(struct slice bytes)
+{
+	ROUND_TRIP(struct forward_response, forward_response_decode, forward_response_encode);
 }
 
 static void try_call_header(struct slice bytes)
@@ -102,9 +113,10 @@ static void try_credit(struct slice bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const tries[])(struct slice) = {try_request, try_response, try_call_header,
-		try_call_status, try_versions, try_credit};
+		try_call_status, try_versions, try_credit, try_forward_request,
+		try_forward_response};
 
 	if (size > 0 && size < 1 << 16)
-		tries[data[0] % 6](slice_of(data + 1, size - 1));
+		tries[data[0] % 8](slice_of(data + 1, size - 1));
 	return 0;
 }

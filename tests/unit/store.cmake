@@ -6,6 +6,7 @@ add_library(waft_test_world STATIC
 target_include_directories(waft_test_world PUBLIC ${WAFT_TESTS_DIR}/support ${WAFT_TESTS_DIR})
 target_link_libraries(waft_test_world PUBLIC waft_store waft_test_batches)
 
+waft_unit_test(batch_split waft_test_world)
 waft_unit_test(store_clients waft_test_world)
 waft_unit_test(store_crash waft_test_world TIMEOUT 300)
 waft_unit_test(store_damage waft_test_world)

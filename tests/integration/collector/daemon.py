@@ -64,6 +64,8 @@ class Daemon:
         return self.process.wait(DEADLINE_S)
 
     def log(self):
+        if not os.path.exists(self.log_path):
+            return ""
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return log.read()
 
