@@ -57,14 +57,17 @@ static inline uint64_t random_next(struct random *random)
  * of its bytes loaded on this machine. */
 static inline void random_trace_id(struct random *random, uint64_t ret_trace[2])
 {
-	uint8_t bytes[16];
+	/* Version 4 and the variant of RFC 9562, in the bytes 6 and 8. */
+	static const uint8_t keep[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f, 0xff, 0x3f, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	static const uint8_t set[16] = {[6] = 0x40, [8] = 0x80};
+	uint64_t kept[2];
+	uint64_t added[2];
 
-	ret_trace[0] = random_next(random);
-	ret_trace[1] = random_next(random);
-	memcpy(bytes, ret_trace, 16);
-	bytes[6] = (uint8_t)(0x40 | (bytes[6] & 0x0f));
-	bytes[8] = (uint8_t)(0x80 | (bytes[8] & 0x3f));
-	memcpy(ret_trace, bytes, 16);
+	memcpy(kept, keep, 16);
+	memcpy(added, set, 16);
+	ret_trace[0] = (random_next(random) & kept[0]) | added[0];
+	ret_trace[1] = (random_next(random) & kept[1]) | added[1];
 }
 
 /* Where a thread's span numbers start: their 2^33 successors are never 0. */

@@ -23,6 +23,8 @@ static inline bool sampler_decide(const struct sampler *sampler, const uint8_t t
 {
 	uint64_t r = 0;
 
+	if (sampler->threshold == 0)
+		return true;
 	for (int i = 9; i < 16; i++)
 		r = r << 8 | trace_id[i];
 	return r >= sampler->threshold;

@@ -241,18 +241,29 @@ slow:
 	waft_begin_slow_(span, site, WAFT_BEGIN_CURRENT_, WAFT_ABI_);
 }
 
+WAFT_HOT_INLINE_ void waft_begin_root_(struct waft_span *span, struct waft_site_ *site)
+{
+	if (span != NULL && waft_thread_.hot == WAFT_DISABLED_) {
+		span->open_ = NULL;
+		span->bits_ = 0;
+		return;
+	}
+	waft_begin_slow_(span, site, WAFT_BEGIN_NEW_TRACE_, WAFT_ABI_);
+}
+
 /* ---- End ---------------------------------------------------------------- */
 
-/* The values of a hot span: up to 96 bytes by 16, over the end into what the
- * next span overwrites. */
+/* The values of a hot span: 32 bytes, and up to 96 by 16, over the end into what
+ * the next span overwrites. Most spans have less than 32: lengths that change from
+ * span to span then cost no branch that is foretold wrongly. */
 WAFT_HOT_INLINE_ void waft_copy_values_(uint8_t *to, const unsigned char *from, uint32_t length)
 {
-	uint32_t at = 0;
+	uint32_t at;
 
-	do {
+	__builtin_memcpy(to, from, 16);
+	__builtin_memcpy(to + 16, from + 16, 16);
+	for (at = 32; WAFT_UNLIKELY_(at < length); at += 16)
 		__builtin_memcpy(to + at, from + at, 16);
-		at += 16;
-	} while (at < length);
 }
 
 /* Writes Section.spans: its tag, the length in 2 padded bytes, `times`, `ids`
@@ -340,27 +351,25 @@ WAFT_HOT_INLINE_ bool waft_context_valid(const struct waft_context *context)
 
 /* ---- Attributes --------------------------------------------------------- */
 
-/* At most 94 bytes; reads nothing beyond them. */
+/* At most 94 bytes; reads nothing beyond them. Of 4 to 16 bytes it makes four
+ * pieces of 4, which overlap as the length wants it: without a branch, since one by
+ * length is foretold wrongly every other time. */
 WAFT_HOT_INLINE_ void waft_copy_text_(unsigned char *to, const char *from, size_t length)
 {
-	if (length > 16) {
+	if (WAFT_LIKELY_(length - 4 <= 12)) {
+		size_t second = (length >> 1 | length >> 2) & 4; /* 4 from 8 bytes on */
+		uint32_t pieces[4];
+
+		__builtin_memcpy(&pieces[0], from, 4);
+		__builtin_memcpy(&pieces[1], from + second, 4);
+		__builtin_memcpy(&pieces[2], from + length - 4 - second, 4);
+		__builtin_memcpy(&pieces[3], from + length - 4, 4);
+		__builtin_memcpy(to, &pieces[0], 4);
+		__builtin_memcpy(to + second, &pieces[1], 4);
+		__builtin_memcpy(to + length - 4 - second, &pieces[2], 4);
+		__builtin_memcpy(to + length - 4, &pieces[3], 4);
+	} else if (length > 16) {
 		__builtin_memcpy(to, from, length);
-	} else if (length >= 8) {
-		uint64_t first;
-		uint64_t last;
-
-		__builtin_memcpy(&first, from, 8);
-		__builtin_memcpy(&last, from + length - 8, 8);
-		__builtin_memcpy(to, &first, 8);
-		__builtin_memcpy(to + length - 8, &last, 8);
-	} else if (length >= 4) {
-		uint32_t first;
-		uint32_t last;
-
-		__builtin_memcpy(&first, from, 4);
-		__builtin_memcpy(&last, from + length - 4, 4);
-		__builtin_memcpy(to, &first, 4);
-		__builtin_memcpy(to + length - 4, &last, 4);
 	} else {
 		for (size_t i = 0; i < length; i++)
 			to[i] = (unsigned char)from[i];
@@ -523,9 +532,7 @@ static inline void waft_output_none_(struct waft_span *span, ...)
 
 #define WAFT_BEGIN_ROOT_IN(span, name, layer) WAFT_BEGIN_ROOT1_(span, name, layer, __COUNTER__)
 #define WAFT_BEGIN_ROOT1_(span, name, layer, n) \
-	WAFT_CALL_(n, name, layer,              \
-		waft_begin_slow_(               \
-			span, &WAFT_PASTE_(waft_site_, n), WAFT_BEGIN_NEW_TRACE_, WAFT_ABI_))
+	WAFT_CALL_(n, name, layer, waft_begin_root_(span, &WAFT_PASTE_(waft_site_, n)))
 
 #define WAFT_BEGIN_CHILD_IN(span, name, layer, context) \
 	WAFT_BEGIN_CHILD1_(span, name, layer, context, WAFT_BEGIN_CURRENT_, __COUNTER__)
