@@ -11,6 +11,8 @@
 #include <emmintrin.h>
 #endif
 
+enum { INITIALS_LIMIT = 8 };
+
 struct name {
 	uint8_t length;
 	char text[REDACT_NAME_BYTES]; /* lower case, words written together */
@@ -18,8 +20,12 @@ struct name {
 
 static struct {
 	size_t count;
-	uint8_t first[256];  /* some name begins with this character, in either case */
-	uint8_t letter[256]; /* letter_of */
+	uint8_t first[256];		  /* some name begins with this character, in either case */
+	uint8_t letter[256];		  /* letter_of */
+	uint32_t second[256];		  /* by first character: the letters that come second, a bit
+					     each; all: another character may */
+	uint8_t initials[INITIALS_LIMIT]; /* first characters, or with bit 5 set */
+	unsigned int initial_count;	  /* more than INITIALS_LIMIT: not all are there */
 	struct name names[REDACT_NAMES_LIMIT];
 } all;
 
@@ -46,6 +52,26 @@ static char lower_of(unsigned char c)
 
 /* ---- Names --------------------------------------------------------------- */
 
+/* What the quick search for names goes by. */
+static void initial_add(const struct name *name)
+{
+	uint8_t first = (uint8_t)name->text[0];
+	bool known = all.first[first] != 0;
+	uint32_t seconds = UINT32_MAX;
+
+	if (name->length > 1 && name->text[1] >= 'a' && name->text[1] <= 'z')
+		seconds = UINT32_C(1) << (name->text[1] - 'a');
+	all.first[first] = 1;
+	all.second[first] |= seconds;
+	if (first >= 'a' && first <= 'z') {
+		all.first[first - 'a' + 'A'] = 1;
+		all.second[first - 'a' + 'A'] |= seconds;
+	}
+	if (!known && all.initial_count < INITIALS_LIMIT)
+		all.initials[all.initial_count] = first | 0x20;
+	all.initial_count += !known;
+}
+
 static int name_add(const char *text, size_t length)
 {
 	struct name name = {0};
@@ -58,9 +84,7 @@ static int name_add(const char *text, size_t length)
 	if (all.count == REDACT_NAMES_LIMIT)
 		return -EINVAL;
 	all.names[all.count++] = name;
-	all.first[(unsigned char)name.text[0]] = 1;
-	if (name.text[0] >= 'a' && name.text[0] <= 'z')
-		all.first[(unsigned char)(name.text[0] - 'a' + 'A')] = 1;
+	initial_add(&name);
 	return 0;
 }
 
@@ -210,26 +234,97 @@ static bool escaped_holds(const char *text, size_t length)
 	return false;
 }
 
-/* The same with a backslash as a character: quick, since few characters begin a
- * name. */
-static bool plain_holds(const char *text, size_t length)
+/* Whether a name stands at `at`, where a character that begins one is, and a
+ * backslash is a character like others. */
+static bool plain_at(const char *text, size_t length, size_t at)
 {
+	unsigned char c = (unsigned char)text[at];
+	unsigned char follows = at + 1 < length ? (unsigned char)text[at + 1] : 0;
 	enum letter before = SEPARATOR;
+	enum letter next = SEPARATOR;
+	unsigned int second = ((unsigned int)follows | 0x20) - 'a';
 
-	for (size_t at = 0; at < length; at++) {
-		unsigned char c = (unsigned char)text[at];
-		enum letter now = (enum letter)all.letter[c];
-		enum letter next = SEPARATOR;
+	/* Most words go on otherwise than the name does. */
+	if (second < 26 && (all.second[c] >> second & 1) == 0)
+		return false;
+	if (at > 0)
+		before = (enum letter)all.letter[(unsigned char)text[at - 1]];
+	if (at + 1 < length)
+		next = (enum letter)all.letter[follows];
+	return word_begins(before, (enum letter)all.letter[c], next) &&
+	       any_at(text, length, at, PLAIN, lower_of(c));
+}
 
-		if (all.first[c] != 0) {
-			if (at + 1 < length)
-				next = (enum letter)all.letter[(unsigned char)text[at + 1]];
-			if (word_begins(before, now, next) &&
-				any_at(text, length, at, PLAIN, lower_of(c)))
+#if defined(__SSE2__)
+/* Bytes from low to high, as signed ones. */
+static inline __m128i within(__m128i bytes, char low, char high)
+{
+	return _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8((char)(low - 1))),
+		_mm_cmplt_epi8(bytes, _mm_set1_epi8((char)(high + 1))));
+}
+
+/* Where in the 16 bytes at text, with one before them, a name may begin: all of the
+ * places where one does are among them. */
+static inline unsigned int initials_at(
+	const char *text, const __m128i *initials, unsigned int count)
+{
+	const __m128i bit = _mm_set1_epi8(0x20);
+	__m128i before = _mm_loadu_si128((const void *)(text - 1));
+	__m128i now = _mm_loadu_si128((const void *)text);
+	__m128i lower = _mm_or_si128(now, bit);
+	__m128i found = _mm_cmpeq_epi8(lower, initials[0]);
+	__m128i inside;
+
+	for (unsigned int i = 1; i < count; i++)
+		found = _mm_or_si128(found, _mm_cmpeq_epi8(lower, initials[i]));
+	/* The character before is no separator. */
+	inside = _mm_or_si128(
+		_mm_or_si128(within(_mm_or_si128(before, bit), 'a', 'z'), within(before, '0', '9')),
+		_mm_cmplt_epi8(before, _mm_setzero_si128()));
+	found = _mm_andnot_si128(_mm_andnot_si128(within(now, 'A', 'Z'), inside), found);
+	return (unsigned int)_mm_movemask_epi8(found);
+}
+
+/* As far as there are 16 bytes: to *at, which is 1 or more. */
+static bool blocks_hold(const char *text, size_t length, size_t *at)
+{
+	__m128i initials[INITIALS_LIMIT];
+
+	for (unsigned int i = 0; i < all.initial_count; i++)
+		initials[i] = _mm_set1_epi8((char)all.initials[i]);
+	for (; *at + 16 <= length; *at += 16) {
+		unsigned int found = initials_at(text + *at, initials, all.initial_count);
+
+		for (; found != 0; found &= found - 1) {
+			size_t place = *at + (size_t)__builtin_ctz(found);
+
+			if (all.first[(unsigned char)text[place]] != 0 &&
+				plain_at(text, length, place))
 				return true;
 		}
-		before = now;
 	}
+	return false;
+}
+#endif
+
+/* The same as escaped_holds with a backslash as a character: quick, since few
+ * words begin like a name. */
+static bool plain_holds(const char *text, size_t length)
+{
+	size_t at = 0;
+
+#if defined(__SSE2__)
+	if (length > 16 && all.initial_count > 0 && all.initial_count <= INITIALS_LIMIT) {
+		if (all.first[(unsigned char)text[0]] != 0 && plain_at(text, length, 0))
+			return true;
+		at = 1;
+		if (blocks_hold(text, length, &at))
+			return true;
+	}
+#endif
+	for (; at < length; at++)
+		if (all.first[(unsigned char)text[at]] != 0 && plain_at(text, length, at))
+			return true;
 	return false;
 }
 

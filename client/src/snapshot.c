@@ -135,7 +135,9 @@ void snapshot_take(struct buffer *out, const char *text, size_t length, size_t l
 		plain_take(out, text, length, limit);
 		return;
 	}
-	if (!redact_json(text, length, buffer_write, out)) {
+	/* A text that holds no name has no key that matches one: the quotes around a key
+	 * separate words as its ends do. */
+	if (!redact_text_holds(text, length) || !redact_json(text, length, buffer_write, out)) {
 		if (length <= limit)
 			buffer_add(out, text, length);
 		else
