@@ -85,13 +85,17 @@ static void apply_settings(struct collector *collector)
 		.max_bytes = settings->retention_size,
 	};
 	uint32_t connections;
+	const struct keeper_sealing sealing = {
+		.on = settings->seal != 0, .after_ns = settings->seal_after_ms * CLOCK_NS_PER_MS};
 
 	log_line_set_level((enum log_level)settings->log_level);
 	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
 		&collector->limits);
 	assembler_configure(collector->depot.assembler, settings->quiet_ms, settings->hold_ms);
-	if (collector->keeper != NULL)
+	if (collector->keeper != NULL) {
 		keeper_retain(collector->keeper, &retention);
+		keeper_seal(collector->keeper, &sealing);
+	}
 	if (collector->queries != NULL)
 		query_service_configure(collector->queries, (uint32_t)settings->max_queries);
 	if (collector->tails != NULL)
@@ -259,7 +263,11 @@ static int start_threads(struct collector *collector)
 		.on_round = flow_on_round,
 		.context = collector,
 	};
+	struct sealer_config sealer = {.disk = collector->config.disk,
+		.dirs = &collector->depot.dirs,
+		.index_dir = collector->depot.index_dir};
 	const struct keeper_config keeper = {
+		.sealer = &sealer,
 		.loop = &collector->loop,
 		.store = collector->depot.store,
 		.manifest = collector->depot.recovery.manifest,
@@ -271,6 +279,7 @@ static int start_threads(struct collector *collector)
 	};
 	int status = intake_start(&intake, &collector->intake);
 
+	memcpy(sealer.store_id, collector->depot.store_id, sizeof(sealer.store_id));
 	if (status == 0)
 		status = keeper_start(&keeper, &collector->keeper);
 	return status;

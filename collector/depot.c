@@ -49,6 +49,24 @@ static void on_commit(void *context, const struct written_run *runs, size_t coun
 		index_flush(depot->index);
 }
 
+static struct index_part index_part_of(const struct manifest_part *part)
+{
+	struct index_part ret = {.name = part->name,
+		.length_bytes = part->length_bytes,
+		.closed = part->state != PART_OPEN};
+
+	ret.name.sealed = part->state == PART_SEALED;
+	return ret;
+}
+
+static void seal_index(struct depot *depot, const struct manifest_part *part)
+{
+	const struct index_part sealed = index_part_of(part);
+
+	if (index_seal_part(depot->index, &sealed) < 0)
+		log_warning("can't index a sealed file; queries will read all of it instead");
+}
+
 static void on_part(void *context, const struct manifest_part *part)
 {
 	struct depot *depot = context;
@@ -60,6 +78,8 @@ static void on_part(void *context, const struct manifest_part *part)
 		log_warning("can't sort the index of a part; queries will be slower");
 	if (part->state == PART_REMOVED)
 		index_remove_part(depot->index, &part->name);
+	if (part->state == PART_SEALED)
+		seal_index(depot, part);
 }
 
 /* ---- Opening ---------------------------------------------------------------- */
@@ -179,11 +199,7 @@ static void open_index(struct depot *depot)
 	for (size_t i = 0; status == 0 && i < state->part_count; i++) {
 		if (state->parts[i].state == PART_REMOVED)
 			continue;
-		parts[count++] = (struct index_part){
-			.name = state->parts[i].name,
-			.length_bytes = state->parts[i].length_bytes,
-			.closed = state->parts[i].state != PART_OPEN,
-		};
+		parts[count++] = index_part_of(&state->parts[i]);
 	}
 	if (status == 0)
 		status = index_open(depot->disk, depot->dirs.top, depot->index_dir, depot->store_id,

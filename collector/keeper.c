@@ -5,7 +5,7 @@
  * PUT_SPANS, makes a put of it with the spans in order, and lets the store work;
  * on_durable moves the runs to `written` and wakes the loop, which gives them back
  * (on_async). When there is nothing to do, the thread trims the log once a second
- * if something was written, and applies retention once a minute.
+ * if something was written, and once a minute applies retention and has a file sealed.
  *
  * Failures: the store names a pause; the thread waits so long, or until the
  * close. Without memory for a put the runs stay queued for a while. At the close
@@ -32,6 +32,7 @@
 #define CURSOR_PAUSE_NS (200 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
+#define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
 
 /* Of the thread. */
 enum keeper_state {
@@ -67,6 +68,8 @@ struct keeper {
 	struct manifest_forward forward_to; /* known: to be made durable, with `passed` */
 	struct consumed passed;
 	struct manifest_forward forwarded; /* durable */
+	struct keeper_sealing sealing;
+	bool seal_wake; /* the sealer has a result, or there are new orders */
 	struct keeper_counts counts;
 	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
 	uint64_t work_spans;
@@ -80,6 +83,10 @@ struct keeper {
 	uint64_t rate_ns;
 	uint64_t trimmed_ns;
 	uint64_t retained_ns;
+	struct sealer *sealer;
+	struct seal_result sealed; /* of a commit that is to be tried again */
+	bool seal_pending;
+	uint64_t sealed_ns; /* when it was looked for something to seal; 0: now */
 };
 
 /* ---- Puts ---------------------------------------------------------------- */
@@ -356,7 +363,110 @@ static void retain(struct keeper *keeper, uint64_t now_ns)
 	}
 }
 
-/* Trims and retains when it is time; ns until it is time again. */
+/* ---- Sealing ---------------------------------------------------------------- */
+
+/* The sealer's thread. */
+static void on_sealed(void *context)
+{
+	struct keeper *keeper = context;
+
+	uv_mutex_lock(&keeper->lock);
+	keeper->seal_wake = true;
+	uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+static void commit_sealed(struct keeper *keeper)
+{
+	const struct seal_result *sealed = &keeper->sealed;
+	int status = writer_seal_commit(keeper->config.store, sealed);
+
+	keeper->seal_pending = status < 0 && status != -ESTALE && status != -EEXIST;
+	if (keeper->seal_pending) {
+		log_warning("can't commit a sealed file: %s", error_text(status));
+	} else if (status == 0) {
+		log_info("sealed a file: %llu MiB are %llu MiB now",
+			(unsigned long long)sealed->text_bytes >> 20,
+			(unsigned long long)sealed->length_bytes >> 20);
+		uv_mutex_lock(&keeper->lock);
+		keeper->counts.sealed_parts++;
+		uv_mutex_unlock(&keeper->lock);
+	}
+	/* There may be more. */
+	if (!keeper->seal_pending)
+		keeper->sealed_ns = 0;
+}
+
+static void take_sealed(struct keeper *keeper)
+{
+	int status;
+
+	uv_mutex_lock(&keeper->lock);
+	if (keeper->seal_wake)
+		keeper->sealed_ns = 0;
+	keeper->seal_wake = false;
+	uv_mutex_unlock(&keeper->lock);
+	if (!sealer_result(keeper->sealer, &status, &keeper->sealed))
+		return;
+	keeper->seal_pending = status == 0;
+	if (status == 0)
+		return;
+	log_warning("can't seal a file: %s", error_text(status));
+	/* Damage and bytes that recovery has to cut: not again in this life. */
+	if (status == ERR_CHECKSUM || status == -EBADMSG)
+		writer_seal_refuse(keeper->config.store, keeper->sealed.part);
+}
+
+static void seal_next(struct keeper *keeper)
+{
+	struct manifest_part part;
+	struct seal_rule rule;
+	bool on, pressed;
+	int status;
+
+	uv_mutex_lock(&keeper->lock);
+	on = keeper->sealing.on;
+	rule.after_ns = keeper->sealing.after_ns;
+	rule.max_bytes = keeper->retention.max_bytes;
+	uv_mutex_unlock(&keeper->lock);
+	if (!on)
+		return;
+	status = writer_seal_next(keeper->config.store, &rule, &part, &pressed);
+	if (status == 1)
+		status = sealer_begin(keeper->sealer, &part, pressed);
+	if (status < 0)
+		log_warning("can't seal a file: %s", error_text(status));
+}
+
+/* How often it is looked for something to seal. */
+static uint64_t seal_every_ns(struct keeper *keeper)
+{
+	bool soon;
+
+	uv_mutex_lock(&keeper->lock);
+	soon = keeper->sealing.on && keeper->sealing.after_ns < RETAIN_EVERY_NS;
+	uv_mutex_unlock(&keeper->lock);
+	return soon ? SEAL_RETRY_NS : RETAIN_EVERY_NS;
+}
+
+static void seal(struct keeper *keeper, uint64_t now_ns)
+{
+	if (keeper->sealer == NULL)
+		return;
+	take_sealed(keeper);
+	if (keeper->seal_pending && now_ns - keeper->sealed_ns >= SEAL_RETRY_NS) {
+		keeper->sealed_ns = now_ns;
+		commit_sealed(keeper);
+	}
+	if (keeper->seal_pending || sealer_is_busy(keeper->sealer))
+		return;
+	if (keeper->sealed_ns != 0 && now_ns - keeper->sealed_ns < seal_every_ns(keeper))
+		return;
+	keeper->sealed_ns = now_ns;
+	seal_next(keeper);
+}
+
+/* Trims, seals and retains when it is time; ns until it is time again. */
 static uint64_t do_chores(struct keeper *keeper)
 {
 	uint64_t now_ns = clock_monotonic_ns(keeper->config.clock);
@@ -374,11 +484,12 @@ static uint64_t do_chores(struct keeper *keeper)
 		shed(keeper, max_bytes);
 	if (wanted || (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS))
 		trim(keeper, now_ns);
+	seal(keeper, now_ns);
 	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS)
 		retain(keeper, now_ns);
 	if (keeper->cursor_failed)
 		return CURSOR_PAUSE_NS;
-	return keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS;
+	return keeper->dirty || keeper->seal_pending ? TRIM_EVERY_NS : seal_every_ns(keeper);
 }
 
 /* How fast the store is, over the last few puts. */
@@ -465,6 +576,9 @@ static void end_thread(struct keeper *keeper)
 		write_cursor(keeper);
 	if (keeper->puts == 0)
 		trim(keeper, 0);
+	/* A commit that is half-way is finished by the next start. */
+	sealer_free(keeper->sealer);
+	keeper->sealer = NULL;
 	store_close(keeper->config.store);
 	if (keeper->config.manifest != NULL) {
 		int status = manifest_checkpoint(keeper->config.manifest);
@@ -489,7 +603,8 @@ static void run_thread(void *context)
 		if (keeper->state == KEEPER_RUNS && wait_ns > 0 &&
 			(failing || keeper->cursor_failed ||
 				(keeper->queued == NULL && !keeper->trim_wanted &&
-					!keeper->forward_to.known && keeper->shed_above == 0)))
+					!keeper->forward_to.known && keeper->shed_above == 0 &&
+					!keeper->seal_wake)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);
@@ -526,6 +641,18 @@ static void on_async(uv_async_t *async)
 	keeper->config.on_progress(keeper->config.context, error);
 }
 
+static int new_sealer(struct keeper *keeper, const struct sealer_config *config)
+{
+	struct sealer_config own;
+
+	if (config == NULL)
+		return 0;
+	own = *config;
+	own.on_done = on_sealed;
+	own.context = keeper;
+	return sealer_new(&own, &keeper->sealer);
+}
+
 int keeper_start(const struct keeper_config *config, struct keeper **ret)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
@@ -548,6 +675,9 @@ int keeper_start(const struct keeper_config *config, struct keeper **ret)
 	status = uv_async_init(config->loop, &keeper->async, on_async);
 	if (status < 0)
 		goto destroy_wake;
+	status = new_sealer(keeper, config->sealer);
+	if (status < 0)
+		return status;
 	/* As in committer.c: a failure here ends the program's start. */
 	status = uv_thread_create(&keeper->thread, run_thread, keeper);
 	if (status < 0)
@@ -581,6 +711,16 @@ void keeper_retain(struct keeper *keeper, const struct retention *retention)
 {
 	uv_mutex_lock(&keeper->lock);
 	keeper->retention = *retention;
+	uv_mutex_unlock(&keeper->lock);
+}
+
+void keeper_seal(struct keeper *keeper, const struct keeper_sealing *sealing)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->sealing = *sealing;
+	keeper->seal_wake = true;
+	if (keeper->error == 0)
+		uv_cond_signal(&keeper->wake);
 	uv_mutex_unlock(&keeper->lock);
 }
 

@@ -3,14 +3,15 @@
  * written and committed, and gives them back when they are durable.
  *
  * Also on this thread, since the manifest is used by one thread only: trimming
- * of the log, retention, and at the end the last checkpoint. A disk that fails
- * is tried again as the store says; runs stay here meanwhile.
+ * of the log, retention, the commits of sealed parts, and at the end the last checkpoint. A disk
+ * that fails is tried again as the store says; runs stay here meanwhile.
  */
 #ifndef WAFT_COLLECTOR_KEEPER_H
 #define WAFT_COLLECTOR_KEEPER_H
 
 #include "assembler.h"
 #include "clock.h"
+#include "sealer.h"
 #include "writer.h"
 
 #include <stdbool.h>
@@ -18,12 +19,19 @@
 
 struct keeper;
 
+/* What is sealed when. */
+struct keeper_sealing {
+	bool on;
+	uint64_t after_ns;
+};
+
 struct keeper_config {
 	uv_loop_t *loop;
 	struct store *store;	   /* taken; closed on the thread at the end */
 	struct manifest *manifest; /* borrowed; for the last checkpoint; may be NULL */
 	const struct clock *clock;
 	struct retention retention;
+	const struct sealer_config *sealer; /* copied, but for on_done; NULL: nothing is sealed */
 	/* On the loop: the run is in a committed part. */
 	void (*on_written)(void *context, struct run *run);
 	/* On the loop, now and then, and after on_written: why the store fails at
@@ -41,6 +49,9 @@ void keeper_put(struct keeper *keeper, struct run *run);
 
 /* New limits, applied within a minute. */
 void keeper_retain(struct keeper *keeper, const struct retention *retention);
+
+/* What is sealed from now on; nothing before the first call. */
+void keeper_seal(struct keeper *keeper, const struct keeper_sealing *sealing);
 
 /* Trims the log soon. */
 void keeper_trim(struct keeper *keeper);
@@ -65,6 +76,7 @@ struct keeper_counts {
 	uint64_t waiting_runs; /* here */
 	uint64_t waiting_spans;
 	uint64_t removed_parts; /* by retention */
+	uint64_t sealed_parts;
 	uint64_t trim_failures;
 	uint64_t shed_spans;  /* given up by keeper_shed */
 	uint64_t spans_per_s; /* what the store writes while it is busy; 0: not known yet */

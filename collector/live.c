@@ -89,7 +89,7 @@ static void note_part(struct live *live, const struct manifest_part *part)
 		*file = live->files[--live->count];
 		return;
 	}
-	file->part.sealed = part->name.sealed;
+	file->part.sealed = part->state == PART_SEALED;
 	file->length_bytes = part->length_bytes;
 	if (part_name_format(&file->part, file->name) < 0)
 		live->lost = true;

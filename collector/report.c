@@ -147,6 +147,8 @@ static void gather_store(struct collector *collector, struct report *report)
 		"Files whose committed bytes were compared with their checksum since the start.");
 	add_count(report, "parts_damaged_total", verified.damaged,
 		"Of them, those that didn't match or couldn't be read.");
+	add_count(report, "parts_sealed_total", kept.sealed_parts,
+		"Files that were sealed since the start.");
 	add_gauge(report, "store_parts", written.parts, "Files of the store.");
 	add_gauge(
 		report, "store_bytes", written.part_bytes, "Committed bytes of the store's files.");

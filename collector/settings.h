@@ -42,6 +42,8 @@ struct settings {
 	uint64_t trace_spans;	   /* waiting spans of a trace that make a run: 48 bytes each */
 	uint64_t retention_age_ms; /* 0: for ever */
 	uint64_t retention_size;   /* 0: no limit */
+	uint64_t seal;		   /* bool: closed parts are sealed */
+	uint64_t seal_after_ms;
 	uint64_t quiet_ms;
 	uint64_t hold_ms;
 	uint64_t max_connections;

@@ -366,11 +366,33 @@ int index_close_part(struct index *index, const struct part_name *part)
 	return ret == ERR_INDEX ? -EIO : ret;
 }
 
+int index_seal_part(struct index *index, const struct index_part *sealed)
+{
+	struct part_name plain = sealed->name;
+	struct index_state *state;
+	struct index_report report = {0};
+	int ret;
+
+	plain.sealed = false;
+	state = find_part(index, &plain);
+	if (state == NULL)
+		return 0;
+	/* The place in the order of parts stays. */
+	index_part_discard(state);
+	index_part_init(state, &index->place, &sealed->name);
+	ret = index_part_load(state, sealed->length_bytes);
+	return ret == 0 ? mend_part(index, state, sealed, &report) : ret;
+}
+
 void index_remove_part(struct index *index, const struct part_name *part)
 {
 	struct index_state *state = find_part(index, part);
+	struct part_name sealed = *part;
 	size_t at = 0;
 
+	sealed.sealed = true;
+	if (state == NULL)
+		state = find_part(index, &sealed);
 	if (state == NULL)
 		return;
 	index_part_discard(state);

@@ -107,7 +107,11 @@ void index_flush(struct index *index);
  * use the unsorted entries. */
 int index_close_part(struct index *index, const struct part_name *part) MUST_CHECK;
 
-/* The part is gone (retention). */
+/* The part was sealed, and its new index made with it (seal.h): takes that over, or reads the
+ * sealed part's lines where it does not hold. The plain part's files go. 0, -ENOMEM, -EIO. */
+int index_seal_part(struct index *index, const struct index_part *sealed) MUST_CHECK;
+
+/* The part is gone (retention). Sealed or not is the same name. */
 void index_remove_part(struct index *index, const struct part_name *part);
 
 /* The day of the parts in which the trace has an earlier run: 1 and *ret_day (days

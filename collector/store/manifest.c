@@ -69,24 +69,39 @@ static int put_header(struct manifest *manifest, struct bytes *out, enum manifes
 	return ret != 0 ? ret : put_body(manifest, out, type);
 }
 
-static int put_parts(struct manifest *manifest, struct bytes *out)
+/* A part that was removed is told as one that was there, sealed perhaps, and went. */
+static int put_part(struct manifest *manifest, struct bytes *out, const struct manifest_part *part)
 {
-	int ret = 0;
+	bool removed = part->state == PART_REMOVED;
+	struct manifest_part told = *part;
+	int ret;
 
-	for (size_t i = 0; i < manifest->state.part_count && ret == 0; i++) {
-		const struct manifest_part *part = &manifest->state.parts[i];
-
-		if (part->gone)
-			continue;
-		ret = manifest_extent_body(&manifest->body, part);
-		if (ret == 0)
-			ret = put_body(manifest, out, MANIFEST_EXTENT);
-		if (ret != 0 || part->state != PART_SEALED)
-			continue;
+	if (removed)
+		told.state = PART_CLOSED;
+	ret = manifest_extent_body(&manifest->body, &told);
+	if (ret == 0)
+		ret = put_body(manifest, out, MANIFEST_EXTENT);
+	if (ret == 0 && part->sealed_length_bytes != 0) {
 		ret = manifest_sealed_body(&manifest->body, part);
 		if (ret == 0)
 			ret = put_body(manifest, out, MANIFEST_SEALED);
 	}
+	if (ret != 0 || !removed)
+		return ret;
+	ret = bytes_varint(&manifest->body, part->id);
+	/* Its spans are in the sum of expired ones. */
+	if (ret == 0)
+		ret = bytes_varint(&manifest->body, 0);
+	return ret == 0 ? put_body(manifest, out, MANIFEST_REMOVED) : ret;
+}
+
+static int put_parts(struct manifest *manifest, struct bytes *out)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < manifest->state.part_count && ret == 0; i++)
+		if (!manifest->state.parts[i].gone)
+			ret = put_part(manifest, out, &manifest->state.parts[i]);
 	return ret;
 }
 

@@ -183,8 +183,11 @@ static int apply_extent(struct manifest_state *state, struct cursor *in)
 	part.verified = verified == 1;
 	known = manifest_state_part(state, part.id);
 	if (known != NULL) {
-		part.sealed_length_bytes = known->sealed_length_bytes;
-		part.sealed_crc = known->sealed_crc;
+		/* One that is open or closed has no sealed form, or has it no more. */
+		if (part.state > PART_CLOSED) {
+			part.sealed_length_bytes = known->sealed_length_bytes;
+			part.sealed_crc = known->sealed_crc;
+		}
 		*known = part;
 		return 0;
 	}

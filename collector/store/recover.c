@@ -18,6 +18,7 @@
 #include "log_format.h"
 #include "manifest_format.h"
 #include "quarantine.h"
+#include "seal.h"
 
 #define WAFT_DIR ".waft"
 #define LOG_DIR "log"
@@ -257,26 +258,108 @@ static int check_length(
 	return set_tail_aside(recoverer, part, name, file, st.length_bytes);
 }
 
+/* The plain form of a sealed part: goes when it holds what was committed. */
+static int drop_plain(struct recoverer *recoverer, const struct manifest_part *part)
+{
+	const struct recovery_config *config = recoverer->config;
+	char name[PART_NAME_BYTES];
+	int error = part_name_format(&part->name, name);
+
+	if (error == 0)
+		error = seal_file_is(
+			config->disk, config->dirs->top, name, part->length_bytes, part->crc);
+	if (error != 1)
+		return error;
+	/* The other form's name must not be lost when this one goes. */
+	error = disk_sync_dir(config->disk, config->dirs->top);
+	if (error == 0)
+		error = disk_unlink(config->disk, config->dirs->top, name);
+	return error == 0 ? disk_sync_dir(config->disk, config->dirs->top) : error;
+}
+
+/* The new file, made and committed, that has not its name yet. 1, 0, or an error. */
+static int name_sealed(
+	struct recoverer *recoverer, const struct manifest_part *part, const char *name)
+{
+	const struct recovery_config *config = recoverer->config;
+	int error = seal_file_is(config->disk, config->dirs->waft, SEAL_NEW_NAME,
+		part->sealed_length_bytes, part->sealed_crc);
+
+	if (error != 1)
+		return error == -ENOENT || error == -ELOOP || error == -EMLINK || error == -EINVAL
+			       ? 0
+			       : error;
+	error = disk_rename(
+		config->disk, config->dirs->waft, SEAL_NEW_NAME, config->dirs->top, name, false);
+	if (error == 0)
+		error = disk_sync_dir(config->disk, config->dirs->top);
+	if (error == 0)
+		error = disk_sync_dir(config->disk, config->dirs->waft);
+	return error != 0 ? error : 1;
+}
+
+/* A part whose SEALED is in the manifest: its file may not have its name yet, and the
+ * plain one may still be there (writer_seal.c). 1: it is to be taken for a plain, closed one;
+ * 0: done. */
+static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES], plain[PART_NAME_BYTES];
+	struct disk_stat st;
+	bool has_plain;
+	int there;
+	int error = part_name_format(&part_name, plain);
+
+	part_name.sealed = true;
+	if (error == 0)
+		error = part_name_format(&part_name, name);
+	if (error != 0)
+		return error;
+	has_plain = disk_stat_name(config->disk, config->dirs->top, plain, &st) == 0;
+	there = disk_stat_name(config->disk, config->dirs->top, name, &st);
+	if (there != 0 && there != -ENOENT)
+		return there;
+	if (there == -ENOENT)
+		there = name_sealed(recoverer, part, name);
+	else if (has_plain)
+		there = seal_file_is(config->disk, config->dirs->top, name,
+			part->sealed_length_bytes, part->sealed_crc);
+	else
+		there = 1;
+	if (there < 0)
+		return there;
+	if (there == 0 && has_plain) {
+		part->state = PART_CLOSED;
+		part->sealed_length_bytes = 0;
+		part->sealed_crc = 0;
+		return 1;
+	}
+	if (there == 1 && has_plain)
+		error = drop_plain(recoverer, part);
+	if (there == 1)
+		recoverer->result->parts_short +=
+			disk_stat_name(config->disk, config->dirs->top, name, &st) == 0 &&
+			st.length_bytes < part->sealed_length_bytes;
+	recoverer->result->parts_missing += there == 0;
+	return error < 0 ? error : 0;
+}
+
 static int check_part(struct recoverer *recoverer, struct manifest_part *part)
 {
 	struct disk *disk = recoverer->config->disk;
-	struct part_name part_name = part->name;
 	char name[PART_NAME_BYTES];
-	struct disk_stat st;
 	int file, error;
 
-	part_name.sealed = part->state == PART_SEALED;
-	error = part_name_format(&part_name, name);
-	if (error != 0)
-		return error;
 	recoverer->result->parts++;
 	if (part->state == PART_SEALED) {
-		error = disk_stat_name(disk, recoverer->config->dirs->top, name, &st);
-		recoverer->result->parts_missing += error == -ENOENT;
-		recoverer->result->parts_short +=
-			error == 0 && st.length_bytes < part->sealed_length_bytes;
-		return error == -ENOENT ? 0 : error;
+		error = check_sealed(recoverer, part);
+		if (error != 1)
+			return error;
 	}
+	error = part_name_format(&part->name, name);
+	if (error != 0)
+		return error;
 	file = disk_open(disk, recoverer->config->dirs->top, name, DISK_READ);
 	if (file == -ENOENT && part->length_bytes == 0) {
 		/* Announced, and then the daemon was killed. */
@@ -315,7 +398,9 @@ static void finish_removal(struct recoverer *recoverer, struct manifest_part *pa
 			continue;
 		error = disk_stat_name(disk, top, name, &st);
 		/* Another file of that name is not ours to delete. */
-		if (error == -ENOENT || (error == 0 && sealed == 0 && st.inode != part->inode))
+		if (error == -ENOENT || (sealed == 1 && part->sealed_length_bytes == 0) ||
+			(error == 0 && (sealed == 1 ? st.length_bytes != part->sealed_length_bytes
+						    : st.inode != part->inode)))
 			continue;
 		there |= error != 0 || disk_unlink(disk, top, name) != 0;
 	}
@@ -586,6 +671,7 @@ static void clean_up(struct recoverer *recoverer)
 
 	cut_parts(recoverer);
 	disk_unlink_quietly(config->disk, config->dirs->waft, PART_NEW_NAME);
+	disk_unlink_quietly(config->disk, config->dirs->waft, SEAL_NEW_NAME);
 	if (disk_list(config->disk, config->dirs->log, drop_leftover, &leftovers) != 0)
 		return;
 }

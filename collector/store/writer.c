@@ -716,6 +716,7 @@ static void jsonl_free(struct jsonl_store *store)
 	scratch_done(&store->scratch);
 	free(store->run_ordinals);
 	free(store->fresh);
+	free(store->seal.refused);
 	span_sources_free(store->sources);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);

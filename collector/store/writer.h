@@ -25,6 +25,7 @@
 #include "log.h"
 #include "manifest.h"
 #include "recover.h"
+#include "seal.h"
 
 /* A span in the log: 24 bytes. */
 struct store_span {
@@ -184,5 +185,28 @@ struct retention {
 	uint64_t max_bytes;
 };
 MUST_CHECK int writer_retain(struct store *store, const struct retention *retention);
+
+/* ---- Sealing (seal.h) ---- */
+
+struct seal_rule {
+	uint64_t after_ns;  /* seal what is closed for so long */
+	uint64_t max_bytes; /* and anything closed when parts take more than 3/4 of it; 0: no limit
+			     */
+};
+
+/* Closes parts of days that are over and that took nothing for an hour (or after_ns when
+ * that is less), and picks the oldest part that is to be sealed. 1 with *ret_part (and
+ * whether it is for lack of room), 0: none, or a negative errno. The store's thread. */
+MUST_CHECK int writer_seal_next(struct store *store, const struct seal_rule *rule,
+	struct manifest_part *ret_part, bool *ret_pressed);
+
+/* Puts what seal_part made in the place of the plain file. 0: done. -ESTALE: the part is
+ * gone or changed, -EEXIST: another's file has the name; nothing is left of it then. Other
+ * errors: call it again with the same result; until then, and over a crash, the part is
+ * whole in one form or the other. The store's thread. */
+MUST_CHECK int writer_seal_commit(struct store *store, const struct seal_result *result);
+
+/* Keeps the part plain until the next start: seal_part said that it can't be sealed. */
+void writer_seal_refuse(struct store *store, uint32_t part);
 
 #endif

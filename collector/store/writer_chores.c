@@ -140,16 +140,21 @@ static bool too_old(const struct manifest_part *part, uint64_t now_ns, uint64_t 
 	return max_age_ns != 0 && now_ns > days * DAY_NS && now_ns - days * DAY_NS > max_age_ns;
 }
 
-static int remove_part(struct jsonl_store *store, uint32_t id)
+void writer_leave_part(struct jsonl_store *store, uint32_t id)
 {
-	int ret;
-
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		if (store->outputs[i].part == id) {
 			writer_close_file(store, &store->outputs[i]);
 			store->outputs[i].part = 0;
 		}
 	}
+}
+
+static int remove_part(struct jsonl_store *store, uint32_t id)
+{
+	int ret;
+
+	writer_leave_part(store, id);
 	ret = manifest_removed(store->config.manifest, id);
 	if (ret == 0)
 		ret = manifest_sync(store->config.manifest);

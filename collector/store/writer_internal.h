@@ -1,7 +1,8 @@
 /*
  * What the files of the JSONL store share: writer.c (puts and rounds),
- * writer_parts.c (files of the day), writer_shed.c, writer_index.c, writer_chores.c (log and
- * retention). All of it on the store's thread, but for the queue and the counts.
+ * writer_parts.c (files of the day), writer_shed.c, writer_index.c, writer_seal.c,
+ * writer_chores.c (log and retention). All of it on the store's thread, but for the queue
+ * and the counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -49,6 +50,21 @@ struct fresh_trace {
 	bool used;
 };
 
+/* How far the commit of a sealed part has come (writer_seal.c). */
+enum seal_step {
+	SEAL_NOTHING,
+	SEAL_RECORDED, /* SEALED is appended, not synced for sure */
+	SEAL_SYNCED,   /* the new file is to get its name */
+	SEAL_NAMED,    /* readers are to be told, the plain file is to go */
+};
+
+struct writer_seal {
+	enum seal_step step;
+	uint32_t part;
+	uint32_t *refused; /* owned; ids of parts that can't be sealed */
+	size_t refused_count;
+};
+
 struct jsonl_store {
 	struct store base; /* first */
 	struct writer_config config;
@@ -75,6 +91,7 @@ struct jsonl_store {
 	struct fresh_trace *fresh; /* hash of a power of two */
 	size_t fresh_count;
 	size_t fresh_capacity;
+	struct writer_seal seal;
 	uint32_t shed_from; /* segments before it were looked at by writer_shed */
 	bool doubt;	    /* COMMITs appended whose sync failed */
 	uint64_t pause_ns;  /* not 0: the last work failed, and its puts begin anew */
@@ -106,6 +123,9 @@ void writer_tell_index(struct jsonl_store *store, struct output *output);
 
 /* Deletes the file of a part that is recorded, durably, as removed. */
 MUST_CHECK int writer_delete_file(struct jsonl_store *store, uint32_t part);
+
+/* No output writes to the part any more. */
+void writer_leave_part(struct jsonl_store *store, uint32_t part);
 
 void writer_tell_part(struct jsonl_store *store, uint32_t part);
 

@@ -72,10 +72,9 @@ static int choose_name(struct jsonl_store *store, struct part_name *name)
 	return -EEXIST;
 }
 
-int writer_delete_file(struct jsonl_store *store, uint32_t id)
+/* Deletes one form of a part; 0 also when it isn't there, or is another's. */
+static int delete_form(struct jsonl_store *store, const struct manifest_part *part, bool sealed)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), id);
 	struct disk *disk = store->config.disk;
 	int top = store->config.dirs->top;
 	struct part_name part_name = part->name;
@@ -83,18 +82,28 @@ int writer_delete_file(struct jsonl_store *store, uint32_t id)
 	struct disk_stat st;
 	int ret;
 
-	part_name.sealed = part->sealed_length_bytes != 0;
+	part_name.sealed = sealed;
 	ret = part_name_format(&part_name, name);
 	if (ret == 0)
 		ret = disk_stat_name(disk, top, name, &st);
 	/* Another file of that name is not ours to delete. */
-	if (ret == 0 && (part_name.sealed || st.inode == part->inode))
+	if (ret == 0 &&
+		(sealed ? st.length_bytes == part->sealed_length_bytes : st.inode == part->inode))
 		ret = disk_unlink(disk, top, name);
-	if (ret == -ENOENT)
-		ret = 0;
+	return ret == -ENOENT ? 0 : ret;
+}
+
+int writer_delete_file(struct jsonl_store *store, uint32_t id)
+{
+	const struct manifest_part *part =
+		manifest_part_by_id(manifest_state(store->config.manifest), id);
+	int ret = delete_form(store, part, false);
+
+	if (ret == 0 && part->sealed_length_bytes != 0)
+		ret = delete_form(store, part, true);
 	/* Until that is safe a crash can bring it back: it stays known as removed. */
 	if (ret == 0)
-		ret = disk_sync_dir(disk, top);
+		ret = disk_sync_dir(store->config.disk, store->config.dirs->top);
 	if (ret == 0)
 		manifest_part_gone(store->config.manifest, id);
 	return ret;

@@ -5,20 +5,25 @@
  *   test_property [SEED]
  *
  * A forest is made from a seed. It is sent twice to a real waft-collectord, each
- * time in another order, other batches and with other faults. Both stores
- * must hold each span in exactly one line, and the same lines.
+ * time in another order, other batches and with other faults; the second time into
+ * small files that are sealed at once. Both stores must hold each span in exactly one
+ * line, and the same lines.
  */
 #include <assert.h>
 #include <errno.h>
 #include <glob.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "collector/store/reader.h"
 #include "proto/batch_write.h"
 #include "support/program.h"
 #include "support/wire_client.h"
@@ -176,13 +181,15 @@ static void deal(struct share *shares)
 struct collector {
 	struct program program;
 	char *store, *socket;
+	bool sealing;
 	unsigned int starts;
 };
 
 static void collector_start(struct collector *collector)
 {
 	const char *argv[] = {"waft-collectord", "--socket", collector->socket, "--store",
-		collector->store, NULL};
+		collector->store, "--part-size", collector->sealing ? "16K" : "1G", "--seal-after",
+		collector->sealing ? "0" : "24h", NULL};
 	program_start(&collector->program, (char *const *)argv);
 	program_wait_text(&collector->program, "ready");
 	collector->starts++;
@@ -256,34 +263,71 @@ static int compare_lines(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The lines of a store without the peer, which says who connected. */
+struct line_list {
+	char **lines;
+	size_t count;
+};
+
+/* A line without the peer, which says who connected. */
+static int keep_line(void *context, const char *file, struct slice line)
+{
+	struct line_list *list = context;
+	CHECK(list->count < SPANS_MAX, "more lines than spans");
+	CHECK(file[0], "a span is not in a file");
+	char *copy = strndup((const char *)line.data, line.length);
+	char *peer = strstr(copy, ",\"peer\":{");
+	if (peer) {
+		char *end = strchr(peer, '}');
+		memmove(peer, end + 1, strlen(end + 1) + 1);
+	}
+	list->lines[list->count++] = copy;
+	return 0;
+}
+
 static size_t read_lines(const char *store, char **ret_lines)
+{
+	struct line_list list = {.lines = ret_lines};
+	struct reader_config config = {.directory = store};
+	struct reader *reader;
+	int error = reader_open(&config, &reader);
+	CHECK(error == 0, "opening %s: %s", store, error_text(error));
+	error = reader_for_each_line(reader, keep_line, &list);
+	CHECK(error == 0, "reading %s: %s", store, error_text(error));
+	reader_close(reader);
+	qsort(ret_lines, list.count, sizeof(*ret_lines), compare_lines);
+	return list.count;
+}
+
+static size_t count_files(const char *store, const char *ending)
 {
 	char pattern[4096];
 	glob_t found;
-	size_t count = 0;
-	snprintf(pattern, sizeof(pattern), "%s/*.jsonl", store);
-	CHECK(glob(pattern, 0, NULL, &found) == 0, "no files in %s", store);
-	for (size_t i = 0; i < found.gl_pathc; i++) {
-		FILE *file = fopen(found.gl_pathv[i], "r");
-		CHECK(file, "opening %s: %s", found.gl_pathv[i], strerror(errno));
-		char *line = NULL;
-		size_t size = 0;
-		while (getline(&line, &size, file) > 0) {
-			CHECK(count < SPANS_MAX + 1, "more lines than spans");
-			char *peer = strstr(line, ",\"peer\":{");
-			if (peer) {
-				char *end = strchr(peer, '}');
-				memmove(peer, end + 1, strlen(end + 1) + 1);
-			}
-			ret_lines[count++] = strdup(line);
-		}
-		free(line);
-		fclose(file);
-	}
-	globfree(&found);
-	qsort(ret_lines, count, sizeof(*ret_lines), compare_lines);
+	snprintf(pattern, sizeof(pattern), "%s/*%s", store, ending);
+	int error = glob(pattern, 0, NULL, &found);
+	CHECK(error == 0 || error == GLOB_NOMATCH, "listing %s", store);
+	size_t count = error == 0 ? found.gl_pathc : 0;
+	if (error == 0)
+		globfree(&found);
 	return count;
+}
+
+/* Lets the collector seal what is left: all but the file that takes appends. */
+static void seal_rest(struct collector *collector)
+{
+	int watch = inotify_init1(IN_CLOEXEC);
+	CHECK(watch >= 0 && inotify_add_watch(watch, collector->store, IN_DELETE) >= 0,
+		"inotify: %s", strerror(errno));
+	collector_start(collector);
+	while (count_files(collector->store, ".jsonl") > 1) {
+		struct pollfd poll_fd = {.fd = watch, .events = POLLIN};
+		char events[4096];
+		CHECK(poll(&poll_fd, 1, 30000) == 1, "files are not sealed: %s",
+			collector->program.text);
+		CHECK(read(watch, events, sizeof(events)) > 0, "inotify: %s", strerror(errno));
+	}
+	CHECK(count_files(collector->store, ".jsonl.zst") > 0, "nothing was sealed");
+	collector_stop(collector, SIGTERM);
+	close(watch);
 }
 
 /* Each span of the forest has one line that says what the forest says. */
@@ -337,7 +381,10 @@ int main(int argc, char **argv)
 		struct collector collector = {0};
 		CHECK(asprintf(&collector.store, "%s/traces", directory) > 0, "memory");
 		CHECK(asprintf(&collector.socket, "%s/socket", directory) > 0, "memory");
+		collector.sealing = way == 1;
 		send_forest(&collector, way == 1);
+		if (collector.sealing)
+			seal_rest(&collector);
 		counts[way] = read_lines(collector.store, lines[way]);
 		check_lines(lines[way], counts[way]);
 		printf("way %d: %zu spans, %u starts of the collector\n", way, counts[way],

@@ -8,6 +8,7 @@
 
 #include "cursor.h"
 #include "scratch.h"
+#include "source.h"
 #include "wire.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -152,6 +153,34 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 	}
 }
 
+/* The text of a part as it lies there, sealed or not; NULL when there is no file. Owned by the
+ * caller. */
+static uint8_t *part_text(struct world *world, const struct manifest_part *part, size_t *ret_length)
+{
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	struct source *source;
+	uint8_t *text;
+
+	part_name.sealed = part->state == PART_SEALED;
+	/* SEALED is in the manifest before the file has its name. */
+	if (part_name_format(&part_name, name) != 0)
+		return NULL;
+	if (part_name.sealed && fake_disk_content(world->fake, name, ret_length) == NULL) {
+		part_name.sealed = false;
+		if (part_name_format(&part_name, name) != 0)
+			return NULL;
+	}
+	if (source_open(world->disk, world->dirs.top, name, &source) != 0)
+		return NULL;
+	*ret_length = (size_t)source_size(source);
+	text = malloc(*ret_length + 1);
+	if (text == NULL || source_read(source, 0, text, *ret_length) != 0)
+		fail("part_text", "a part can't be read", part->id);
+	source_close(source);
+	return text;
+}
+
 /* What an index would know, from the parts themselves. */
 static void find_days(struct world *world)
 {
@@ -159,13 +188,12 @@ static void find_days(struct world *world)
 
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
-		char name[PART_NAME_BYTES];
-		const uint8_t *data;
-		size_t length;
+		size_t length = 0;
+		uint8_t *data;
 
-		if (part->state == PART_REMOVED || part_name_format(&part->name, name) != 0)
+		if (part->state == PART_REMOVED)
 			continue;
-		data = fake_disk_content(world->fake, name, &length);
+		data = part_text(world, part, &length);
 		for (size_t at = 0; data != NULL && at < length && at < part->length_bytes;) {
 			const uint8_t *end = memchr(data + at, '\n', length - at);
 			struct trace_id id;
@@ -176,6 +204,7 @@ static void find_days(struct world *world)
 			world->trace_days[trace_of_id(&id)] = part->name.day;
 			at = (size_t)(end - data) + 1;
 		}
+		free(data);
 	}
 }
 
@@ -506,12 +535,40 @@ int world_retain(struct world *world)
 	return ret < 0 ? ret : 0;
 }
 
+int world_seal(struct world *world)
+{
+	static const struct seal_rule rule = {.after_ns = 0};
+	struct seal_job job = {
+		.disk = world->disk, .dirs = &world->dirs, .index_dir = -1, .level = 1};
+	bool pressed;
+	int ret = 1;
+
+	if (!world->seal_pending)
+		ret = writer_seal_next(world->store, &rule, &job.part, &pressed);
+	if (ret != 1)
+		return ret;
+	if (!world->seal_pending) {
+		ret = seal_part(&job, &world->sealed);
+		/* One with a tail that recovery will cut. */
+		if (ret == -EBADMSG && world->faults) {
+			writer_seal_refuse(world->store, job.part.id);
+			return 0;
+		}
+		if (ret != 0)
+			return ret;
+	}
+	ret = writer_seal_commit(world->store, &world->sealed);
+	world->history->seals += ret == 0;
+	world->seal_pending = ret != 0 && ret != -ESTALE && ret != -EEXIST;
+	return ret == -ESTALE ? 0 : ret;
+}
+
 void world_live(struct world *world, struct random *random, unsigned steps)
 {
 	for (unsigned i = 0; i < steps; i++) {
 		int ret = 0;
 
-		switch (random_below(random, 12)) {
+		switch (random_below(random, 13)) {
 		case 0:
 		case 1:
 		case 2:
@@ -534,6 +591,10 @@ void world_live(struct world *world, struct random *random, unsigned steps)
 		case 10:
 			if (random_below(random, 4) == 0)
 				ret = manifest_checkpoint(world->recovery.manifest);
+			break;
+		case 11:
+			if (random_below(random, 3) == 0)
+				ret = world_seal(world);
 			break;
 		default:
 			if (random_below(random, 4) == 0)
@@ -567,36 +628,69 @@ static void count_line(struct world *world, const uint8_t *line, size_t length, 
 	counts[span]++;
 }
 
+/* A part's lines; a sealed one has each trace in one place. */
+static void count_part(
+	struct world *world, const struct manifest_part *part, size_t length, uint8_t *counts)
+{
+	bool seen[WORLD_TRACES] = {false};
+	uint32_t before = UINT32_MAX;
+	size_t have = 0;
+	uint8_t *data = part_text(world, part, &have);
+
+	if (have < length)
+		fail("check", "a part is shorter than it was", have);
+	for (size_t at = 0; at < length;) {
+		const uint8_t *end = memchr(data + at, '\n', length - at);
+		struct trace_id id;
+		uint32_t trace;
+
+		if (end == NULL)
+			fail("check", "a line has no end", at);
+		count_line(world, data + at, (size_t)(end - data) - at, counts);
+		if (trace_id_parse((const char *)data + at + 13, 36, &id) != 0)
+			fail("check", "a bad trace id", at);
+		trace = trace_of_id(&id);
+		if (part->state == PART_SEALED && trace != before && seen[trace])
+			fail("check", "a sealed part has a trace in two places", trace);
+		seen[trace] = true;
+		before = trace;
+		at = (size_t)(end - data) + 1;
+	}
+	free(data);
+}
+
 void world_count_lines(struct world *world, uint8_t *counts)
 {
 	const struct manifest_state *state = manifest_state(world->recovery.manifest);
 
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
+		struct part_name part_name = part->name;
 		char name[PART_NAME_BYTES];
-		const uint8_t *data;
 		size_t length = 0;
+		bool sealed = part->state == PART_SEALED;
 
 		if (part->state == PART_REMOVED)
 			continue;
-		if (part_name_format(&part->name, name) != 0)
+		part_name.sealed = sealed;
+		if (part_name_format(&part_name, name) != 0)
 			fail("check", "a bad name", i);
-		data = fake_disk_content(world->fake, name, &length);
+		/* Faults may have left a part between its two forms. */
+		if (sealed && world->seal_pending &&
+			fake_disk_content(world->fake, name, &length) == NULL) {
+			count_part(world, part, part->length_bytes, counts);
+			continue;
+		}
+		if (fake_disk_content(world->fake, name, &length) == NULL)
+			length = 0;
 		/* What a failed disk left behind a closed part is for recovery. */
 		if (length > part->length_bytes && world->faults && part->state == PART_CLOSED)
 			length = part->length_bytes;
-		if (length != part->length_bytes)
+		if (length != (sealed ? part->sealed_length_bytes : part->length_bytes))
 			fail("check", "a part is not as long as committed", length);
 		if (recover_verify_part(world->disk, &world->dirs, part, NULL) != 1)
 			fail("check", "a part's checksum is wrong", i);
-		for (size_t at = 0; at < length;) {
-			const uint8_t *end = memchr(data + at, '\n', length - at);
-
-			if (end == NULL)
-				fail("check", "a line has no end", at);
-			count_line(world, data + at, (size_t)(end - data) - at, counts);
-			at = (size_t)(end - data) + 1;
-		}
+		count_part(world, part, part->length_bytes, counts);
 	}
 }
 

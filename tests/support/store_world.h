@@ -55,6 +55,7 @@ struct world_history {
 	uint32_t batch_count;
 	uint64_t sequences[WORLD_CLIENTS];
 	uint64_t base_ns;
+	uint32_t seals; /* parts that were sealed */
 };
 
 struct world {
@@ -75,12 +76,14 @@ struct world {
 	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
-	uint64_t retain_bytes; /* set before world_open; 0: no retention */
-	int day_error;	       /* not 0: the index can't tell a trace's day */
-	uint32_t unreadable;   /* set before world_open: so many batches can't be read */
-	int put_status;	       /* of the last put: 1 while it is not durable */
-	bool faults;	       /* the disk has failed in this life */
-	bool damaged;	       /* set before world_open: files may hold anything */
+	uint64_t retain_bytes;	   /* set before world_open; 0: no retention */
+	struct seal_result sealed; /* what is made and not committed for sure */
+	bool seal_pending;
+	int day_error;	     /* not 0: the index can't tell a trace's day */
+	uint32_t unreadable; /* set before world_open: so many batches can't be read */
+	int put_status;	     /* of the last put: 1 while it is not durable */
+	bool faults;	     /* the disk has failed in this life */
+	bool damaged;	     /* set before world_open: files may hold anything */
 };
 
 struct world_history *world_history_new(void);
@@ -97,6 +100,10 @@ int world_commit(struct world *world);
 
 /* Writes the waiting spans of some traces, or of all. Returns store_work's error. */
 int world_write(struct world *world, struct random *random, bool all);
+
+/* Seals a part, closing those that take appends, or goes on with one whose commit failed.
+ * 0 (also when there is none), or what failed. */
+int world_seal(struct world *world);
 
 /* Sends again, from each client's watermark on, what is not acknowledged. */
 void world_resend(struct world *world);

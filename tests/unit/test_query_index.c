@@ -17,10 +17,13 @@
 
 #include <cmocka.h>
 
+#include "crc32c.h"
 #include "index.h"
 #include "query.h"
 #include "reader.h"
 #include "scratch.h"
+#include "seal.h"
+#include "source.h"
 #include "support/test_store.h"
 
 enum { TRACES = 250, ALL_TRACES = 420, PARTS = 4, LINES_MAX = 4000, LINE_BYTES = 640 };
@@ -628,6 +631,138 @@ static void flipped_bits(void **state)
 	}
 }
 
+/* ---- Sealed parts ------------------------------------------------------------------- */
+
+/* Seals a part as the daemon does. indexed: its new index is made with it. */
+static void seal(size_t part, bool indexed, int level)
+{
+	struct store_dirs dirs = {.top = top_dir, .log = -1, .quarantine = -1, .lock = -1};
+	struct seal_job job = {.disk = &disk,
+		.dirs = &dirs,
+		.index_dir = indexed ? index_dir : -1,
+		.level = level,
+		.part = {.name = parts[part].name,
+			.length_bytes = parts[part].length_bytes,
+			.verified = true,
+			.state = PART_CLOSED}};
+	char name[PART_NAME_BYTES], path[256];
+	struct seal_result result;
+	struct source *source;
+	uint8_t *text = malloc(job.part.length_bytes);
+
+	assert_non_null(text);
+	dirs.waft = disk_open_dir(&disk, top_dir, ".waft", false);
+	memcpy(job.store_id, store_id, 16);
+	assert_int_equal(index_close_part(idx, &parts[part].name), 0);
+	assert_int_equal(part_name_format(&parts[part].name, name), 0);
+	assert_int_equal(source_open(&disk, top_dir, name, &source), 0);
+	assert_int_equal(source_read(source, 0, text, job.part.length_bytes), 0);
+	job.part.crc = crc32c(0, text, job.part.length_bytes);
+	source_close(source);
+	free(text);
+	assert_int_equal(seal_part(&job, &result), 0);
+	assert_int_equal(result.text_bytes, parts[part].length_bytes);
+	sprintf(path, "%s/%s", store.path, name);
+	assert_int_equal(unlink(path), 0);
+	parts[part].name.sealed = parts[part].closed = true;
+	assert_int_equal(part_name_format(&parts[part].name, name), 0);
+	assert_int_equal(disk_rename(&disk, dirs.waft, SEAL_NEW_NAME, top_dir, name, false), 0);
+	assert_int_equal(index_seal_part(idx, &parts[part]), 0);
+	disk_close(&disk, dirs.waft);
+}
+
+/* Sealed parts, with late runs of their traces in plain ones, over new starts. */
+static void sealed(void **state)
+{
+	struct index_report report;
+
+	(void)state;
+	fill_store(50);
+	seal(0, true, 3);
+	ask_random(4);
+	get_all();
+	/* Without the index that is made with it. */
+	seal(2, false, 1);
+	for (uint32_t trace = 0; trace < 100; trace++)
+		random_run(trace * 3, 1000 * trace * 3 + 600, false, 1 + 2 * (trace % 2));
+	index_flush(idx);
+	ask_random(4);
+	get_all();
+	index_close(idx);
+	assert_int_equal(
+		index_open(&disk, top_dir, index_dir, store_id, parts, PARTS, &idx, &report), 0);
+	assert_int_equal(report.rebuilt_runs, 0);
+	seal(3, true, 1);
+	ask_random(4);
+	get_all();
+}
+
+/* A part whose bytes are not those that were committed stays as it is. */
+static void damaged_is_not_sealed(void **state)
+{
+	struct store_dirs dirs = {.top = top_dir, .log = -1, .quarantine = -1, .lock = -1};
+	struct seal_job job = {.disk = &disk, .dirs = &dirs, .index_dir = index_dir, .level = 1};
+	struct seal_result result;
+	struct disk_stat stat;
+
+	(void)state;
+	srand(60);
+	for (uint32_t trace = 0; trace < 30; trace++)
+		random_run(trace, 1000 * trace, false, 0);
+	dirs.waft = disk_open_dir(&disk, top_dir, ".waft", false);
+	job.part = (struct manifest_part){.name = parts[0].name,
+		.length_bytes = parts[0].length_bytes,
+		.crc = 77,
+		.verified = true,
+		.state = PART_CLOSED};
+	assert_int_equal(seal_part(&job, &result), ERR_CHECKSUM);
+	job.part.length_bytes--;
+	job.part.verified = false;
+	assert_int_equal(seal_part(&job, &result), -EBADMSG);
+	assert_int_equal(disk_stat_name(&disk, dirs.waft, SEAL_NEW_NAME, &stat), -ENOENT);
+	disk_close(&disk, dirs.waft);
+	ask_random(3);
+	get_all();
+}
+
+/* Parents before children, siblings by start, rings and strangers too; nothing is lost. */
+static void order_of_joined_runs(void **state)
+{
+	static const struct test_span spans[] = {
+		{.span = 5, .parent = 3, .start_us = 9}, {.span = 4, .parent = 1, .start_us = 8},
+		{.span = 7, .parent = 8, .start_us = 1}, /* a ring */
+		{.span = 8, .parent = 7, .start_us = 2}, {.span = 3, .parent = 1, .start_us = 4},
+		{.span = 9, .parent = 77, .start_us = 3}, /* of nobody here */
+		{.span = 1, .parent = UINT32_MAX, .start_us = 5},
+		{.span = 3, .parent = 1, .start_us = 4, .duration_us = 6}, /* again */
+		{.span = 6, .parent = 6, .start_us = 0},		   /* its own parent */
+	};
+	static const uint32_t wanted[] = {6, 9, 1, 3, 5, 3, 4, 7, 8};
+	char text[16 * LINE_BYTES], expected[16 * LINE_BYTES];
+	uint8_t to[16 * LINE_BYTES];
+	size_t length = 0, at = 0;
+	bool first = true;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++)
+		length += (size_t)test_store_line(&spans[i], text + length, LINE_BYTES);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		size_t number = 0;
+
+		while (spans[number].span != wanted[i])
+			number++;
+		if (wanted[i] == 3 && !first)
+			number = 7;
+		first = first && wanted[i] != 3;
+		at += (size_t)test_store_line(&spans[number], expected + at, LINE_BYTES);
+	}
+	assert_int_equal(seal_order(slice_of(text, length), to), 0);
+	assert_int_equal(at, length);
+	assert_memory_equal(to, expected, length);
+	assert_int_equal(seal_order(slice_of(text, length - 1), to), ERR_MALFORMED);
+	assert_int_equal(seal_order(slice_of("no record\n", 10), to), ERR_MALFORMED);
+}
+
 /* The writer is ahead of the moment that a reader sees. */
 static void writer_ahead(void **state)
 {
@@ -663,6 +798,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(writer_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(sealed, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_is_not_sealed, setup, teardown),
+		cmocka_unit_test(order_of_joined_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -99,12 +99,14 @@ static struct fake_disk *live(uint64_t seed, struct world_history *history)
 static void test_crash_anywhere(void **state)
 {
 	uint64_t seed = random_seed();
+	uint32_t seals = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < LIVES; i++) {
 		struct world_history *history = world_history_new();
 		struct fake_disk *fake = live(seed + i, history);
 
+		seals += history->seals;
 		for (size_t at = 0; at <= fake_disk_changes(fake); at++) {
 			for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM + 3; mode++) {
 				struct fake_disk *crashed = fake_disk_crash(fake, at,
@@ -119,7 +121,8 @@ static void test_crash_anywhere(void **state)
 		free(history);
 		fake_disk_free(fake);
 	}
-	printf("%llu crash states\n", (unsigned long long)states);
+	printf("%llu crash states, %u parts sealed\n", (unsigned long long)states, seals);
+	assert_true(seals > 0);
 }
 
 static void test_crash_in_recovery(void **state)
@@ -146,7 +149,12 @@ static void test_crash_in_recovery(void **state)
 static void live_on(struct world *world, struct random *random, unsigned steps)
 {
 	for (unsigned i = 0; i < steps; i++) {
-		switch (random_below(random, 8)) {
+		switch (random_below(random, 9)) {
+		case 8:
+			world->faults = true;
+			if (random_below(random, 3) == 0)
+				(void)(world_seal(world) == 0);
+			break;
 		case 0:
 		case 1:
 		case 2:
@@ -181,6 +189,8 @@ static void heal_and_check(struct world *world, struct fake_disk *fake, const ch
 	assert_int_equal(error, 0);
 	assert_int_equal(store_queued_spans(world->store), 0);
 	assert_int_equal(writer_trim_log(world->store), 0);
+	assert_int_equal(world_seal(world), 0);
+	assert_false(world->seal_pending);
 	world_check(world, SIZE_MAX - 1, when);
 	world_check_told(world, when);
 }

@@ -1,0 +1,534 @@
+/*
+ * seal.c: see seal.h.
+ *
+ * The part is taken in windows of up to WINDOW_RUNS runs. Of a window the places of all
+ * runs are kept, those of a trace linked; then each trace is written where its first run
+ * stands, all its runs of the window together.
+ */
+#include "seal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+#include "id_map.h"
+#include "index_part.h"
+#include "index_run.h"
+#include "run_list.h"
+#include "run_scan.h"
+#include "scan.h"
+#include "scratch.h"
+#include "sealed.h"
+#include "source.h"
+
+enum {
+	WINDOW_RUNS = 1 << 19,
+	JOIN_BYTES_MAX = 8 << 20, /* a trace with more stays in several runs */
+	SYNC_BYTES = 4 << 20,	  /* so much is synced at once: others sync too */
+	CHUNK_BYTES = 1 << 18,
+	TAIL_RUNS_MAX = 1 << 16,
+	LINE_BYTES_MIN = 64,
+};
+#define LAST UINT32_MAX
+
+/* A run in the plain part. */
+struct place {
+	uint8_t trace_id[16];
+	uint64_t offset;
+	uint32_t length;
+	uint32_t next; /* run of the trace in the window; LAST */
+	bool joined;   /* to an earlier one */
+};
+
+struct sealing {
+	const struct seal_job *job;
+	struct source *source;
+	struct run_list plain; /* runs of the part, as far as they are indexed */
+	bool all_continue;     /* they are not all indexed: any may continue a trace */
+	struct id_map continuing;
+	struct place *places; /* owned */
+	uint32_t *order;      /* owned */
+	uint32_t count, capacity;
+	uint64_t next; /* where the next window begins in the part */
+	bool first_window;
+	struct scan_buffer buffer;
+	struct scratch scratch;
+	struct bytes lines; /* of a trace, as they stand */
+	struct bytes joined;
+	struct sealed_writer *writer;
+	uint64_t text_bytes; /* written, before compression */
+	int file;
+	uint64_t file_bytes;
+	uint64_t synced;
+	uint32_t crc;
+	struct index_place index_place;
+	struct index_state index;
+	bool has_index;
+	struct seal_result result;
+};
+
+static bool is_stopped(const struct sealing *sealing)
+{
+	return sealing->job->stop != NULL && atomic_load(sealing->job->stop);
+}
+
+/* ---- The new file -------------------------------------------------------------- */
+
+static int append(void *ctx, const void *data, size_t length)
+{
+	struct sealing *sealing = ctx;
+	struct disk *disk = sealing->job->disk;
+	int ret = disk_write(disk, sealing->file, data, length, sealing->file_bytes);
+
+	if (ret != 0)
+		return ret;
+	sealing->crc = crc32c(sealing->crc, data, length);
+	sealing->file_bytes += length;
+	if (is_stopped(sealing))
+		return -ECANCELED;
+	if (sealing->file_bytes - sealing->synced < SYNC_BYTES)
+		return 0;
+	sealing->synced = sealing->file_bytes;
+	return disk_sync(disk, sealing->file);
+}
+
+/* What can't be indexed is found by the next start, which reads the whole part. */
+static void give_up_index(struct sealing *sealing)
+{
+	if (sealing->has_index)
+		index_part_discard(&sealing->index);
+	sealing->has_index = false;
+}
+
+static int index_run(struct sealing *sealing, const struct index_run *run)
+{
+	int ret;
+
+	if (!sealing->has_index)
+		return 0;
+	ret = index_part_add(&sealing->index, run);
+	if (ret == 0 && sealing->index.tail_count >= TAIL_RUNS_MAX)
+		ret = index_part_compact(&sealing->index);
+	if (ret != 0 || sealing->index.stalled)
+		give_up_index(sealing);
+	return ret == -ENOMEM ? ret : 0;
+}
+
+/* ---- Runs that continue a trace ------------------------------------------------- */
+
+static int on_continuing(void *ctx, const uint8_t trace_id[16])
+{
+	int ret = id_map_add(&((struct sealing *)ctx)->continuing, trace_id, 0);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int on_first_run(void *ctx, const struct index_run *run)
+{
+	*(uint32_t *)ctx = run->flags;
+	return 1;
+}
+
+/* The flag of the trace's first run in the part. In a later window that one may be in an
+ * earlier. */
+static int continues(struct sealing *sealing, const uint8_t trace_id[16], uint32_t *ret_flags)
+{
+	uint32_t flags = 0;
+	int ret;
+
+	*ret_flags = sealing->all_continue ? INDEX_CONTINUES : 0;
+	if (sealing->all_continue || !id_map_find(&sealing->continuing, trace_id, NULL))
+		return 0;
+	ret = sealing->first_window ? run_list_find(&sealing->plain, trace_id, on_first_run, &flags)
+				    : 0;
+	if (ret == 1)
+		*ret_flags = flags & INDEX_CONTINUES;
+	else if (ret == 0 || ret == ERR_INDEX)
+		*ret_flags = INDEX_CONTINUES;
+	return ret == 1 || ret == ERR_INDEX ? 0 : ret;
+}
+
+static int open_plain_index(struct sealing *sealing)
+{
+	const struct seal_job *job = sealing->job;
+	const struct manifest_part *part = &job->part;
+	int ret = 0;
+
+	run_list_init(&sealing->plain, job->disk, false);
+	if (job->index_dir >= 0)
+		run_list_open_index(&sealing->plain, job->index_dir, job->store_id, &part->name,
+			part->length_bytes);
+	if (sealing->plain.indexed_bytes == part->length_bytes)
+		ret = run_list_for_each_continuing(&sealing->plain, on_continuing, sealing);
+	else
+		sealing->all_continue = true;
+	if (ret == ERR_INDEX)
+		sealing->all_continue = true;
+	return ret == ERR_INDEX ? 0 : ret;
+}
+
+/* ---- A trace -------------------------------------------------------------------- */
+
+static int put_lines(struct sealing *sealing, struct slice lines, uint32_t flags)
+{
+	struct index_run run;
+	int ret = index_run_of_lines(lines, sealing->text_bytes, &sealing->scratch, &run);
+
+	if (ret == -ENOMEM)
+		return ret;
+	if (ret != 0) {
+		give_up_index(sealing);
+	} else {
+		run.flags |= flags;
+		ret = index_run(sealing, &run);
+		if (ret != 0)
+			return ret;
+	}
+	ret = sealed_writer_add(sealing->writer, lines.data, lines.length);
+	sealing->text_bytes += lines.length;
+	return ret;
+}
+
+struct large_run {
+	struct sealing *sealing;
+	uint64_t delta; /* from a place in the part to one in the sealed text */
+	uint32_t flags;
+};
+
+static int on_large_run(void *ctx, const struct index_run *found)
+{
+	struct large_run *large = ctx;
+	struct index_run run = *found;
+
+	run.offset += large->delta;
+	run.flags |= large->flags;
+	large->flags |= INDEX_CONTINUES;
+	return index_run(large->sealing, &run);
+}
+
+/* A run that is not to be held in memory at once. */
+static int put_large(struct sealing *sealing, const struct place *place, uint32_t flags)
+{
+	struct large_run large = {
+		.sealing = sealing, .delta = sealing->text_bytes - place->offset, .flags = flags};
+	const struct run_scan_ops ops = {.on_run = on_large_run, .ctx = &large};
+	uint64_t end = place->offset + place->length;
+	uint64_t at = place->offset;
+	int ret = run_scan(sealing->source, at, end, &sealing->buffer, &ops, &at);
+
+	for (at = place->offset; ret == 0 && at < end;) {
+		size_t take = end - at < CHUNK_BYTES ? (size_t)(end - at) : CHUNK_BYTES;
+
+		sealing->lines.length = 0;
+		ret = bytes_reserve(&sealing->lines, take);
+		if (ret == 0)
+			ret = source_read(sealing->source, at, sealing->lines.data, take);
+		if (ret == 0)
+			ret = sealed_writer_add(sealing->writer, sealing->lines.data, take);
+		at += take;
+	}
+	sealing->text_bytes += place->length;
+	return ret;
+}
+
+static int read_run(struct sealing *sealing, const struct place *place)
+{
+	struct bytes *lines = &sealing->lines;
+	int ret = bytes_reserve(lines, place->length);
+
+	if (ret == 0)
+		ret = source_read(
+			sealing->source, place->offset, lines->data + lines->length, place->length);
+	if (ret == 0)
+		lines->length += place->length;
+	return ret;
+}
+
+/* The runs of a trace one by one: they are too long to be one. */
+static int put_apart(struct sealing *sealing, uint32_t first, uint32_t flags)
+{
+	int ret = 0;
+
+	for (uint32_t i = first; ret == 0 && i != LAST; i = sealing->places[i].next) {
+		const struct place *place = &sealing->places[i];
+
+		sealing->lines.length = 0;
+		if (place->length > JOIN_BYTES_MAX)
+			ret = put_large(sealing, place, flags);
+		else
+			ret = read_run(sealing, place);
+		if (ret == 0 && place->length <= JOIN_BYTES_MAX)
+			ret = put_lines(sealing,
+				slice_of(sealing->lines.data, sealing->lines.length), flags);
+		flags |= INDEX_CONTINUES;
+	}
+	return ret;
+}
+
+static int put_joined(struct sealing *sealing, uint32_t first, uint64_t bytes, uint32_t flags)
+{
+	struct bytes *lines = &sealing->lines;
+	struct slice text;
+	int ret = 0;
+
+	lines->length = 0;
+	for (uint32_t i = first; ret == 0 && i != LAST; i = sealing->places[i].next) {
+		ret = read_run(sealing, &sealing->places[i]);
+		sealing->result.joined += i != first;
+	}
+	sealing->joined.length = 0;
+	if (ret == 0)
+		ret = bytes_reserve(&sealing->joined, (size_t)bytes);
+	if (ret != 0)
+		return ret;
+	ret = seal_order(slice_of(lines->data, lines->length), sealing->joined.data);
+	if (ret == -ENOMEM)
+		return ret;
+	text = slice_of(ret == 0 ? sealing->joined.data : lines->data, lines->length);
+	return put_lines(sealing, text, flags);
+}
+
+static int put_trace(struct sealing *sealing, uint32_t first)
+{
+	const struct place *place = &sealing->places[first];
+	uint64_t bytes = 0;
+	uint32_t flags;
+	int ret = continues(sealing, place->trace_id, &flags);
+
+	if (ret != 0)
+		return ret;
+	for (uint32_t i = first; i != LAST; i = sealing->places[i].next)
+		bytes += sealing->places[i].length;
+	if (place->next == LAST || bytes > JOIN_BYTES_MAX)
+		return put_apart(sealing, first, flags);
+	return put_joined(sealing, first, bytes, flags);
+}
+
+/* ---- Windows -------------------------------------------------------------------- */
+
+/* What on_line returns when the window is full. */
+#define FULL 1
+
+static int on_line(void *ctx, const struct scan_line *line)
+{
+	struct sealing *sealing = ctx;
+	struct place *last = sealing->count > 0 ? &sealing->places[sealing->count - 1] : NULL;
+	uint64_t end = line->offset + line->text.length + line->whole;
+	uint8_t id[16] = {0};
+	bool same = false;
+
+	/* A line that is no record stays behind the one before it; so does what is too long to be
+	 * looked at, whose end is where the next line begins. */
+	if (line->text.data == NULL || record_peek_trace_id(line->text, id) != 0)
+		same = last != NULL;
+	else
+		same = last != NULL && memcmp(last->trace_id, id, 16) == 0;
+	if (last != NULL) {
+		last->length = (uint32_t)(line->offset - last->offset);
+		same = same && end - last->offset <= UINT32_MAX;
+	}
+	if (!same && sealing->count == sealing->capacity)
+		return FULL;
+	if (!same) {
+		last = &sealing->places[sealing->count++];
+		*last = (struct place){.offset = line->offset, .next = LAST};
+		memcpy(last->trace_id, id, 16);
+	}
+	last->length = (uint32_t)(end - last->offset);
+	sealing->next = end;
+	return 0;
+}
+
+static int compare_places(const void *left, const void *right, void *ctx)
+{
+	const struct place *places = ctx;
+	uint32_t a = *(const uint32_t *)left;
+	uint32_t b = *(const uint32_t *)right;
+	int ret = memcmp(places[a].trace_id, places[b].trace_id, 16);
+
+	return ret != 0 ? ret : (a > b) - (a < b);
+}
+
+static void link_runs(struct sealing *sealing)
+{
+	struct place *places = sealing->places;
+
+	for (uint32_t i = 0; i < sealing->count; i++)
+		sealing->order[i] = i;
+	qsort_r(sealing->order, sealing->count, sizeof(*sealing->order), compare_places, places);
+	for (uint32_t i = 1; i < sealing->count; i++) {
+		uint32_t before = sealing->order[i - 1];
+		uint32_t at = sealing->order[i];
+
+		if (memcmp(places[before].trace_id, places[at].trace_id, 16) != 0)
+			continue;
+		places[before].next = at;
+		places[at].joined = true;
+	}
+}
+
+static int seal_window(struct sealing *sealing)
+{
+	uint64_t length = sealing->job->part.length_bytes;
+	int ret;
+
+	sealing->count = 0;
+	ret = scan_lines(
+		sealing->source, sealing->next, length, &sealing->buffer, on_line, sealing);
+	if (ret < 0 || sealing->count == 0)
+		return ret < 0 ? ret : -EBADMSG;
+	/* Up to the end whatever it is. */
+	if (ret == 0) {
+		struct place *last = &sealing->places[sealing->count - 1];
+
+		last->length = (uint32_t)(length - last->offset);
+		sealing->next = length;
+	}
+	ret = 0;
+	link_runs(sealing);
+	for (uint32_t i = 0; ret == 0 && i < sealing->count; i++)
+		if (!sealing->places[i].joined)
+			ret = put_trace(sealing, i);
+	sealing->result.runs += sealing->count;
+	return ret == 0 && is_stopped(sealing) ? -ECANCELED : ret;
+}
+
+/* ---- All of it ------------------------------------------------------------------ */
+
+static int open_part(struct sealing *sealing)
+{
+	const struct seal_job *job = sealing->job;
+	char name[PART_NAME_BYTES];
+	int ret = recover_verify_part(job->disk, job->dirs, &job->part, job->stop);
+
+	if (ret != 1)
+		return ret == 0 ? ERR_CHECKSUM : ret;
+	ret = part_name_format(&job->part.name, name);
+	if (ret == 0)
+		ret = source_open(job->disk, job->dirs->top, name, &sealing->source);
+	if (ret == 0 && source_size(sealing->source) != job->part.length_bytes)
+		ret = -EBADMSG;
+	return ret;
+}
+
+static void start_index(struct sealing *sealing)
+{
+	struct part_name name = sealing->job->part.name;
+
+	if (sealing->job->index_dir < 0)
+		return;
+	name.sealed = true;
+	sealing->index_place = (struct index_place){.disk = sealing->job->disk,
+		.parts_dir = sealing->job->dirs->top,
+		.index_dir = sealing->job->index_dir};
+	memcpy(sealing->index_place.store_id, sealing->job->store_id, 16);
+	index_part_init(&sealing->index, &sealing->index_place, &name);
+	index_part_discard(&sealing->index);
+	sealing->has_index = true;
+}
+
+static int write_all(struct sealing *sealing)
+{
+	const struct seal_job *job = sealing->job;
+	int ret = open_plain_index(sealing);
+
+	sealing->capacity = WINDOW_RUNS;
+	/* No line is that short. */
+	if (job->part.length_bytes / LINE_BYTES_MIN < WINDOW_RUNS)
+		sealing->capacity = (uint32_t)(job->part.length_bytes / LINE_BYTES_MIN) + 1;
+	sealing->places = malloc(sealing->capacity * sizeof(*sealing->places));
+	sealing->order = malloc(sealing->capacity * sizeof(*sealing->order));
+	if (ret == 0 && (sealing->places == NULL || sealing->order == NULL))
+		ret = -ENOMEM;
+	if (ret == 0)
+		ret = sealed_writer_new(job->level, append, sealing, &sealing->writer);
+	disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
+	if (ret == 0)
+		ret = sealing->file = disk_open(job->disk, job->dirs->waft, SEAL_NEW_NAME,
+			DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE);
+	if (ret < 0)
+		return ret;
+	start_index(sealing);
+	sealing->first_window = true;
+	for (ret = 0; ret == 0 && sealing->next < job->part.length_bytes;) {
+		ret = seal_window(sealing);
+		sealing->first_window = false;
+	}
+	if (ret == 0 && sealing->text_bytes != job->part.length_bytes)
+		ret = -EBADMSG;
+	if (ret == 0)
+		ret = sealed_writer_finish(sealing->writer, &sealing->result.length_bytes);
+	return ret == 0 ? disk_sync(job->disk, sealing->file) : ret;
+}
+
+static void end_index(struct sealing *sealing, bool done)
+{
+	if (!sealing->has_index)
+		return;
+	index_part_flush(&sealing->index);
+	if (!done || sealing->index.stalled || index_part_compact(&sealing->index) != 0)
+		index_part_discard(&sealing->index);
+	else
+		index_part_done(&sealing->index);
+}
+
+int seal_part(const struct seal_job *job, struct seal_result *ret)
+{
+	struct sealing sealing = {.job = job, .file = -1};
+	int error;
+
+	sealing.plain = (struct run_list){.file = -1, .ids_file = -1};
+	sealing.result.part = job->part.id;
+	error = open_part(&sealing);
+	if (error == 0)
+		error = write_all(&sealing);
+	end_index(&sealing, error == 0);
+	disk_close(job->disk, sealing.file);
+	if (error != 0 && sealing.file >= 0)
+		disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
+	sealed_writer_free(sealing.writer);
+	run_list_done(&sealing.plain);
+	id_map_done(&sealing.continuing);
+	source_close(sealing.source);
+	scan_buffer_done(&sealing.buffer);
+	scratch_done(&sealing.scratch);
+	bytes_done(&sealing.lines);
+	bytes_done(&sealing.joined);
+	free(sealing.places);
+	free(sealing.order);
+	if (error != 0)
+		return error;
+	sealing.result.text_bytes = sealing.text_bytes;
+	sealing.result.crc = sealing.crc;
+	*ret = sealing.result;
+	return 0;
+}
+
+int seal_file_is(struct disk *disk, int dir, const char *name, uint64_t length_bytes, uint32_t crc)
+{
+	int file = disk_open(disk, dir, name, DISK_READ);
+	uint32_t found = 0;
+	uint64_t at = 0;
+	struct disk_stat st;
+	uint8_t *chunk;
+	int ret;
+
+	if (file < 0)
+		return file;
+	chunk = malloc(CHUNK_BYTES);
+	ret = chunk == NULL ? -ENOMEM : disk_stat_file(disk, file, &st);
+	while (ret == 0 && st.length_bytes == length_bytes && at < length_bytes) {
+		ssize_t got = disk_read(disk, file, chunk, CHUNK_BYTES, at);
+
+		if (got <= 0) {
+			ret = got < 0 ? (int)got : -EIO;
+			break;
+		}
+		found = crc32c(found, chunk, (size_t)got);
+		at += (uint64_t)got;
+	}
+	free(chunk);
+	disk_close(disk, file);
+	return ret != 0 ? ret : st.length_bytes == length_bytes && found == crc;
+}

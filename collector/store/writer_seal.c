@@ -1,0 +1,263 @@
+/*
+ * Sealed parts on the store's thread: which part is next, and the commit. See writer.h.
+ *
+ * The commit, each step of which is repeated until it succeeds:
+ *   the new file is synced under .waft/sealed.new (seal.c)
+ *   SEALED in the manifest, synced
+ *   rename to its name, which fails where a file has come up; directories synced
+ *   hooks: readers and the index go over
+ *   the plain file is deleted
+ * Recovery goes on wherever that ended (recover.c, check_sealed): with a SEALED and no
+ * file of that name the new file gets it, or, when power took it, the plain one is still
+ * there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "writer_internal.h"
+
+#define CLOSE_AFTER_NS (3600ull * 1000000000)
+
+static const struct manifest_state *state_of(const struct jsonl_store *store)
+{
+	return manifest_state(store->config.manifest);
+}
+
+/* ---- Which ----------------------------------------------------------------------- */
+
+static bool is_refused(const struct jsonl_store *store, uint32_t part)
+{
+	for (size_t i = 0; i < store->seal.refused_count; i++)
+		if (store->seal.refused[i] == part)
+			return true;
+	return false;
+}
+
+void writer_seal_refuse(struct store *base, uint32_t part)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	uint32_t *grown =
+		reallocarray(store->seal.refused, store->seal.refused_count + 1, sizeof(*grown));
+
+	/* Without memory it is tried again, and refused again. */
+	if (grown == NULL)
+		return;
+	store->seal.refused = grown;
+	grown[store->seal.refused_count++] = part;
+}
+
+static bool is_quiet(const struct manifest_part *part, uint64_t now_ns, uint64_t for_ns)
+{
+	return now_ns >= part->changed_ns && now_ns - part->changed_ns >= for_ns;
+}
+
+/* A part that took appends and whose day is over. */
+static int close_part(struct jsonl_store *store, uint32_t id)
+{
+	int ret;
+
+	writer_leave_part(store, id);
+	ret = manifest_part_state(store->config.manifest, id, PART_CLOSED, writer_now(store));
+	if (ret == 0)
+		ret = manifest_sync(store->config.manifest);
+	if (ret == 0)
+		writer_tell_part(store, id);
+	return ret;
+}
+
+static int close_old_parts(struct jsonl_store *store, uint64_t now_ns, uint64_t after_ns)
+{
+	const struct manifest_state *state = state_of(store);
+	uint64_t quiet_ns = after_ns < CLOSE_AFTER_NS ? after_ns : CLOSE_AFTER_NS;
+	int32_t today = day_of_ns(now_ns);
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if (part->state != PART_OPEN || part->length_bytes == 0)
+			continue;
+		/* A full one stayed open when the daemon was killed before it could say so. */
+		if (part->length_bytes >= store->config.part_bytes ||
+			(part->name.day < today && is_quiet(part, now_ns, quiet_ns)))
+			ret = close_part(store, part->id);
+	}
+	return ret;
+}
+
+static bool is_older(const struct manifest_part *a, const struct manifest_part *b)
+{
+	return a->name.day < b->name.day ||
+	       (a->name.day == b->name.day && a->name.number < b->name.number);
+}
+
+/* Whether a file has the sealed name already; it is not ours then. */
+static bool name_is_taken(struct jsonl_store *store, const struct manifest_part *part)
+{
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	struct disk_stat st;
+
+	part_name.sealed = true;
+	return part_name_format(&part_name, name) != 0 ||
+	       disk_stat_name(store->config.disk, store->config.dirs->top, name, &st) != -ENOENT;
+}
+
+static bool may_seal(struct jsonl_store *store, const struct manifest_part *part)
+{
+	return part->state == PART_CLOSED && part->verified && part->length_bytes > 0 &&
+	       !is_refused(store, part->id) && !name_is_taken(store, part);
+}
+
+static uint64_t total_bytes(const struct manifest_state *state)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if (part->state != PART_REMOVED)
+			bytes += part->state == PART_SEALED ? part->sealed_length_bytes
+							    : part->length_bytes;
+	}
+	return bytes;
+}
+
+int writer_seal_next(struct store *base, const struct seal_rule *rule,
+	struct manifest_part *ret_part, bool *ret_pressed)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	const struct manifest_state *state = state_of(store);
+	const struct manifest_part *oldest = NULL;
+	uint64_t now_ns = writer_now(store);
+	bool pressed =
+		rule->max_bytes != 0 && total_bytes(state) > rule->max_bytes - rule->max_bytes / 4;
+	int ret;
+
+	if (store->doubt || store->seal.step != SEAL_NOTHING)
+		return 0;
+	ret = close_old_parts(store, now_ns, rule->after_ns);
+	if (ret != 0)
+		return ret;
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if ((oldest != NULL && !is_older(part, oldest)) || !may_seal(store, part))
+			continue;
+		if (pressed || is_quiet(part, now_ns, rule->after_ns))
+			oldest = part;
+	}
+	if (oldest == NULL)
+		return 0;
+	*ret_part = *oldest;
+	*ret_pressed = pressed;
+	return 1;
+}
+
+/* ---- The commit -------------------------------------------------------------------- */
+
+static int drop_new_file(struct jsonl_store *store, int why)
+{
+	disk_unlink_quietly(store->config.disk, store->config.dirs->waft, SEAL_NEW_NAME);
+	store->seal.step = SEAL_NOTHING;
+	return why;
+}
+
+static int record(struct jsonl_store *store, const struct seal_result *result)
+{
+	const struct manifest_part *part = manifest_part_by_id(state_of(store), result->part);
+	int ret;
+
+	if (store->doubt)
+		return -EAGAIN;
+	if (part == NULL || part->state != PART_CLOSED || part->length_bytes != result->text_bytes)
+		return drop_new_file(store, -ESTALE);
+	if (name_is_taken(store, part))
+		return drop_new_file(store, -EEXIST);
+	ret = manifest_sealed(store->config.manifest, part->id, result->length_bytes, result->crc,
+		writer_now(store));
+	if (ret != 0)
+		return ret;
+	store->seal.step = SEAL_RECORDED;
+	store->seal.part = part->id;
+	return 0;
+}
+
+/* A foreign file has come up under the name: the part stays plain. */
+static int take_back(struct jsonl_store *store)
+{
+	int ret = manifest_part_state(
+		store->config.manifest, store->seal.part, PART_CLOSED, writer_now(store));
+
+	if (ret == 0)
+		ret = manifest_sync(store->config.manifest);
+	return ret != 0 ? ret : drop_new_file(store, -EEXIST);
+}
+
+static int give_name(struct jsonl_store *store, const struct manifest_part *part)
+{
+	const struct store_dirs *dirs = store->config.dirs;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	int ret;
+
+	part_name.sealed = true;
+	ret = part_name_format(&part_name, name);
+	if (ret == 0)
+		ret = disk_rename(
+			store->config.disk, dirs->waft, SEAL_NEW_NAME, dirs->top, name, false);
+	if (ret == -EEXIST)
+		return take_back(store);
+	if (ret == 0)
+		store->seal.step = SEAL_NAMED;
+	return ret;
+}
+
+/* The new name must be safe before the plain file goes. */
+static int replace_plain(struct jsonl_store *store, const struct manifest_part *part)
+{
+	const struct store_dirs *dirs = store->config.dirs;
+	struct disk *disk = store->config.disk;
+	char name[PART_NAME_BYTES];
+	int ret = disk_sync_dir(disk, dirs->top);
+
+	if (ret == 0)
+		ret = disk_sync_dir(disk, dirs->waft);
+	if (ret != 0)
+		return ret;
+	writer_tell_part(store, part->id);
+	ret = part_name_format(&part->name, name);
+	/* seal_part has read this very file, and compared it with what is committed. */
+	if (ret == 0)
+		ret = disk_unlink(disk, dirs->top, name);
+	if (ret == 0 || ret == -ENOENT)
+		ret = disk_sync_dir(disk, dirs->top);
+	return ret;
+}
+
+int writer_seal_commit(struct store *base, const struct seal_result *result)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	struct writer_seal *seal = &store->seal;
+	const struct manifest_part *part;
+	int ret = seal->step == SEAL_NOTHING ? record(store, result) : 0;
+
+	if (ret == 0 && seal->step == SEAL_RECORDED) {
+		ret = manifest_sync(store->config.manifest);
+		if (ret == 0)
+			seal->step = SEAL_SYNCED;
+	}
+	if (ret != 0)
+		return ret;
+	part = manifest_part_by_id(state_of(store), seal->part);
+	/* Retention was faster. */
+	if (part == NULL || part->state != PART_SEALED)
+		return drop_new_file(store, -ESTALE);
+	if (seal->step == SEAL_SYNCED)
+		ret = give_name(store, part);
+	if (ret == 0 && seal->step == SEAL_NAMED)
+		ret = replace_plain(store, part);
+	if (ret == 0)
+		seal->step = SEAL_NOTHING;
+	return ret;
+}
