@@ -25,3 +25,14 @@ waft_fault(client-memory
   ABOUT "each of libwaft's calls for memory, threads and descriptors refused in turn"
   COMMAND $<TARGET_FILE:fault_client_memory>
   DEPENDS fault_client_memory)
+waft_fault_program(client_host waft_static Threads::Threads)
+waft_fault(client-descriptors
+  ABOUT "the host closes descriptors 3..1023 and opens its own files there"
+  COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/client_host.py descriptors
+  DEPENDS fault_client_host
+  TIMEOUT 1800)
+waft_fault(client-forks
+  ABOUT "threads trace and fork: _Fork, exec, exit from any thread, _exit, abort"
+  COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/client_host.py forks
+  DEPENDS fault_client_host
+  TIMEOUT 1800)
