@@ -21,7 +21,9 @@ static const char usage[] =
 	"  wire            decoding, checks of text and checksums, lines of JSON\n"
 	"  collector       waft-collectord under load, beside its floor\n"
 	"  put             the store's write side alone\n"
-	"  generate DIR    makes a store of --spans spans over 10 days (add `snapshots` for PS)\n"
+	"  seal            what sealed files and their index take\n"
+	"  generate DIR    makes a store of --spans spans over 10 days, sealed (add `snapshots`\n"
+	"                  for PS, `plain` to leave it unsealed)\n"
 	"  query DIR       times queries of a store that generate made\n"
 	"  snapshots       prints 2 x --spans snapshots, for compressors\n"
 	"  count WHAT      runs a fixed piece of work, for callgrind\n"
@@ -54,6 +56,7 @@ static const struct {
 	{"wire", bench_wire},
 	{"collector", bench_collector},
 	{"put", bench_put},
+	{"seal", bench_seal},
 	{"generate", bench_generate},
 	{"query", bench_query},
 	{"snapshots", bench_snapshots},

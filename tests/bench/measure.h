@@ -97,6 +97,7 @@ int bench_collector(int argc, char **argv);
 int bench_generate(int argc, char **argv);
 int bench_query(int argc, char **argv);
 int bench_put(int argc, char **argv);
+int bench_seal(int argc, char **argv);
 int bench_snapshots(int argc, char **argv);
 int bench_count(int argc, char **argv);
 

@@ -14,7 +14,8 @@
 #include "measure.h"
 #include "world.h"
 
-enum { DAYS = 10, SHOWS = 300 };
+/* The daemon's level, and that for lack of room. */
+enum { DAYS = 10, SHOWS = 300, SEAL_LEVEL = 9, SEAL_LEVEL_PRESSED = 1 };
 /* 2026-01-05, so that stores are the same whenever they are made. */
 #define FIRST_NS UINT64_C(1767571200000000000)
 #define SPANS_DEFAULT UINT64_C(10000000)
@@ -26,21 +27,38 @@ static uint64_t span_count(void)
 
 /* ---- generate, put --------------------------------------------------------- */
 
-static void fill(struct world *world, bool snapshots)
+/* sealed: parts of days that are full are sealed meanwhile; NULL: all stay plain. */
+static void fill(struct world *world, bool snapshots, int level, struct world_sealed *sealed)
 {
 	uint64_t traces = span_count() / PROFILE_TREE;
 	uint64_t gap_ns = DAYS * DAY_NS / (traces + 1);
+	uint64_t day = 0;
 
 	while (world->traces < traces) {
 		uint64_t left = traces - world->traces;
 
 		(void)world_store(world, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, snapshots,
 			FIRST_NS + world->traces * gap_ns, gap_ns);
+		if (sealed != NULL && world->traces * gap_ns / DAY_NS != day) {
+			day = world->traces * gap_ns / DAY_NS;
+			world_seal(world, level, sealed);
+		}
 	}
+	if (sealed != NULL)
+		world_seal(world, level, sealed);
+}
+
+static bool has_word(int argc, char **argv, const char *word)
+{
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], word) == 0)
+			return true;
+	return false;
 }
 
 int bench_generate(int argc, char **argv)
 {
+	struct world_sealed sealed = {0};
 	struct world world;
 
 	if (argc < 2) {
@@ -48,7 +66,8 @@ int bench_generate(int argc, char **argv)
 		return 2;
 	}
 	world_open(argv[1], &world);
-	fill(&world, argc > 2 && strcmp(argv[2], "snapshots") == 0);
+	fill(&world, has_word(argc, argv, "snapshots"), SEAL_LEVEL,
+		has_word(argc, argv, "plain") ? NULL : &sealed);
 	world_close(&world);
 	return EXIT_SUCCESS;
 }
@@ -71,7 +90,7 @@ int bench_put(int argc, char **argv)
 			struct world world;
 
 			world_open(directory, &world);
-			fill(&world, snapshots == 1);
+			fill(&world, snapshots == 1, 0, NULL);
 			samples_add(
 				&rounds, world.put_cpu_ns / (double)(world.traces * PROFILE_TREE));
 			world_close(&world);
@@ -82,6 +101,84 @@ int bench_put(int argc, char **argv)
 		row_print(&row, &rounds);
 		samples_done(&rounds);
 	}
+	return EXIT_SUCCESS;
+}
+
+/* ---- seal ------------------------------------------------------------------- */
+
+/* Bytes of the files below path whose names end so. */
+static uint64_t files_bytes(const char *path, const char *ending)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	uint64_t bytes = 0;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		size_t length = strlen(entry->d_name);
+		struct stat st;
+
+		if (length < strlen(ending) ||
+			strcmp(entry->d_name + length - strlen(ending), ending) != 0)
+			continue;
+		if (fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			bytes += (uint64_t)st.st_size;
+	}
+	if (directory != NULL)
+		closedir(directory);
+	return bytes;
+}
+
+static void rows_seal(const char *profile, int level)
+{
+	struct row row = {.group = "store", .profile = profile};
+	struct world_sealed sealed = {0};
+	char *directory = bench_directory_new();
+	char index[4096], note[64], what[96];
+	struct world world;
+	double spans;
+
+	world_open(directory, &world);
+	fill(&world, strcmp(profile, "PS") == 0, level, &sealed);
+	spans = (double)(world.traces * PROFILE_TREE);
+	world_close(&world);
+	snprintf(note, sizeof(note), "%.0f B a span before, level %d",
+		(double)sealed.text_bytes / spans, level);
+	row.note = note;
+	row.what = level == SEAL_LEVEL ? "sealed, a span" : "sealed for lack of room, a span";
+	row.unit = "B";
+	if (level == SEAL_LEVEL) {
+		row.must = (struct goal){"<= 45 B", 45};
+		row.aim = (struct goal){"<= 30 B", 30};
+	}
+	row_print_one(&row, (double)sealed.file_bytes / spans);
+	row.must = row.aim = (struct goal){0};
+	snprintf(what, sizeof(what), "sealing, CPU a span, level %d", level);
+	row.what = what;
+	row.unit = "ns";
+	row_print_one(&row, sealed.cpu_ns / spans);
+	if (level == SEAL_LEVEL) {
+		snprintf(index, sizeof(index), "%s/.waft/index", directory);
+		row.what = "index of sealed files, a span";
+		row.unit = "B";
+		row.note = "8 spans a run";
+		row.must = (struct goal){"<= 6 B", 6};
+		row.aim = (struct goal){"<= 4 B", 4};
+		row_print_one(&row,
+			(double)(files_bytes(index, ".runs") + files_bytes(index, ".ids")) / spans);
+	}
+	bench_directory_remove(directory);
+	free(directory);
+}
+
+int bench_seal(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	if (bench_options.spans == 0)
+		bench_options.spans = 1000000;
+	rows_seal("P", SEAL_LEVEL);
+	rows_seal("PS", SEAL_LEVEL);
+	rows_seal("PS", SEAL_LEVEL_PRESSED);
 	return EXIT_SUCCESS;
 }
 

@@ -37,6 +37,31 @@ void world_close(struct world *world)
 	free(world->batches);
 }
 
+void world_seal(struct world *world, int level, struct world_sealed *sum)
+{
+	static const struct seal_rule rule = {.after_ns = 0};
+	struct seal_job job = {.disk = &world->disk,
+		.dirs = &world->depot.dirs,
+		.index_dir = world->depot.index_dir,
+		.level = level};
+	struct seal_result result;
+	bool pressed;
+	int next;
+
+	memcpy(job.store_id, world->depot.store_id, sizeof(job.store_id));
+	while ((next = writer_seal_next(world->depot.store, &rule, &job.part, &pressed)) == 1) {
+		double begin = clock_now_ns(CLOCK_THREAD_CPUTIME_ID);
+
+		bench_check(seal_part(&job, &result), "sealing");
+		sum->cpu_ns += clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+		bench_check(writer_seal_commit(world->depot.store, &result), "sealing");
+		sum->files++;
+		sum->text_bytes += result.text_bytes;
+		sum->file_bytes += result.length_bytes;
+	}
+	bench_check(next, "sealing");
+}
+
 static void append(struct world *world, unsigned int service, uint64_t receive_ns)
 {
 	const struct profile_batch *batch = &world->batches[service];

@@ -21,6 +21,17 @@ struct world {
 void world_open(const char *path, struct world *ret);
 void world_close(struct world *world);
 
+/* What was sealed, in all. */
+struct world_sealed {
+	uint64_t files;
+	uint64_t text_bytes;
+	uint64_t file_bytes;
+	double cpu_ns;
+};
+
+/* Seals what takes no more spans, as the daemon would a day later; adds to *sum. */
+void world_seal(struct world *world, int level, struct world_sealed *sum);
+
 /* Stores about as many traces as a batch of the service with most spans has room for;
  * at most max_traces. Returns the traces stored. */
 uint32_t world_store(struct world *world, uint32_t max_traces, bool snapshots, uint64_t start_ns,
