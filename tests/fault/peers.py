@@ -49,8 +49,8 @@ class Probe:
 
 def connect(daemon):
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.connect(daemon.socket)  # waits while the backlog is full
     one.settimeout(wire.DEADLINE_S)
-    one.connect(daemon.socket)
     return one
 
 
