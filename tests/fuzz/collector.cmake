@@ -1,5 +1,6 @@
 # The daemon's parsers: collector/ without store/.
 waft_fuzzer(connection waft_collector)
 waft_fuzzer(settings waft_collector)
+waft_fuzzer(salvage waft_collector waft_test_region)
 waft_fuzzer(access waft_collector)
 waft_fuzzer(filter waft_collector waft_viewer_static)

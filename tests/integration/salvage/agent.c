@@ -10,10 +10,12 @@
  *     stats         emitted durable unknown in_flight dropped
  *     shutdown MS   gives up after that time; answers with the stats
  *     trace         the trace that is current, as hex
- *     spin          ends spans until it is killed; answers at once
+ *     spin          ends spans from another thread; answers at once
+ *     rest          ends no more of these
  */
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,18 +85,22 @@ static void print_trace(void)
 	waft_context_done(&context);
 }
 
+static bool resting;
+
 static void *spin(void *arg)
 {
 	(void)arg;
-	for (;;)
+	while (!__atomic_load_n(&resting, __ATOMIC_ACQUIRE)) {
 		end_traces(1);
+		sched_yield();
+	}
 	return NULL;
 }
 
 static void obey(const char *command, uint64_t number)
 {
+	static pthread_t thread;
 	struct waft_stats stats;
-	pthread_t thread;
 
 	if (strcmp(command, "end") == 0) {
 		end_traces(number);
@@ -107,6 +113,9 @@ static void obey(const char *command, uint64_t number)
 	} else if (strcmp(command, "spin") == 0) {
 		if (pthread_create(&thread, NULL, spin, NULL) != 0)
 			abort();
+	} else if (strcmp(command, "rest") == 0) {
+		__atomic_store_n(&resting, true, __ATOMIC_RELEASE);
+		pthread_join(thread, NULL);
 	} else if (strcmp(command, "trace") == 0) {
 		print_trace();
 		return;

@@ -4,21 +4,32 @@
 Environment: WAFT_BIN (cmake/WaftTest.cmake).
 """
 import collections
+import fcntl
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "../collector"))
 from daemon import Daemon  # pylint: disable=wrong-import-position
-from wire import DEADLINE_S, Exporter, fields, one  # pylint: disable=wrong-import-position
+from wire import (  # pylint: disable=wrong-import-position
+    Connection, DEADLINE_S, Exporter, MESSAGE, fields, frame, number, one, text)
 
 AGENT = os.path.join(os.environ["WAFT_BIN"], "salvage_agent")
 WAFTCTL = os.path.join(os.environ["WAFT_BIN"], "waftctl")
 NEVER = "10000"  # ms: no batch is cut for its age
+
+
+class SlowDaemon(Daemon):
+    """One that may take its time to bring everything into files: what is tested is not
+    how fast it is."""
+
+    def command(self, *options):
+        return super().command("--drain", "60s", *options)
 
 
 class Agent:
@@ -110,6 +121,14 @@ def client_ids(daemon):
     return [one(fields(client), 1) for client in fields(answer).get(1, [])]
 
 
+def connected_ids(daemon):
+    """Of libwaft's clients that have a session."""
+    code, message, answer = daemon.query("Status")
+    assert code == 0, message
+    clients = [fields(client) for client in fields(answer).get(1, [])]
+    return [one(client, 1) for client in clients if one(client, 4)]
+
+
 def take_session(daemon):
     """Ends the session of the one client there is, as a lost connection does."""
     ids = client_ids(daemon)
@@ -119,7 +138,7 @@ def take_session(daemon):
 
 def test_killed():
     """All finished spans are stored, the open ones pending, and the ledger is exact."""
-    with Daemon() as daemon:
+    with SlowDaemon() as daemon:
         daemon.start("--http", "127.0.0.1:0")
         with Agent(daemon) as agent:
             agent.connect()
@@ -144,7 +163,7 @@ def test_killed():
 
 def test_fenced():
     """One that only seemed dead is told what was taken, and counts exactly."""
-    with Daemon() as daemon:
+    with SlowDaemon() as daemon:
         daemon.start("--http", "127.0.0.1:0", "--salvage-after", "300ms")
         with Agent(daemon) as agent:
             agent.connect()
@@ -176,7 +195,7 @@ def waftctl(daemon, *arguments, **environment):
 
 def test_ps():
     """What is open right now, by process and thread, as trees; in `trace show` too."""
-    with Daemon() as daemon:
+    with SlowDaemon() as daemon:
         daemon.start()
         assert waftctl(daemon, "ps") == (0, "", f"No open spans in unix:{daemon.socket}.\n")
         with Agent(daemon) as agent, Agent(daemon, OTEL_SERVICE_NAME="other") as other:
@@ -224,6 +243,208 @@ def test_ps():
         done = subprocess.run([WAFTCTL, "--store", daemon.store, "ps"], capture_output=True,
                               text=True, timeout=DEADLINE_S, check=False)
         assert (done.returncode, done.stdout) == (1, "") and "collector only" in done.stderr
+        assert daemon.stop() == 0
+
+
+def test_stopped_collector():
+    """Sent and not read, cut and not sent, not cut: all of it is stored, once."""
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        with Agent(daemon) as agent:
+            agent.connect()
+            daemon.process.send_signal(signal.SIGSTOP)
+            # More than the socket takes, in batches that are due by their size.
+            agent.tell("end 8000")
+            agent.tell("open 2")
+            agent.kill()
+            daemon.process.send_signal(signal.SIGCONT)
+            wait_metric(daemon, "clients_salvaged_total", 1)
+        assert daemon.metric("batches_duplicate_total") == 0
+        expect_ledger(daemon, 8003)
+        assert daemon.stop() == 0
+        records = daemon.records()
+        expect_once(records)
+        assert by_operation(records) == {("agent.done", "success"): 8001,
+                                         ("agent.open", "pending"): 2}, by_operation(records)
+
+
+def test_written_to():
+    """A process whose region is read while it goes on writing, again and again."""
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0", "--salvage-after", "10ms")
+        with Agent(daemon, batch_age="5") as agent:
+            agent.connect()
+            agent.tell("spin")
+            for fenced in range(1, 6):
+                while daemon.metric("clients_fenced_total") < fenced:
+                    for client in connected_ids(daemon):
+                        Exporter(daemon.socket, client=client).close()
+            agent.tell("rest")
+            assert agent.tell("flush") == "0"
+            stats = agent.stats()
+            assert stats["in_flight"] == 0 and stats["unknown"] == 0, stats
+            assert stats["emitted"] == stats["durable"] + stats["dropped"], stats
+        assert daemon.metric("regions_damaged_total") == 0
+        expect_ledger(daemon, stats["durable"], stats["dropped"])
+        assert daemon.stop() == 0
+        records = daemon.records()
+        expect_once(records)
+        assert len(records) == stats["durable"]
+
+
+def test_killed_often():
+    """Killed at any moment: the ledger is exact and nothing is stored twice."""
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        for _ in range(12):
+            with Agent(daemon, batch_age="2") as agent:
+                agent.tell("spin")
+                before = status(daemon)[0]["durable"]
+                while status(daemon)[0]["durable"] <= before + 500:
+                    pass
+                agent.kill()
+            while any(client["emitted"] != client["durable"] + sum(client["dropped"].values())
+                      for client in status(daemon)[1]):
+                pass
+        total, _ = status(daemon)
+        assert total["unknown"] == 0, total
+        assert daemon.metric("regions_held") == 0
+        assert daemon.stop() == 0
+        records = daemon.records()
+        expect_once(records)
+        assert len(records) == total["durable"], total
+
+
+def test_restart():
+    """A client that is idle comes back to a collector that began anew, which holds its
+    region again."""
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        with Agent(daemon) as agent:
+            agent.connect()
+            agent.tell("open 2")
+            agent.tell("end 5")
+            daemon.kill()
+            daemon.start("--http", "127.0.0.1:0")
+            wait_metric(daemon, "regions_held", 1)
+            while waftctl(daemon, "ps")[1].count("agent.open") != 2:
+                pass
+            agent.kill()
+            daemon.wait_log("salvaged 5 finished and 2 open spans of agent")
+        expect_ledger(daemon, 8)
+        assert daemon.stop() == 0
+        expect_once(daemon.records())
+
+
+def test_kept():
+    """The service manager keeps regions while the collector is down (FDSTORE)."""
+    with SlowDaemon() as daemon:
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        manager.settimeout(DEADLINE_S)
+        manager.bind(os.path.join(daemon.directory, "notify"))
+        environment = {**os.environ, "NOTIFY_SOCKET": manager.getsockname()}
+        daemon.start("--http", "127.0.0.1:0", env=environment)
+        with Agent(daemon) as agent:
+            agent.connect()
+            agent.tell("open 1")
+            agent.tell("end 7")
+            kept = {}
+            while not kept:
+                text, descriptors, _, _ = socket.recv_fds(manager, 65536, 8)
+                lines = dict(line.split("=", 1) for line in text.decode().splitlines())
+                if "FDSTORE" in lines:
+                    kept[lines["FDNAME"]] = descriptors[0]
+            daemon.kill()
+            agent.kill()
+        (name, descriptor), = kept.items()
+        wrapped = ["sh", "-c", f'exec 3<&{descriptor}; LISTEN_PID=$$ exec "$@"', "sh"]
+        command = daemon.command
+        daemon.command = lambda *options: wrapped + command(*options)
+        daemon.start("--http", "127.0.0.1:0", "--salvage-after", "100ms",
+                     pass_fds=[descriptor],
+                     env={**environment, "LISTEN_FDS": "1", "LISTEN_FDNAMES": name})
+        daemon.wait_log("salvaged 7 finished and 1 open spans")
+        expect_ledger(daemon, 9)
+        text = b""
+        while b"FDSTOREREMOVE=1\nFDNAME=" + name.encode() not in text:
+            text = manager.recv(65536)
+        # A second time, the client is known to be fenced: nothing of it is taken.
+        daemon.kill()
+        daemon.start("--http", "127.0.0.1:0", "--salvage-after", "100ms",
+                     pass_fds=[descriptor],
+                     env={**environment, "LISTEN_FDS": "1", "LISTEN_FDNAMES": name})
+        assert daemon.metric("regions_refused_total") == 1
+        assert daemon.metric("regions_held") == 0
+        expect_ledger(daemon, 9)
+        assert daemon.stop() == 0
+        expect_once(daemon.records())
+        manager.close()
+        os.close(descriptor)
+
+
+F_ADD_SEALS, SEAL_SHRINK, SEAL_GROW = 1033, 2, 4
+
+
+def memfd(size, seals, content=b""):
+    descriptor = os.memfd_create("test", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, size)
+    os.pwrite(descriptor, content, 0)
+    fcntl.fcntl(descriptor, F_ADD_SEALS, seals)
+    return descriptor
+
+
+def hand_over(daemon, descriptors, region=1):
+    """Says hello with descriptors, and goes away without a goodbye."""
+    exporter = Exporter(daemon.socket, hello=False)
+    body = (text(1, exporter.client) + number(2, 1) + text(4, "test") + number(8, region))
+    payload = text(3, body)
+    # With the first byte of what comes next, as they are taken by hand.
+    socket.send_fds(exporter.socket, [frame(MESSAGE, exporter.on, payload)], descriptors)
+    while exporter.welcome is None:
+        exporter.take()
+    exporter.close()
+
+
+def test_descriptors():
+    """What is no region is not taken, and nothing is left open."""
+    sealed = SEAL_SHRINK | SEAL_GROW
+    whole = 4 << 20
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0", "--salvage-after", "10ms")
+        directory = f"/proc/{daemon.process.pid}/fd"
+        daemon.metric("regions_held")
+        before = len(os.listdir(directory))
+        null = os.open("/dev/null", os.O_RDONLY)
+        bad = [null, memfd(whole, 0), memfd(whole, SEAL_GROW), memfd(whole + 4096, sealed),
+               memfd(0, sealed), daemon_socket := socket.socketpair()[0].detach()]
+        for count, descriptor in enumerate(bad, 1):
+            hand_over(daemon, [descriptor])
+            assert daemon.metric("regions_refused_total") == count
+        # Sealed and of the size, and nonsense; another layout; one too many.
+        for content in (b"", os.urandom(65536), b"WAFTRGN1" + b"\1\0\0\0" + os.urandom(8192)):
+            descriptor = memfd(whole, sealed, content)
+            failed = daemon.metric("regions_failed_total")
+            hand_over(daemon, [descriptor])
+            wait_metric(daemon, "regions_failed_total", failed + 1)
+            os.close(descriptor)
+        hand_over(daemon, [bad[1]], region=2)
+        assert daemon.metric("descriptors_unasked_total") == 0
+        hand_over(daemon, [null, bad[1], null])
+        assert daemon.metric("descriptors_unasked_total") == 2
+        hand_over(daemon, [null], region=0)
+        assert daemon.metric("descriptors_unasked_total") == 3
+        for _ in range(3):
+            connection = Connection(daemon.socket)
+            socket.send_fds(connection.socket, [frame(7, 0, b"x")], [null] * 20)
+            connection.receive()
+            connection.close()
+        wait_metric(daemon, "descriptors_unasked_total", 63)
+        assert daemon_socket >= 0
+        while len(os.listdir(directory)) > before:
+            daemon.query("Health")
+        assert daemon.metric("regions_held") == 0
+        for descriptor in bad:
+            os.close(descriptor)
         assert daemon.stop() == 0
 
 
