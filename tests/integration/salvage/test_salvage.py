@@ -275,7 +275,7 @@ def test_written_to():
         with Agent(daemon, batch_age="5") as agent:
             agent.connect()
             agent.tell("spin")
-            for fenced in range(1, 6):
+            for fenced in range(1, 5):
                 while daemon.metric("clients_fenced_total") < fenced:
                     for client in connected_ids(daemon):
                         Exporter(daemon.socket, client=client).close()
@@ -296,19 +296,20 @@ def test_killed_often():
     """Killed at any moment: the ledger is exact and nothing is stored twice."""
     with SlowDaemon() as daemon:
         daemon.start("--http", "127.0.0.1:0")
-        for _ in range(12):
+        for _ in range(8):
             with Agent(daemon, batch_age="2") as agent:
                 agent.tell("spin")
                 before = status(daemon)[0]["durable"]
-                while status(daemon)[0]["durable"] <= before + 500:
+                while status(daemon)[0]["durable"] <= before + 50:
                     pass
                 agent.kill()
-            while any(client["emitted"] != client["durable"] + sum(client["dropped"].values())
-                      for client in status(daemon)[1]):
+            while daemon.metric("regions_held") > 0:
                 pass
+            for client in status(daemon)[1]:
+                assert client["emitted"] == (client["durable"] +
+                                             sum(client["dropped"].values())), client
         total, _ = status(daemon)
         assert total["unknown"] == 0, total
-        assert daemon.metric("regions_held") == 0
         assert daemon.stop() == 0
         records = daemon.records()
         expect_once(records)
