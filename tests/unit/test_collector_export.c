@@ -88,7 +88,7 @@ struct line {
 	uint64_t credit;
 	unsigned int responses;
 	unsigned int refusals;
-	bool known, forgotten, goodbye;
+	bool known, forgotten, fenced, goodbye;
 	int status; /* of the call; -1: none */
 	bool closed;
 };
@@ -130,6 +130,7 @@ static void line_write(struct stream *stream, uint8_t *bytes, size_t length)
 		if (response.has_welcome) {
 			line->known = response.welcome.known;
 			line->forgotten = response.welcome.forgotten;
+			line->fenced = response.welcome.fence.data != NULL;
 		}
 		while (export_response_next_refusal(&response, &position, &refusal))
 			line->refusals++;
@@ -480,6 +481,36 @@ static void test_goodbye(void **state)
 	world_free(world);
 }
 
+/* One that was salvaged is told so, and nothing of it is taken. */
+static void test_fenced(void **state)
+{
+	static const uint8_t message[] = {TAG_FENCE_SEQUENCE, 1};
+	struct world *world = world_new();
+	struct line *line = line_hello(world, 1, 0);
+	struct log_record fence = {.kind = LOG_FENCE,
+		.format = LOG_FORMAT_WAFT_V1,
+		.sequence = 1,
+		.payload = message,
+		.payload_length = sizeof(message)};
+
+	(void)state;
+	send_batch(line, 1, "batch");
+	commit(world);
+	line_free(line);
+	memset(fence.client, 1, sizeof(fence.client));
+	assert_int_equal(clients_durable(world->clients,
+				 (struct log_place){1, world->ingest.offset += 64}, &fence),
+		1);
+	line = line_hello(world, 1, 1);
+	assert_true(line->fenced && line->forgotten && line->known);
+	assert_int_equal(line->durable, 1);
+	send_batch(line, 2, "batch");
+	assert_int_equal(line->status, GRPC_FAILED_PRECONDITION);
+	assert_int_equal(world->ingest.count, 1);
+	line_free(line);
+	world_free(world);
+}
+
 static void test_bad_requests(void **state)
 {
 	struct world *world = world_new();
@@ -518,6 +549,7 @@ int main(void)
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_goodbye),
+		cmocka_unit_test(test_fenced),
 		cmocka_unit_test(test_bad_requests),
 	};
 

@@ -300,6 +300,40 @@ static void test_without_emitted(void **state)
 	clients_free(ledger.clients);
 }
 
+/* Fenced after a restart too, until the client is forgotten. */
+static void test_fence(void **state)
+{
+	static const uint8_t message[] = {TAG_FENCE_SEQUENCE, 1};
+	struct ledger ledger = ledger_new(0);
+	struct log_record record = {.kind = LOG_FENCE,
+		.sequence = 1,
+		.emitted = 9,
+		.payload = message,
+		.payload_length = sizeof(message)};
+
+	(void)state;
+	batch(&ledger, ann, 1, 4, 4);
+	batch(&ledger, bob, 1, 1, 1);
+	add(&ledger, record, ann);
+	/* It takes no number: those behind it are what was salvaged. */
+	batch(&ledger, ann, 2, 5, 9);
+	for (int turn = 0; turn < 2; turn++) {
+		struct bytes fence = {0};
+		struct client_info info;
+
+		assert_int_equal(clients_fence(ledger.clients, ann, &fence), 1);
+		assert_int_equal(fence.length, sizeof(message));
+		assert_memory_equal(fence.data, message, sizeof(message));
+		bytes_done(&fence);
+		assert_int_equal(clients_fence(ledger.clients, bob, &fence), 0);
+		assert_int_equal(clients_get(ledger.clients, ann, &info), 0);
+		assert_int_equal(info.sequence, 2);
+		check(ledger.clients, 10, 10, 0, 0);
+		restart(&ledger);
+	}
+	clients_free(ledger.clients);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_eviction),
 		cmocka_unit_test(test_eviction_of_connected),
 		cmocka_unit_test(test_without_emitted),
+		cmocka_unit_test(test_fence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
