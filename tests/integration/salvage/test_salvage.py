@@ -183,7 +183,15 @@ def test_fenced():
                              "in_flight": 0, "dropped": 3}, stats
             assert daemon.metric("clients_fenced_total") == 1
             assert agent.tell("shutdown 5000").split()[1] == "1135"
+        # The two that were stored as pending count beside those that ended later.
+        expect_ledger(daemon, 1137, dropped=3)
         assert daemon.stop() == 0
+        records = daemon.records()
+        expect_once([record for record in records if record["status"] != "pending"])
+        assert by_operation(records) == {("agent.done", "success"): 111,
+                                         ("agent.crowd", "success"): 1022,
+                                         ("agent.open", "success"): 2,
+                                         ("agent.open", "pending"): 2}, by_operation(records)
 
 
 def waftctl(daemon, *arguments, **environment):
