@@ -10,6 +10,7 @@ notice: what is due is written in its time, whatever the clock does.
 import mmap
 import os
 import struct
+import subprocess
 import time
 
 import fault
@@ -47,6 +48,14 @@ class Clock:
         """Sets it to so much before the next midnight of today's date."""
         now = time.time_ns()
         self.set((now // DAY_NS + 1) * DAY_NS - before_ns - now)
+
+
+def lines_of(path):
+    """The lines of a file of the store, sealed or not."""
+    if path.endswith(".zst"):
+        return subprocess.run(["zstdcat", path], check=True, capture_output=True).stdout.splitlines()
+    with open(path, "rb") as file:
+        return file.read().splitlines()
 
 
 class Test:
@@ -125,13 +134,12 @@ class Test:
     def check(self):
         found = {}
         for name in os.listdir(self.daemon.store):
-            if not name.endswith(".jsonl"):
+            if not name.endswith((".jsonl", ".jsonl.zst")):
                 continue
             day = int(time.mktime(time.strptime(name[:10] + " UTC", "%Y-%m-%d %Z"))
                       - time.timezone) // 86400
-            with open(os.path.join(self.daemon.store, name), "rb") as file:
-                for line in file:
-                    found.setdefault(line[13:49].decode(), []).append(day)
+            for line in lines_of(os.path.join(self.daemon.store, name)):
+                found.setdefault(line[13:49].decode(), []).append(day)
         lines = 0
         for trace, days in self.days.items():
             stands = found.pop(uuid_text(trace), [])
