@@ -26,6 +26,7 @@ struct making {
 	struct record *record;
 	struct forward_request request;
 	char service[64];
+	uint8_t drop[DROP_BYTES_MAX];
 	struct share *shares;
 	struct share **shares_end;
 };
@@ -175,11 +176,10 @@ static void fill_request(struct making *making, const struct log_record *record)
 }
 
 /* A drop without the padding of one that stands in place of a batch. */
-static struct slice encode_drop(
-	struct making *making, const struct log_record *record, uint8_t *buffer, size_t size)
+static struct slice encode_drop(struct making *making, const struct log_record *record)
 {
 	struct cursor cursor = cursor_of_slice(slice_of(record->payload, record->payload_length));
-	struct writer writer = writer_of(buffer, size);
+	struct writer writer = writer_of(making->drop, sizeof(making->drop));
 	struct slice reason = {0};
 	uint64_t spans = 0;
 
@@ -194,21 +194,20 @@ static struct slice encode_drop(
 			cursor_skip(&cursor, tag);
 		making->record->shed |= tag == TAG_DROP_PADDING;
 	}
-	if (reason.length > size / 2)
-		reason.length = size / 2;
+	if (reason.length > sizeof(making->drop) / 2)
+		reason.length = sizeof(making->drop) / 2;
 	writer_field_bytes(&writer, TAG_DROP_REASON, reason);
 	writer_field_varint(&writer, TAG_DROP_SPANS, spans);
-	return slice_of(buffer, writer_length(&writer));
+	return slice_of(making->drop, writer_length(&writer));
 }
 
 static int make_shares(struct making *making, const struct log_record *record, bool split)
 {
 	struct slice bytes = slice_of(record->payload, record->payload_length);
 	unsigned int partition = partition_of(record->client, split ? record->sequence : 0);
-	uint8_t drop[DROP_BYTES_MAX];
 
 	if (record->kind == LOG_DROP)
-		bytes = encode_drop(making, record, drop, sizeof(drop));
+		bytes = encode_drop(making, record);
 	if (!split)
 		return add_body(making, partition, bytes);
 	making->request.emitted = 0;

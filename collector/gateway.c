@@ -693,21 +693,23 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 static void connect_to(struct gateway *gateway, const struct sockaddr *address, socklen_t length)
 {
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct wire *wire = fd >= 0 ? calloc(1, sizeof(*wire)) : NULL;
-	int status = fd < 0 ? -errno : -ENOMEM;
+	struct wire *wire;
+	int status;
 
-	if (wire != NULL) {
-		wire->fd = fd;
-		wire->poll.data = wire;
-		status = uv_poll_init(gateway->config.loop, &wire->poll, fd);
-	}
-	if (status < 0) {
-		if (fd >= 0)
-			(void)close(fd);
-		free(wire);
-		fail_errno(gateway, "can't make a socket", status);
+	if (fd < 0) {
+		fail_errno(gateway, "can't make a socket", -errno);
 		return;
 	}
+	wire = calloc(1, sizeof(*wire));
+	status = wire != NULL ? uv_poll_init(gateway->config.loop, &wire->poll, fd) : -ENOMEM;
+	if (wire == NULL || status < 0) {
+		(void)close(fd);
+		free(wire);
+		fail_errno(gateway, "can't watch a socket", status);
+		return;
+	}
+	wire->fd = fd;
+	wire->poll.data = wire;
 	wire->gateway = gateway;
 	gateway->wire = wire;
 	gateway->state = GATEWAY_CONNECTING;

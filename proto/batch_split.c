@@ -170,8 +170,10 @@ void batch_split_write(struct batch_split *split, unsigned int partition, struct
 	uint32_t shape = 0;
 	uint32_t at = 0;
 
-	if (split->used != NULL)
-		memset(split->used, 0, split->used_capacity);
+	/* Without shapes there are no spans. */
+	if (split->used == NULL)
+		return;
+	memset(split->used, 0, split->used_capacity);
 	for (uint32_t i = 0; i < split->count; i++)
 		if (split->list[i].partition == partition)
 			split->used[split->list[i].shape] = 1;
