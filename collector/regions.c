@@ -31,7 +31,7 @@
 
 #define HELD_MAX 2048u
 #define LOOK_MS 50u
-#define NAME_BYTES 128
+#define NAME_BYTES 96
 
 /* A descriptor that readers on other threads may be at. */
 struct region_file {
@@ -296,20 +296,33 @@ void regions_hold(struct regions *regions, const struct region_owner *owner, int
 	keep(held);
 }
 
+/* A name that name_of made, taken apart. */
+static bool name_parse(const char *name, uint8_t ret_client[16], struct log_peer *ret_peer)
+{
+	char *end;
+
+	if (strlen(name) < 44 || strncmp(name, "region.", 7) != 0 ||
+		hex_parse(name + 7, 16, ret_client) < 0 || name[39] != '.')
+		return false;
+	*ret_peer = (struct log_peer){.known = true};
+	ret_peer->pid = (uint32_t)strtoul(name + 40, &end, 10);
+	if (end == name + 40 || *end != '.')
+		return false;
+	name = end + 1;
+	ret_peer->uid = (uint32_t)strtoul(name, &end, 10);
+	return end != name && *end == '\0';
+}
+
 void regions_adopt(struct regions *regions, int fd, const char *name)
 {
 	uint8_t client[16];
 	struct bytes fence = {0};
 	struct held *held = NULL;
-	unsigned pid;
-	unsigned uid;
+	struct log_peer peer;
 
-	if (strlen(name) > 40 && strncmp(name, "region.", 7) == 0 &&
-		hex_parse(name + 7, sizeof(client), client) == 0 &&
-		sscanf(name + 39, ".%u.%u", &pid, &uid) ==
-			2 && // NOLINT(cert-err34-c): our own text
-		region_descriptor_check(fd) == 0 &&
-		find(regions, client) == NULL &&
+	/* What was begun to be salvaged is not salvaged again. */
+	if (name_parse(name, client, &peer) && region_descriptor_check(fd) == 0 &&
+		regions->counts.held < regions->held_max && find(regions, client) == NULL &&
 		clients_fence(regions->config.clients, client, &fence) == 0)
 		held = add(regions, client, fd, -1);
 	if (held == NULL) {
@@ -321,8 +334,8 @@ void regions_adopt(struct regions *regions, int fd, const char *name)
 	}
 	held->state = HELD_ENDED;
 	held->ended_ms = clock_monotonic_ms(regions->config.clock);
-	held->pid = pid;
-	held->peer = (struct log_peer){.known = true, .pid = pid, .uid = uid};
+	held->pid = peer.pid;
+	held->peer = peer;
 	held->kept = true;
 	consider_all(regions);
 }
