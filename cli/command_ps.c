@@ -15,46 +15,54 @@ enum { WATCH_MS = 1000, INDENT_COLUMNS = 2, MAX_INDENT_LEVELS = 256 };
 
 /* ---- As text ----------------------------------------------------------- */
 
-static void span_line(struct strbuf *text, const struct waft_trace_node *span,
+/* Appends a line, cut to the terminal; empties it. */
+static void put_line(struct strbuf *text, struct strbuf *line, const struct waft_trace_style *style)
+{
+	if (line->bytes != NULL)
+		(void)strbuf_cut(text, line->bytes, line->length,
+			style->columns != 0 ? style->columns : SIZE_MAX);
+	strbuf_color(text, style->color, COLOR_PLAIN);
+	strbuf_string(text, "\n");
+	text->failed = text->failed || line->failed;
+	strbuf_clear(line);
+}
+
+static void span_line(struct strbuf *line, const struct waft_trace_node *span,
 	const struct waft_trace_style *style)
 {
-	size_t most = style->columns != 0 ? style->columns / 4 : MAX_INDENT_LEVELS;
+	size_t most = style->columns != 0 ? style->columns / 4 / INDENT_COLUMNS : MAX_INDENT_LEVELS;
 	size_t levels = (span->depth < most ? span->depth : most) + 2;
 	size_t indent = levels * INDENT_COLUMNS;
 
-	strbuf_repeat(text, " ", indent);
-	format_span(text, span, style->columns > indent ? style->columns - indent : 0, style);
-	strbuf_string(text, "\n");
+	strbuf_repeat(line, " ", indent);
+	format_span(line, span, style->columns > indent ? style->columns - indent : 0, style);
 }
 
 static void process_text(struct strbuf *text, const struct waft_open_process *process,
 	const struct waft_trace_style *style)
 {
-	struct strbuf head = {0};
+	struct strbuf line = {0};
 
-	strbuf_color(&head, style->color, COLOR_BOLD);
+	strbuf_color(&line, style->color, COLOR_BOLD);
 	if (process->service[0] != '\0')
-		strbuf_safe(&head, process->service, strlen(process->service));
+		strbuf_safe(&line, process->service, strlen(process->service));
 	else
-		strbuf_string(&head, "-");
-	strbuf_color(&head, style->color, COLOR_PLAIN);
-	strbuf_format(&head, " (pid %" PRIu64 ")", process->pid);
-	if (head.bytes != NULL)
-		(void)strbuf_cut(text, head.bytes, head.length,
-			style->columns != 0 ? style->columns : SIZE_MAX);
-	text->failed = text->failed || head.failed;
-	strbuf_done(&head);
-	strbuf_string(text, "\n");
+		strbuf_string(&line, "-");
+	strbuf_color(&line, style->color, COLOR_PLAIN);
+	strbuf_format(&line, " (pid %" PRIu64 ")", process->pid);
+	put_line(text, &line, style);
 	for (size_t i = 0; i < process->count; i++) {
 		const struct waft_open_thread *thread = &process->threads[i];
 
-		strbuf_color(text, style->color, COLOR_DIM);
-		strbuf_format(text, "  thread %" PRIu64, thread->thread);
-		strbuf_color(text, style->color, COLOR_PLAIN);
-		strbuf_string(text, "\n");
-		for (size_t j = 0; j < thread->count; j++)
-			span_line(text, &thread->spans[j], style);
+		strbuf_color(&line, style->color, COLOR_DIM);
+		strbuf_format(&line, "  thread %" PRIu64, thread->thread);
+		put_line(text, &line, style);
+		for (size_t j = 0; j < thread->count; j++) {
+			span_line(&line, &thread->spans[j], style);
+			put_line(text, &line, style);
+		}
 	}
+	strbuf_done(&line);
 }
 
 /* ---- As JSON ----------------------------------------------------------- */

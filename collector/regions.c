@@ -262,6 +262,10 @@ void regions_hold(struct regions *regions, const struct region_owner *owner, int
 {
 	struct held *held = find(regions, owner->client);
 
+	if (regions->stopping) {
+		close_both(fd, pidfd);
+		return;
+	}
 	if (held != NULL && (fd < 0 || same_file(fd, held->file->fd))) {
 		held->state = HELD_CONNECTED;
 		/* A process that has ended does not say hello: it was another's pidfd. */

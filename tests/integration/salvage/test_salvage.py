@@ -7,11 +7,14 @@ import collections
 import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "../collector"))
@@ -251,6 +254,54 @@ def test_ps():
         done = subprocess.run([WAFTCTL, "--store", daemon.store, "ps"], capture_output=True,
                               text=True, timeout=DEADLINE_S, check=False)
         assert (done.returncode, done.stdout) == (1, "") and "collector only" in done.stderr
+        assert daemon.stop() == 0
+
+
+def on_terminal(columns, *command):
+    """What a command writes to a terminal of that width."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "TERM": "xterm",
+                   "WAFT_PAGER": "cat"}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(command, stdin=slave, stdout=slave, env=environment) as process:
+        os.close(slave)
+        said = b""
+        while True:
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            said += data
+        assert process.wait(DEADLINE_S) == 0
+    os.close(master)
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_ps_terminal():
+    """No line is wider than the terminal; --watch goes on until nobody reads."""
+    name = "a-service-with-a-name-that-no-terminal-of-forty-columns-has-room-for"
+    with SlowDaemon() as daemon:
+        daemon.start()
+        with Agent(daemon, OTEL_SERVICE_NAME=name) as agent:
+            agent.connect()
+            agent.tell("open 40")
+            where = ["--endpoint", "unix:" + daemon.socket]
+            for columns in (40, 80):
+                out = on_terminal(columns, WAFTCTL, *where, "ps")
+                lines = out.splitlines()
+                assert len(lines) == 42 and out.count("• ") == 40, out
+                assert all(len(line) <= columns for line in lines), out
+            with subprocess.Popen([WAFTCTL, *where, "ps", "--watch", "--json"],
+                                  stdout=subprocess.PIPE, text=True) as watch:
+                seen = [json.loads(watch.stdout.readline()) for _ in range(120)]
+                watch.stdout.close()
+                watch.terminate()
+                watch.wait(DEADLINE_S)
+            assert seen[0]["span_id"] == seen[40]["span_id"] == seen[80]["span_id"]
+            assert seen[0]["open_ms"] < seen[40]["open_ms"] < seen[80]["open_ms"]
         assert daemon.stop() == 0
 
 
