@@ -514,8 +514,12 @@ static void hold_region(struct session *session, const struct hello *hello, int 
 		.service = hello->service, .pid = hello->pid, .peer = &session->call->peer};
 	int pidfd = -1;
 
-	if (regions == NULL || hello->region != REGION_VERSION)
+	if (regions == NULL)
 		return;
+	if (hello->region != REGION_VERSION) {
+		regions_on_hello(regions, hello->client);
+		return;
+	}
 	memcpy(owner.client, hello->client, sizeof(owner.client));
 	if (stream->ops->open_process != NULL)
 		pidfd = stream->ops->open_process(stream);

@@ -300,6 +300,14 @@ void regions_hold(struct regions *regions, const struct region_owner *owner, int
 	keep(held);
 }
 
+void regions_on_hello(struct regions *regions, const uint8_t client[16])
+{
+	struct held *held = find(regions, client);
+
+	if (held != NULL && held->state == HELD_ENDED)
+		held->state = HELD_CONNECTED;
+}
+
 /* A name that name_of made, taken apart. */
 static bool name_parse(const char *name, uint8_t ret_client[16], struct log_peer *ret_peer)
 {

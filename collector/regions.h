@@ -67,6 +67,9 @@ void regions_configure(struct regions *regions, uint64_t wait_ms, size_t max);
  * any case; each may be -1: then what is held of the client stays. */
 void regions_hold(struct regions *regions, const struct region_owner *owner, int fd, int pidfd);
 
+/* The client said hello without a region: one that is held goes on being its. */
+void regions_on_hello(struct regions *regions, const uint8_t client[16]);
+
 /* One that the service manager kept over a restart, by the name it was given. Takes
  * fd. */
 void regions_adopt(struct regions *regions, int fd, const char *name);
