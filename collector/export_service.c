@@ -527,9 +527,11 @@ static void hold_region(struct session *session, const struct hello *hello, int 
 }
 
 /* Says what was taken of a client that was salvaged; it has to take a new uuid. */
-static void send_fence(struct session *session, struct bytes *fence, uint64_t durable)
+static void send_fence(
+	struct session *session, const struct hello *hello, struct bytes *fence, uint64_t durable)
 {
 	struct export_service *service = session->service;
+	struct refusal_list list = {.count = 0};
 	struct welcome welcome;
 	struct writer writer = writer_of(service->response, sizeof(service->response));
 	struct export_response response = {.durable_sequence = durable, .has_welcome = true};
@@ -538,6 +540,10 @@ static void send_fence(struct session *session, struct bytes *fence, uint64_t du
 	fill_welcome(service, true, true, &welcome);
 	welcome.fence = slice_of(fence->data, fence->length);
 	response.welcome = welcome;
+	(void)clients_refusals(service->config.clients, hello->client, hello->acknowledged_sequence,
+		on_refusal, &list);
+	response.refusals = list.items;
+	response.refusals_count = list.count;
 	export_response_encode(&writer, &response);
 	status = writer.error != 0
 			 ? writer.error
@@ -574,7 +580,7 @@ static bool is_fenced(struct session *session, const struct hello *hello)
 			RETRY_AFTER_MS, true);
 		return true;
 	}
-	send_fence(session, &fence, info.sequence);
+	send_fence(session, hello, &fence, info.sequence);
 	return true;
 }
 

@@ -120,14 +120,15 @@ static int response_take(
 
 	if ((session->state == SESSION_HELLO) != response->has_welcome)
 		return -EPROTO;
+	if (response->has_welcome && response->welcome.forgotten &&
+		response->welcome.fence.data == NULL)
+		return -ESTALE;
+	while (export_response_next_refusal(response, &position, &refusal))
+		ledger_refuse(ledger, refusal.sequence);
 	if (response->has_welcome && response->welcome.fence.data != NULL) {
 		ret = fence_take(ledger, response->welcome.fence, response->durable_sequence);
 		return ret < 0 ? ret : -ESTALE;
 	}
-	if (response->has_welcome && response->welcome.forgotten)
-		return -ESTALE;
-	while (export_response_next_refusal(response, &position, &refusal))
-		ledger_refuse(ledger, refusal.sequence);
 	if (response->has_welcome)
 		ret = ledger_resume(ledger, response->durable_sequence);
 	else
