@@ -168,10 +168,103 @@ static inline const uint8_t *skip_key(struct check *check, const uint8_t *at)
 	return at + 1;
 }
 
-/* At '{' or '['. *ret_over: it is empty and over; else a value follows. */
+/* ---- Objects in their commonest form --------------------------------------- */
+
+enum {
+	SHORT_BYTES = 16,
+	/* A member of short texts: quote, key, quote, colon, and as much for its value. */
+	MEMBER_BYTES = 2 * (SHORT_BYTES + 2) + 2,
+};
+
+/* The quote that ends a string of plain characters whose first is at `at`, when it
+ * is among the next SHORT_BYTES, which are there; else NULL. */
+static inline const uint8_t *short_end(const uint8_t *at)
+{
+#if defined(__SSE2__)
+	__m128i bytes = _mm_loadu_si128((const void *)at);
+	/* Signed, as in skip_plain. */
+	__m128i special = _mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')),
+		_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+			_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
+	int mask = _mm_movemask_epi8(special);
+
+	if (mask == 0)
+		return NULL;
+	at += __builtin_ctz((unsigned int)mask);
+#else
+	const uint8_t *end = at + SHORT_BYTES;
+
+	while (at != end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
+		at++;
+	if (at == end)
+		return NULL;
+#endif
+	return *at == '"' ? at : NULL;
+}
+
+/* Behind a number without exponent that ends among the next SHORT_BYTES, which are
+ * there; else NULL. */
+static inline const uint8_t *short_number(const uint8_t *at)
+{
+	const uint8_t *end = at + SHORT_BYTES;
+	const uint8_t *begin;
+
+	at += *at == '-';
+	begin = at;
+	while (at != end && (uint8_t)(*at - '0') < 10)
+		at++;
+	if (at == begin || at == end || (*begin == '0' && at != begin + 1))
+		return NULL;
+	if (*at == '.') {
+		begin = ++at;
+		while (at != end && (uint8_t)(*at - '0') < 10)
+			at++;
+		if (at == begin || at == end)
+			return NULL;
+	}
+	return (*at | 0x20) != 'e' ? at : NULL;
+}
+
+/* At a key. Moves over members without white space whose key, and whose string or
+ * number, are short, as far as text is left for one more: behind the last of them,
+ * or not at all, or *ret_value: to a value of another form. Whatever else there
+ * is, errors too, is left to the others. */
+static inline const uint8_t *skip_members(const uint8_t *at, const uint8_t *end, bool *ret_value)
+{
+	const uint8_t *behind = at;
+
+	*ret_value = false;
+	while (end - at > MEMBER_BYTES && *at == '"') {
+		const uint8_t *value = short_end(at + 1);
+
+		if (value == NULL || value[1] != ':')
+			break;
+		value += 2;
+		if (*value == '"') {
+			at = short_end(value + 1);
+			at = at != NULL ? at + 1 : NULL;
+		} else {
+			at = short_number(value);
+		}
+		if (at == NULL) {
+			*ret_value = true;
+			return value;
+		}
+		behind = at;
+		if (*at != ',')
+			break;
+		at++;
+	}
+	return behind;
+}
+
+/* At '{' or '['. *ret_over: it is empty and over, or a value in it is; else a value
+ * follows. */
 static inline const uint8_t *open_nest(struct check *check, const uint8_t *at, bool *ret_over)
 {
 	bool object = *at == '{';
+	const uint8_t *behind;
+	bool value;
 
 	if (check->depth == WIRE_JSON_DEPTH_LIMIT)
 		return fail(check, at, ERR_LIMIT);
@@ -181,7 +274,11 @@ static inline const uint8_t *open_nest(struct check *check, const uint8_t *at, b
 		return at + 1;
 	check->depth++;
 	check->objects = check->objects << 1 | object;
-	return object ? skip_key(check, at) : at;
+	if (!object)
+		return at;
+	behind = skip_members(at, check->end, &value);
+	*ret_over = behind != at && !value;
+	return behind != at ? behind : skip_key(check, at);
 }
 
 /* Behind a value: to the next one, or *ret_over when that was the whole. */
@@ -197,8 +294,17 @@ static inline const uint8_t *close_or_continue(
 			return at;
 		if (at == check->end)
 			return fail(check, at, ERR_MALFORMED);
-		if (*at == ',')
-			return object ? skip_key(check, at + 1) : at + 1;
+		if (*at == ',') {
+			const uint8_t *key = at + 1;
+			bool value;
+
+			if (!object)
+				return key;
+			at = skip_members(key, check->end, &value);
+			if (value || at == key)
+				return value ? at : skip_key(check, key);
+			continue;
+		}
 		if (*at != (object ? '}' : ']'))
 			return fail(check, at, ERR_MALFORMED);
 		at++;

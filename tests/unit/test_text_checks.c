@@ -4,8 +4,10 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +159,44 @@ static void test_json_bad(void **state)
 	assert_int_equal(check("\"\\\0\"", 4, NULL), ERR_MALFORMED);
 }
 
+/* Members of short texts are passed over together where more text follows: what
+ * holds of one alone must hold of it there, as the first and behind another. */
+static void test_json_members(void **state)
+{
+	static const struct {
+		const char *text;
+		bool good;
+	} members[] = {{"\"a\":1", true}, {"\"a\":-0.25", true}, {"\"a\":\"b\"", true},
+		{"\"\":\"\"", true}, {"\"a\":1e5", true}, {"\"a\":12345678901234567890", true},
+		{"\"a\" : 1 ", true}, {"\"a\":{\"b\":1}", true}, {"\"a\":[1]", true},
+		{"\"a\":\"\\n\"", true}, {"\"\\u0061\":null", true},
+		{"\"a\":\"more than sixteen bytes\"", true}, {"\"a\":1\"", false},
+		{"\"a\":01", false}, {"\"a\":1.", false}, {"\"a\":-", false}, {"\"a\":", false},
+		{"\"a\"1", false}, {"\"a\":\"b\"\"", false}, {"\"a\":1.5.5", false},
+		{"\"a\":\"\x01\"", false}, {"\"a\\\":1", false}, {"a:1", false}, {"\"a\"", false},
+		{"", false}, {"\"a\":1e", false}, {"\"a\":\xff", false}, {"\"\xff\":1", false}};
+	static const char tail[] = "\"a text that is longer than a member of short texts is\"}";
+	static const struct {
+		const char *before;
+		const char *after;
+		const char *tail;
+	} forms[] = {{"{", "}", ""}, {"{", ",\"x\":", tail}, {"{\"x\":2,", ",\"x\":", tail}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		for (size_t k = 0; k < sizeof(forms) / sizeof(forms[0]); k++) {
+			char text[256];
+			int length = snprintf(text, sizeof(text), "%s%s%s%s", forms[k].before,
+				members[i].text, forms[k].after, forms[k].tail);
+
+			/* An empty object is one. */
+			if (k == 0 && *members[i].text == '\0')
+				continue;
+			if ((check(text, (size_t)length, NULL) == 0) != members[i].good)
+				fail_msg("%s: %s", members[i].good ? "refused" : "taken", text);
+		}
+}
+
 static void test_json_offset(void **state)
 {
 	size_t offset = 99;
@@ -224,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_utf8_cut),
 		cmocka_unit_test(test_json_good),
 		cmocka_unit_test(test_json_bad),
+		cmocka_unit_test(test_json_members),
 		cmocka_unit_test(test_json_offset),
 		cmocka_unit_test(test_json_depth),
 		cmocka_unit_test(test_json_strings),
