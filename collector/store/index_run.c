@@ -48,10 +48,20 @@ void index_filter_text(
 	set_bits(filter, hash_text(which, text));
 }
 
+uint64_t index_hash_key(struct slice key)
+{
+	return hash_text(TEXT_ATTRIBUTE, key);
+}
+
+void index_filter_value(uint64_t filter[INDEX_FILTER_WORDS], uint64_t key_hash, struct slice value)
+{
+	set_bits(filter, hash_text(key_hash, value));
+}
+
 void index_filter_attribute(
 	uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value)
 {
-	set_bits(filter, hash_text(hash_text(TEXT_ATTRIBUTE, key), value));
+	index_filter_value(filter, index_hash_key(key), value);
 }
 
 uint64_t index_hash_id(const uint8_t id[16])

@@ -44,6 +44,9 @@ enum index_text { INDEX_SERVICE = 1, INDEX_OPERATION, INDEX_LAYER };
 /* What filters ask for: texts as they are decoded from JSON. */
 void index_filter_text(
 	uint64_t filter[INDEX_FILTER_WORDS], enum index_text which, struct slice text);
+/* In two steps, for a key that is the same for many spans. */
+uint64_t index_hash_key(struct slice key);
+void index_filter_value(uint64_t filter[INDEX_FILTER_WORDS], uint64_t key_hash, struct slice value);
 void index_filter_attribute(
 	uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value);
 

@@ -321,6 +321,22 @@ void json_format_timestamp(char ret[JSON_TIMESTAMP_BYTES], uint64_t ns)
 	ret[29] = 'Z';
 }
 
+void json_format_timestamp_near(
+	char ret[JSON_TIMESTAMP_BYTES], uint64_t ns, struct json_second *second)
+{
+	uint64_t after = ns / 1000000000u + 1;
+
+	if (second->after != after) {
+		json_format_timestamp(ret, ns);
+		memcpy(second->text, ret, sizeof(second->text));
+		second->after = after;
+		return;
+	}
+	memcpy(ret, second->text, sizeof(second->text));
+	format_nine(ret + JSON_SECOND_BYTES, (uint32_t)(ns % 1000000000u));
+	ret[JSON_TIMESTAMP_BYTES - 1] = 'Z';
+}
+
 size_t json_format_ms(char ret[JSON_MS_BYTES], uint64_t ns)
 {
 	size_t at = json_format_u64(ret, ns / 1000000);

@@ -23,6 +23,7 @@ MUST_CHECK int json_put_json(struct bytes *out, struct slice json);
 #define JSON_INTEGER_BYTES 21
 #define JSON_DOUBLE_BYTES 32
 #define JSON_TIMESTAMP_BYTES 30
+#define JSON_SECOND_BYTES 20 /* of a timestamp, with its point */
 #define JSON_MS_BYTES 24
 
 /* The decimal digits of a number; returns how many bytes. */
@@ -36,6 +37,15 @@ size_t json_format_double(char ret[JSON_DOUBLE_BYTES], double value);
 
 /* "2026-01-09T10:30:00.123456789Z", always 30 bytes: 64 bits reach to 2554. */
 void json_format_timestamp(char ret[JSON_TIMESTAMP_BYTES], uint64_t ns);
+
+/* The same for times that mostly lie in the second of the one before, whose text is
+ * kept. Zero-initialised before the first. */
+struct json_second {
+	uint64_t after; /* the second + 1; 0: none */
+	char text[JSON_SECOND_BYTES];
+};
+void json_format_timestamp_near(
+	char ret[JSON_TIMESTAMP_BYTES], uint64_t ns, struct json_second *second);
 
 /* Nanoseconds as milliseconds, exact: "2.716", "0.000001", "0". */
 size_t json_format_ms(char ret[JSON_MS_BYTES], uint64_t ns);

@@ -37,6 +37,7 @@ enum own_attribute {
 struct line_key {
 	struct line_piece text;
 	unsigned int own;
+	uint64_t hash; /* for the index */
 };
 
 struct line_shape {
@@ -366,6 +367,7 @@ static int build_keys(
 		bool first = true;
 
 		key->own = own_of_key(name);
+		key->hash = index_hash_key(name);
 		key->text.offset = (uint32_t)writer->pieces.length;
 		ret = append_key(&writer->pieces, name, shape->bad_utf8, &first);
 		key->text.length = (uint32_t)writer->pieces.length - key->text.offset;
@@ -403,7 +405,7 @@ static uint8_t *put_piece(uint8_t *at, const struct line_writer *writer, struct 
 }
 
 /* From the line's beginning to `"input":`. */
-static void put_front(const struct line_writer *writer, const struct line_shape *shape,
+static void put_front(struct line_writer *writer, const struct line_shape *shape,
 	const struct span_view *view, struct bytes *out)
 {
 	static const char *const statuses[] = {"success", "error", "pending"};
@@ -411,7 +413,11 @@ static void put_front(const struct line_writer *writer, const struct line_shape 
 	const char *status = statuses[view->status];
 
 	at = PUT(at, "{\"trace_id\":\"");
-	trace_id_format(&view->trace->id, (char *)at);
+	if (writer->trace_text[0] == 0 || !trace_id_equal(&writer->trace, &view->trace->id)) {
+		writer->trace = view->trace->id;
+		trace_id_format(&writer->trace, writer->trace_text);
+	}
+	memcpy(at, writer->trace_text, ID_UUID_LENGTH);
 	at += ID_UUID_LENGTH;
 	at = PUT(at, "\",\"span_id\":\"");
 	span_id_format(view->span_id, (char *)at);
@@ -424,7 +430,7 @@ static void put_front(const struct line_writer *writer, const struct line_shape 
 		at += ID_UUID_LENGTH;
 		at = PUT(at, "\",\"timestamp\":\"");
 	}
-	json_format_timestamp((char *)at, view->start_ns);
+	json_format_timestamp_near((char *)at, view->start_ns, &writer->second);
 	at += JSON_TIMESTAMP_BYTES;
 	at = PUT(at, "\",\"duration_ms\":");
 	if (view->status == WIRE_STATUS_PENDING)
@@ -514,10 +520,10 @@ static int append_shape_key(struct bytes *out, const struct line_writer *writer,
 }
 
 /* For the index: texts as they are, other values as they stand in the line. */
-static void note_attribute(struct line_index *index, const struct attribute *attribute,
-	const struct bytes *out, size_t value_at)
+static void note_attribute(struct line_index *index, uint64_t key_hash,
+	const struct attribute *attribute, const struct bytes *out, size_t value_at)
 {
-	index_filter_attribute(index->filter, attribute->key,
+	index_filter_value(index->filter, key_hash,
 		attribute->value.type == VALUE_TEXT
 			? attribute->value.text
 			: slice_of(out->data + value_at, out->length - value_at));
@@ -559,7 +565,9 @@ static int append_own_attributes(struct line_writer *writer, const struct batch 
 		if (ret == 0)
 			ret = append_value(out, &attribute.value, repair);
 		if (ret == 0)
-			note_attribute(&writer->index, &attribute, out, value_at);
+			note_attribute(&writer->index,
+				key != NULL ? key->hash : index_hash_key(attribute.key), &attribute,
+				out, value_at);
 	}
 	return ret;
 }

@@ -19,6 +19,8 @@
 
 #include "batch.h"
 #include "bytes.h"
+#include "ids.h"
+#include "json_write.h"
 #include "line_index.h"
 #include "log.h"
 
@@ -33,7 +35,10 @@ struct line_writer {
 	size_t shape_capacity;
 	struct line_key *keys;
 	size_t key_capacity;
-	struct line_index index; /* what it wants to know of the line written last */
+	struct json_second second;	 /* of the span before */
+	struct trace_id trace;		 /* of the span before */
+	char trace_text[ID_UUID_LENGTH]; /* its text; begins with 0: none yet */
+	struct line_index index;	 /* what it wants to know of the line written last */
 };
 
 void line_writer_done(struct line_writer *writer);

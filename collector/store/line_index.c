@@ -58,6 +58,7 @@ int line_index_begin(struct line_index *index, const struct batch *batch)
 	for (uint32_t i = 0; i < batch->shape_count; i++)
 		index->shapes[i].built = false;
 	memset(index->head, 0, sizeof(index->head));
+	index->with_kind = 0;
 	index_filter_text(index->head, INDEX_SERVICE, producer->service);
 	add_text(index->head, "service", producer->service);
 	add_text(index->head, "host", producer->host);
@@ -84,6 +85,20 @@ static void build_shape(struct line_index_shape *line, const struct line_index *
 	line->built = true;
 }
 
+/* Mostly those of the span before. */
+static void with_build(struct line_index *index, const struct span_view *view)
+{
+	static const char *const kinds[WIRE_KINDS] = {
+		"internal", "server", "client", "producer", "consumer"};
+
+	memset(index->with, 0, sizeof(index->with));
+	add_text(index->with, "kind", slice_of_text(kinds[view->kind]));
+	if (view->thread != 0)
+		add_number(index->with, "thread.id", view->thread);
+	index->with_kind = (int)view->kind + 1;
+	index->with_thread = view->thread;
+}
+
 static int add_line(struct slice line, struct scratch *scratch, struct index_builder *builder)
 {
 	struct record record;
@@ -99,8 +114,6 @@ int line_index_add(struct line_index *index, const struct batch *batch,
 	const struct span_view *view, struct slice line, struct scratch *scratch,
 	struct index_builder *builder)
 {
-	static const char *const kinds[WIRE_KINDS] = {
-		"internal", "server", "client", "producer", "consumer"};
 	struct line_index_shape *shape = &index->shapes[batch_shape_index(batch, view->shape)];
 	uint64_t *filter = builder->run.filter;
 
@@ -109,11 +122,10 @@ int line_index_add(struct line_index *index, const struct batch *batch,
 		return add_line(line, scratch, builder);
 	if (!shape->built)
 		build_shape(shape, index, batch, view->shape);
+	if (index->with_kind != (int)view->kind + 1 || index->with_thread != view->thread)
+		with_build(index, view);
 	for (size_t word = 0; word < INDEX_FILTER_WORDS; word++)
-		filter[word] |= shape->filter[word] | index->filter[word];
-	add_text(filter, "kind", slice_of_text(kinds[view->kind]));
-	if (view->thread != 0)
-		add_number(filter, "thread.id", view->thread);
+		filter[word] |= shape->filter[word] | index->filter[word] | index->with[word];
 	return index_builder_add_span(
 		builder, &(struct index_span){.span_id = view->span_id,
 				 .has_parent = view->parent_id != 0,

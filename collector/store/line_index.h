@@ -28,7 +28,10 @@ struct line_index {
 	uint64_t head[INDEX_FILTER_WORDS];   /* of producer and resource */
 	struct line_index_shape *shapes;
 	size_t shape_capacity;
-	bool plain; /* nothing of the batch needs a look at the lines */
+	uint64_t with[INDEX_FILTER_WORDS]; /* of the kind and thread that follow */
+	uint64_t with_thread;
+	int with_kind; /* + 1; 0: with is of none yet */
+	bool plain;    /* nothing of the batch needs a look at the lines */
 };
 
 void line_index_done(struct line_index *index);

@@ -438,6 +438,7 @@ static void test_doubles(void **state)
 static void test_integers_and_times(void **state)
 {
 	struct random random = {.state = random_seed()};
+	struct json_second second = {0};
 	char text[64], expected[64];
 
 	(void)state;
@@ -453,7 +454,10 @@ static void test_integers_and_times(void **state)
 		text[json_format_i64(text, (int64_t)value)] = '\0';
 		snprintf(expected, sizeof(expected), "%lld", (long long)value);
 		assert_string_equal(text, expected);
-		json_format_timestamp(text, value);
+		json_format_timestamp_near(text, value + (i & 1), &second);
+		json_format_timestamp(expected, value + (i & 1));
+		assert_memory_equal(text, expected, JSON_TIMESTAMP_BYTES);
+		json_format_timestamp_near(text, value, &second);
 		text[JSON_TIMESTAMP_BYTES] = '\0';
 		assert_non_null(gmtime_r(&seconds, &tm));
 		length = strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%S", &tm);
