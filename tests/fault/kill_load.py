@@ -13,7 +13,8 @@ import time
 import fault
 from fault import Daemon
 
-SIZES = ("--segment-size", "1M", "--log-limit", "16M", "--part-size", "2M", "--quiet", "50ms")
+SIZES = ("--segment-size", "1M", "--log-limit", "16M", "--part-size", "2M", "--quiet", "50ms",
+         "--drain", "60s")
 
 
 class Form:
