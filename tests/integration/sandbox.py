@@ -137,6 +137,8 @@ def check_services(work):
     server = re.search(r"http://[^ \n]*", engine.ready_line()).group()
 
     run("waft-decide", "--server", server, "-", environment=endpoint, input=json.dumps(REQUEST))
+    # The regions of those that are traced are for the service manager to keep.
+    notify.wait("FDSTORE=1")
     collector.process.send_signal(signal.SIGHUP)
     collector.process.send_signal(signal.SIGUSR1)
     run("waft-decide", "--server", server, "history", environment=endpoint)
@@ -146,6 +148,7 @@ def check_services(work):
         run("waftctl", "trace", "show", json.loads(record)["trace_id"], environment=endpoint)
     run("waftctl", "stats", environment=endpoint)
     run("waftctl", "status", environment=endpoint)
+    run("waftctl", "ps", environment=endpoint)
     collector.check_alive()
     engine.check_alive()
     engine.stop()
