@@ -294,8 +294,9 @@ static bool authorize(struct connection *connection, const struct frame *frame,
 	}
 	connection->config->counts->denied++;
 	write_status(connection, frame->stream, GRPC_PERMISSION_DENIED,
-		method->right == ACCESS_SEND
-			? "this peer may not send spans here"
+		method->right == ACCESS_SEND ? "this peer may not send spans here"
+		: method->right == ACCESS_FORWARD
+			? "this peer may not forward here: it needs the right in --access"
 			: "this peer may not query here: see --access and --query-group",
 		0);
 	return false;

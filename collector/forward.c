@@ -80,10 +80,24 @@ bool forward_splits_at(const struct forward *forward, struct log_place place)
 							: forward->gateway_count > 1;
 }
 
+static uint64_t refused_shares(const struct forward *forward)
+{
+	uint64_t refused = 0;
+
+	for (size_t i = 0; i < forward->gateway_count; i++) {
+		struct gateway_counts counts;
+
+		gateway_count(forward->gateways[i], &counts);
+		refused += counts.refused;
+	}
+	return refused;
+}
+
 static void write_cursor(struct forward *forward)
 {
 	forward->cursor.split = forward_splits_at(forward, forward->cursor.place);
 	forward->cursor.known = true;
+	forward->cursor.refused = forward->config.begin.refused + refused_shares(forward);
 	if (forward->cursor_out || forward->config.write_cursor(forward->config.context,
 					   &forward->cursor, &forward->passed) < 0)
 		return;

@@ -29,6 +29,7 @@
 #define RATE_SPANS_MIN 2048u
 #define RATE_AFTER_NS (100 * CLOCK_NS_PER_MS)
 #define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
+#define SHED_PAUSE_NS (50 * CLOCK_NS_PER_MS)
 #define CURSOR_PAUSE_NS (200 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
@@ -82,6 +83,7 @@ struct keeper {
 	uint64_t rate_spans; /* written in rate_ns */
 	uint64_t rate_ns;
 	uint64_t trimmed_ns;
+	uint64_t shed_after_ns;
 	uint64_t retained_ns;
 	struct sealer *sealer;
 	struct seal_result sealed; /* of a commit that is to be tried again */
@@ -325,13 +327,21 @@ static void write_cursor(struct keeper *keeper)
 
 static void shed(struct keeper *keeper, uint64_t max_bytes)
 {
+	uint64_t now_ns = clock_monotonic_ns(keeper->config.clock);
 	uint64_t spans = 0;
-	int status = writer_shed(keeper->config.store, max_bytes, &spans);
+	int status = 0;
 
+	/* Where nothing could be given up there won't be something at once. */
+	if (now_ns >= keeper->shed_after_ns)
+		status = writer_shed(keeper->config.store, max_bytes, &spans);
+	if (now_ns >= keeper->shed_after_ns && spans == 0)
+		keeper->shed_after_ns = now_ns + SHED_PAUSE_NS;
 	uv_mutex_lock(&keeper->lock);
 	keeper->shed_above = 0;
 	keeper->counts.shed_spans += spans;
 	uv_mutex_unlock(&keeper->lock);
+	if (spans == 0 && status == 0)
+		return;
 	if (spans > 0)
 		log_warning("gave up %llu spans that no gateway was there for: the log may have "
 			    "%llu KiB",

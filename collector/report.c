@@ -294,6 +294,8 @@ static void gather_forward(struct collector *collector, struct report *report)
 	add_labelled(report, "forward_dropped_spans_total", "reason=\"forward_full\"", true,
 		collector->depot.recovery.spans_shed + collector->dropped_before + kept.shed_spans,
 		"Spans given up because gateways were away for too long.");
+	add_count(report, "forward_refused_by_gateways_total", sent.refused,
+		"Batches that gateways refused for good.");
 	add_count(report, "forward_moved_total", sent.moved,
 		"Shares that went to another gateway since the start.");
 	add_count(report, "forward_unreadable_total", sent.unreadable,

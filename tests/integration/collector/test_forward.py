@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
 from daemon import Daemon  # noqa: E402
+from test_remote import Gateway, TOKEN, token_rule  # noqa: E402
 from wire import Connection, Exporter, fields, number, one, text  # noqa: E402
 
 LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
@@ -309,6 +310,61 @@ def test_outage():
         assert len(gateway.records()) == emitted - dropped
         # The newest is there to the last span.
         assert {wire.uuid_text(i) for i in ids[-1]} <= found
+
+
+def over_tls(gateway, agent, *options):
+    """A batch by an agent over TLS; its trace ids."""
+    agent.serve("--forward", f"tls://localhost:{gateway.port}", "--forward-tls-ca",
+                gateway.file("ca.pem"), *options)
+    exporter = Exporter(agent.socket)
+    ids, _ = send_batches(exporter, 5)
+    data, more = wire.tree_batch(traces=1000)
+    exporter.send_batch(data)
+    exporter.wait(6)
+    return ids + more
+
+
+def refused_by(agent, why):
+    """The agent says why nothing goes on, and keeps it."""
+    agent.wait_log(why)
+    assert agent.metric("forward_records_total") == 0
+    deadline = time.monotonic() + wire.DEADLINE_S
+    while "a gateway is not there" not in agent.http("/healthz")[1]:
+        assert time.monotonic() < deadline, agent.log()
+
+
+def test_rights():
+    """By certificate and by token, with the right and without; other authorities; what an
+    agent keeps goes on when it may."""
+    certificate = lambda g, name: ("--forward-tls-cert", g.file(name + ".pem"),
+                                   "--forward-tls-key", g.file(name + ".key"))
+    send = "cert agent-7 send\n" + token_rule("build", TOKEN, "send")
+    with Gateway(send) as gateway, Node() as agent:
+        gateway.serve(certs="optional")
+        ids = over_tls(gateway, agent, *certificate(gateway, "agent-7"))
+        refused_by(agent, "status 7: this peer may not forward here")
+        agent.kill()
+        agent.serve("--forward", f"tls://localhost:{gateway.port}", "--forward-tls-ca",
+                    gateway.file("other-ca.pem"), *certificate(gateway, "agent-7"))
+        refused_by(agent, "TLS: ")
+        agent.kill()
+        # The rule is changed; everything kept goes on.
+        gateway.write_rules("cert agent-7 forward\n" + token_rule("edge", TOKEN, "forward"))
+        gateway.reload()
+        gateway.wait_log("rules and certificates were read again")
+        ids += over_tls(gateway, agent, *certificate(gateway, "agent-7"))
+        agent.wait_metric("forward_idle", 1)
+        assert agent.stop() == 0
+        with open(gateway.file("token"), "w", encoding="utf-8") as token:
+            token.write(TOKEN + "\n")
+        ids += over_tls(gateway, agent, "--forward-token-file", gateway.file("token"))
+        agent.wait_metric("forward_idle", 1)
+        assert agent.stop() == 0
+        assert gateway.stop() == 0
+        stored([gateway], ids)
+        agents = {r["metadata"]["peer"]["agent"] for r in gateway.records()}
+        assert agents == {"agent-7", "edge"}, agents
+        assert TOKEN not in agent.log() + gateway.log()
 
 
 def main():
