@@ -257,11 +257,11 @@ def large_trace(short):
         daemon.start("--memory-limit", "64M")
         begin = time.monotonic()
         loads = [load(daemon, "big", "--traces", "1", "--fanout", str(fanout),
-                      "--rate", "20000"),
+                      "--rate", "20000" if short else "8000"),
                  load(daemon, "small", "--traces", str(SMALL_SHORT if short else SMALL),
-                      "--depth", "2", "--rate", "10000")]
+                      "--depth", "2", "--rate", "10000" if short else "4000")]
         for _, process in loads:
-            process.wait(600)
+            process.wait(1200)
         rss, sanitized = fault.largest_rss(daemon.process), fault.sanitized(daemon.process)
         assert daemon.stop() == 0
         took = time.monotonic() - begin

@@ -99,8 +99,8 @@ def run(short):
         alone, beside, cost = strangers(daemon, count)
         sanitized = fault.sanitized(daemon.process)
         assert daemon.stop() == 0
-    # 64 of them at once, 64 KiB taken in of each, and OpenSSL's own.
-    assert cost < 64 * (64 + 128) or sanitized, f"{cost} KiB"
+    # 64 of them at once, 64 KiB taken in of each, OpenSSL's own, and what malloc keeps.
+    assert cost < 64 * (64 + 256) or sanitized, f"{cost} KiB"
     assert beside < 5, beside
     return (f"{' '.join(versions)} alone, {len(suites)} of {len(SUITES)} suites, without early data "
             f"and tickets; {count} strangers cost {cost} KiB; ingest p99 {alone * 1000:.1f} ms alone, "
