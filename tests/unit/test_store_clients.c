@@ -1,7 +1,9 @@
 /*
  * The ledger of the clients: emitted = durable + dropped + unknown + in flight, with
- * refused batches, after goodbyes, for clients that never said one, and after a restart.
+ * refused batches, after goodbyes, for clients that never said one, after a restart, and
+ * through agents.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -334,6 +336,84 @@ static void test_fence(void **state)
 	clients_free(ledger.clients);
 }
 
+/* ---- Through agents -------------------------------------------------------- */
+
+static int forwarded(struct ledger *ledger, uint8_t share, uint64_t sequence)
+{
+	return clients_forwarded(
+		ledger->clients, ann, share, sequence, slice_of_text("shop"), 42, ledger->now_ns);
+}
+
+static void part(struct ledger *ledger, uint8_t share, uint64_t sequence, uint32_t spans)
+{
+	assert_int_equal(forwarded(ledger, share, sequence), 0);
+	add(ledger,
+		(struct log_record){
+			.kind = LOG_BATCH, .share = share, .sequence = sequence, .spans = spans},
+		ann);
+	assert_int_equal(forwarded(ledger, share, sequence), 1);
+}
+
+/* A number is taken once in each share, gaps or not, over restarts; a partition's counts
+ * are what came. */
+static void test_shares(void **state)
+{
+	struct ledger ledger = ledger_new(0);
+	struct log_record again = {.kind = LOG_BATCH, .share = LOG_SHARE_PARTITION, .sequence = 3};
+	struct client_info info;
+
+	(void)state;
+	part(&ledger, LOG_SHARE_PARTITION, 3, 10);
+	part(&ledger, LOG_SHARE_PARTITION + 1, 3, 5);
+	part(&ledger, LOG_SHARE_MAX, 7, 1);
+	restart(&ledger);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION, 2), 1);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION, 3), 1);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION, 4), 0);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_MAX, 7), 1);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION + 2, 1), 0);
+	memcpy(again.client, ann, sizeof(again.client));
+	ledger.place.offset += 64;
+	assert_int_equal(clients_durable(ledger.clients, ledger.place, &again), -EEXIST);
+	assert_int_equal(clients_get(ledger.clients, ann, &info), 0);
+	assert_int_equal(info.counts.emitted, 16);
+	assert_int_equal(info.counts.durable, 16);
+	assert_string_equal(info.service, "shop");
+	/* What came whole is not taken in parts. */
+	part(&ledger, LOG_SHARE_WHOLE, 9, 4);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION, 9), 1);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_PARTITION, 10), 0);
+	clients_free(ledger.clients);
+}
+
+/* A goodbye through an agent keeps the watermarks until nothing can come again. */
+static void test_forwarded_goodbye(void **state)
+{
+	struct ledger ledger = ledger_new(0);
+	struct log_record record = {
+		.kind = LOG_GOODBYE, .format = LOG_FORMAT_WAFT_V1, .share = LOG_SHARE_WHOLE};
+	struct client_info info;
+	struct client_counts total;
+
+	(void)state;
+	part(&ledger, LOG_SHARE_WHOLE, 1, 10);
+	/* Not before it said goodbye. */
+	clients_forget(ledger.clients, ann);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_WHOLE, 1), 1);
+	record.emitted = 12;
+	add(&ledger, record, ann);
+	restart(&ledger);
+	assert_int_equal(forwarded(&ledger, LOG_SHARE_WHOLE, 1), 1);
+	assert_int_equal(clients_get(ledger.clients, ann, &info), 0);
+	assert_int_equal(info.counts.unknown, 2);
+	clients_forget(ledger.clients, ann);
+	assert_int_equal(clients_get(ledger.clients, ann, &info), -ENOENT);
+	clients_total(ledger.clients, &total);
+	assert_int_equal(total.emitted, 12);
+	assert_int_equal(total.durable + total.unknown, 12);
+	clients_free(ledger.clients);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +426,8 @@ int main(void)
 		cmocka_unit_test(test_eviction_of_connected),
 		cmocka_unit_test(test_without_emitted),
 		cmocka_unit_test(test_fence),
+		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_forwarded_goodbye),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
