@@ -365,15 +365,22 @@ static void row_stats(const char *path, const char *profile)
 
 int bench_query(int argc, char **argv)
 {
-	const char *profile = argc > 2 && strcmp(argv[2], "snapshots") == 0 ? "PS" : "P";
+	const char *profile = has_word(argc, argv, "snapshots") ? "PS" : "P";
+	bool all;
 
 	if (argc < 2) {
 		fputs("waft-bench: query needs the directory of a store\n", stderr);
 		return 2;
 	}
-	row_show(argv[1], profile, true);
-	row_show(argv[1], profile, false);
-	rows_list(argv[1], profile);
-	row_stats(argv[1], profile);
+	all = !has_word(argc, argv, "show") && !has_word(argc, argv, "list") &&
+	      !has_word(argc, argv, "stats");
+	if (all || has_word(argc, argv, "show")) {
+		row_show(argv[1], profile, true);
+		row_show(argv[1], profile, false);
+	}
+	if (all || has_word(argc, argv, "list"))
+		rows_list(argv[1], profile);
+	if (all || has_word(argc, argv, "stats"))
+		row_stats(argv[1], profile);
 	return EXIT_SUCCESS;
 }

@@ -62,10 +62,12 @@ void world_seal(struct world *world, int level, struct world_sealed *sum)
 	bench_check(next, "sealing");
 }
 
-static void append(struct world *world, unsigned int service, uint64_t receive_ns)
+static struct log_record record_of(
+	const struct world *world, unsigned int service, uint64_t receive_ns)
 {
 	const struct profile_batch *batch = &world->batches[service];
-	struct log_record record = {.kind = LOG_BATCH,
+
+	return (struct log_record){.kind = LOG_BATCH,
 		.format = LOG_FORMAT_WAFT_V1,
 		.spans = batch->spans,
 		.receive_ns = receive_ns,
@@ -74,6 +76,11 @@ static void append(struct world *world, unsigned int service, uint64_t receive_n
 		.peer = {.known = true, .pid = 4711 + service, .uid = 1000},
 		.payload = batch->bytes,
 		.payload_length = batch->length};
+}
+
+static void append(struct world *world, unsigned int service, uint64_t receive_ns)
+{
+	struct log_record record = record_of(world, service, receive_ns);
 	uint64_t ticket;
 
 	bench_check(log_append(world->depot.recovery.log, &record, &ticket), "the log");
@@ -160,6 +167,14 @@ uint32_t world_store(struct world *world, uint32_t max_traces, bool snapshots, u
 	for (unsigned int i = 0; i < PROFILE_SERVICES; i++)
 		append(world, i, start_ns + plan.traces * trace_gap_ns);
 	bench_check(log_commit(world->depot.recovery.log, &committed), "the log");
+	for (unsigned int i = 0; i < PROFILE_SERVICES; i++) {
+		struct log_record record =
+			record_of(world, i, start_ns + plan.traces * trace_gap_ns);
+
+		/* The log forgets what the clients' table has. */
+		bench_check(clients_durable(world->depot.clients, committed.places[i], &record) - 1,
+			"counting a batch");
+	}
 	for (unsigned int i = 0; i < PROFILE_SERVICES; i++)
 		place_spans(&world->batches[i], i, committed.places[i], spans);
 	put(world, spans, plan.traces);
