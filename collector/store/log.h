@@ -212,6 +212,11 @@ struct log_scan_ops {
 	/* A segment is read to its end: the length up to which it holds records. Same
 	 * rules. */
 	int (*on_segment)(void *ctx, uint32_t number, uint64_t length_bytes);
+	/* NULL, or: whether what such a record holds is known not to be wanted. Records at the
+	 * beginning of a segment of which that is so are passed over unread, and neither counted
+	 * nor checked; kind and spans come from a header that is not checked either. For
+	 * those who only read. */
+	bool (*is_done)(void *ctx, struct log_place place, enum log_kind kind, uint32_t spans);
 };
 
 struct log_scan_result {

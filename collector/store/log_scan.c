@@ -3,13 +3,15 @@
  * "Log", for what is damage, what a torn tail, and what a fence voids.
  *
  * First the headers of all segments, which say where older ones end; then the
- * segments in order, each in memory as a whole.
+ * segments in order, each in memory as a whole, but for records at its beginning that
+ * nobody wants: of these only headers are read.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bytes.h"
+#include "cursor.h"
 #include "log_format.h"
 
 struct scan_segment {
@@ -18,6 +20,7 @@ struct scan_segment {
 	bool readable;
 	int error;	 /* of opening or reading */
 	unsigned copies; /* good header copies */
+	uint64_t from;	 /* where the first record lies that was read; 0: where the header ends */
 	struct log_segment_header header;
 };
 
@@ -108,6 +111,43 @@ static void read_header(struct scan *scan, struct scan_segment *segment)
 		segment->readable = false;
 }
 
+/* Where the first record lies that is wanted, by headers that nobody has checked. A wrong one
+ * leads astray, to no record: see load_segment. */
+static uint64_t pass_done(struct scan *scan, const struct scan_segment *segment, int file)
+{
+	uint64_t at = LOG_SEGMENT_HEADER_BYTES;
+	uint8_t header[LOG_RECORD_HEADER_BYTES];
+
+	if (scan->ops->is_done == NULL || segment->copies != 3)
+		return 0;
+	while (at + sizeof(header) <= segment->file_bytes &&
+		disk_read(scan->disk, file, header, sizeof(header), at) ==
+			(ssize_t)sizeof(header)) {
+		struct log_place place = {.segment = segment->number, .offset = (uint32_t)at};
+		size_t length = log_record_length(header);
+
+		if (length == 0 || at + length > segment->file_bytes ||
+			!scan->ops->is_done(
+				scan->ctx, place, (enum log_kind)header[8], le32_read(header + 12)))
+			break;
+		at += length;
+	}
+	return at > LOG_SEGMENT_HEADER_BYTES ? at : 0;
+}
+
+/* Whether a record lies at `from`, or the file ends there. */
+static bool is_record_at(const struct scan *scan, uint32_t number, uint64_t from)
+{
+	struct log_place place = {.segment = number, .offset = (uint32_t)from};
+	struct log_record record;
+	uint32_t synced;
+
+	return from == scan->data.length ||
+	       log_record_decode(scan->data.data + from, scan->data.length - from, place, &record,
+		       &synced) != 0;
+}
+
+/* The bytes before segment->from stay unread. */
 static int load_segment(struct scan *scan, struct scan_segment *segment)
 {
 	char name[LOG_NAME_BYTES];
@@ -120,14 +160,22 @@ static int load_segment(struct scan *scan, struct scan_segment *segment)
 	log_name(segment->number, name);
 	file = disk_open(scan->disk, scan->dir, name, DISK_READ);
 	got = file;
-	if (file >= 0)
-		got = disk_read(scan->disk, file, scan->data.data, segment->file_bytes, 0);
+	if (file >= 0) {
+		segment->from = pass_done(scan, segment, file);
+		got = disk_read(scan->disk, file, scan->data.data + segment->from,
+			segment->file_bytes - segment->from, segment->from);
+		scan->data.length = got < 0 ? 0 : (size_t)got + segment->from;
+		if (got >= 0 && segment->from > 0 &&
+			!is_record_at(scan, segment->number, segment->from)) {
+			segment->from = 0;
+			got = disk_read(scan->disk, file, scan->data.data, segment->file_bytes, 0);
+			scan->data.length = got < 0 ? 0 : (size_t)got;
+		}
+	}
 	disk_close(scan->disk, file);
 	if (got < 0) {
 		segment->readable = false;
 		segment->error = (int)got;
-	} else {
-		scan->data.length = (size_t)got;
 	}
 	return 0;
 }
@@ -285,7 +333,7 @@ static int scan_segment(
 	if (ret == 0 && walk.length > 0)
 		ret = walk_header(scan, segment, &walk, &at);
 	if (ret == 0 && walk.length > 0)
-		ret = walk_records(scan, &walk, at);
+		ret = walk_records(scan, &walk, segment->from > 0 ? segment->from : at);
 	if (ret == 0 && later && fence.segment == segment->number && fence.offset > walk.length)
 		scan->result->damaged_bytes += fence.offset - walk.length;
 	if (ret == 0 && scan->ops->on_segment != NULL)

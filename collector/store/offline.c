@@ -43,6 +43,15 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 		place, &offline->manifest.consumed);
 }
 
+/* Consumed, or of no spans at all. */
+static bool is_done(void *ctx, struct log_place place, enum log_kind kind, uint32_t spans)
+{
+	const struct offline *offline = ctx;
+
+	return kind != LOG_BATCH ||
+	       (spans > 0 && consumed_in_record(&offline->manifest.consumed, place) == spans);
+}
+
 static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 {
 	struct offline *offline = ctx;
@@ -54,7 +63,8 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 
 static int scan_log(struct offline *offline)
 {
-	static const struct log_scan_ops ops = {.on_record = on_record, .on_segment = on_segment};
+	static const struct log_scan_ops ops = {
+		.on_record = on_record, .on_segment = on_segment, .is_done = is_done};
 	const struct manifest_state *manifest = &offline->manifest;
 	struct log_scan_result result;
 
