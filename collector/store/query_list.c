@@ -110,6 +110,11 @@ static int look_at(struct lister *lister, const struct walk_trace *trace)
 	if (trace->exact && !is_wanted(lister, &entry.place))
 		return 0;
 	trace_load_begin(load, lister->filter, trace->trace_id);
+	if (trace->single) {
+		ret = trace_load_may_match(load, lister->reader, trace->file, trace->run);
+		if (ret != 1)
+			return ret;
+	}
 	ret = trace->single ? trace_load_run(load, lister->reader, trace->file, trace->run)
 			    : trace_load_all(load, lister->reader);
 	if (ret == 0)

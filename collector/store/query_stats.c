@@ -50,6 +50,11 @@ static int count_trace(struct counter *counter, const struct walk_trace *trace)
 	int ret;
 
 	trace_load_begin(load, counter->filter, trace->trace_id);
+	if (trace->single) {
+		ret = trace_load_may_match(load, counter->reader, trace->file, trace->run);
+		if (ret != 1)
+			return ret;
+	}
 	ret = trace->single ? trace_load_run(load, counter->reader, trace->file, trace->run)
 			    : trace_load_all(load, counter->reader);
 	if (ret == 0)

@@ -458,6 +458,18 @@ int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, u
 	return ret < 0 ? give_up_file(reader, file, ret) : ret;
 }
 
+int view_bytes(
+	struct reader *reader, struct view_file *file, uint64_t offset, size_t length, void *to)
+{
+	int ret = file->failed ? -EIO : open_source(reader, file);
+
+	if (ret == 0 && offset + length > source_size(file->source))
+		ret = -EIO;
+	if (ret == 0)
+		ret = source_read(file->source, offset, to, length);
+	return ret == -ENOMEM ? ret : ret == 0;
+}
+
 struct finding {
 	struct view_file *file;
 	int (*on_run)(void *ctx, struct view_file *file, const struct index_run *run);

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Longer runs are taken apart at once. */
+#define RAW_BYTES_MAX ((uint32_t)4 << 20)
+
 /* ---- Texts, each once ------------------------------------------------------ */
 
 static uint64_t hash_text(struct slice text)
@@ -91,6 +94,7 @@ void trace_load_done(struct trace_load *load)
 	free(load->text_slots);
 	scratch_done(&load->text_scratch);
 	scratch_done(&load->scratch);
+	bytes_done(&load->raw);
 	*load = (struct trace_load){0};
 }
 
@@ -173,6 +177,37 @@ static int on_line(void *ctx, const struct scan_line *line)
 	}
 	scratch_reset(&load->scratch);
 	return ret;
+}
+
+static bool stands_in(const struct bytes *raw, struct slice text)
+{
+	return text.length == 0 || memmem(raw->data, raw->length, text.data, text.length) != NULL;
+}
+
+int trace_load_may_match(struct trace_load *load, struct reader *reader, struct view_file *file,
+	const struct index_run *run)
+{
+	const struct filter *filter = load->filter;
+	struct bytes *raw = &load->raw;
+	bool all;
+	int ret;
+
+	if ((filter->grep.length == 0 && filter->attribute_count == 0) ||
+		run->length_bytes > RAW_BYTES_MAX)
+		return 1;
+	raw->length = 0;
+	ret = bytes_reserve(raw, run->length_bytes);
+	if (ret == 0)
+		ret = view_bytes(reader, file, run->offset, run->length_bytes, raw->data);
+	/* What can't be read is told by the way that reads lines. */
+	if (ret != 1)
+		return ret == 0 ? 1 : ret;
+	raw->length = run->length_bytes;
+	all = stands_in(raw, filter->grep);
+	for (size_t i = 0; all && i < filter->attribute_count; i++)
+		all = stands_in(raw, filter->attributes[i].value);
+	/* Behind a backslash anything may be meant. */
+	return all || memchr(raw->data, '\\', raw->length) != NULL;
 }
 
 int trace_load_run(struct trace_load *load, struct reader *reader, struct view_file *file,

@@ -7,6 +7,7 @@
 #ifndef WAFT_STORE_TRACE_LOAD_H
 #define WAFT_STORE_TRACE_LOAD_H
 
+#include "bytes.h"
 #include "filter.h"
 #include "query.h"
 #include "tree.h"
@@ -35,6 +36,7 @@ struct trace_load {
 	size_t text_slot_count;
 	struct scratch text_scratch;
 	struct scratch scratch;
+	struct bytes raw;     /* private: lines not taken apart */
 	uint8_t trace_id[16]; /* private: of the reading under way */
 	struct reader *reader;
 	struct view_file *file;
@@ -45,6 +47,12 @@ void trace_load_begin(
 int trace_load_add(struct trace_load *load, const struct record *record) MUST_CHECK;
 int trace_load_end(struct trace_load *load) MUST_CHECK;
 void trace_load_done(struct trace_load *load);
+
+/* Whether a trace that has this run alone may satisfy what the filter asks of texts (grep and
+ * values of attributes), by the bytes of its lines: a text without escapes stands in its
+ * line as it is. 1, 0, or -ENOMEM. */
+int trace_load_may_match(struct trace_load *load, struct reader *reader, struct view_file *file,
+	const struct index_run *run) MUST_CHECK;
 
 /* Adds the lines of one run. ERR_INDEX when they aren't the trace's. */
 int trace_load_run(struct trace_load *load, struct reader *reader, struct view_file *file,

@@ -62,6 +62,11 @@ int view_runs(struct reader *reader, struct view_file *file) MUST_CHECK;
 int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, uint64_t length,
 	scan_on_line on_line, void *ctx) MUST_CHECK;
 
+/* The bytes of a stretch of a file, into to. 1; 0: they can't be had this way, view_lines says
+ * why; -ENOMEM. */
+int view_bytes(struct reader *reader, struct view_file *file, uint64_t offset, size_t length,
+	void *to) MUST_CHECK;
+
 /* Calls on_run for each run of a trace in any file, file by file by name, from the file
  * named `from` on (NULL: all). */
 int view_find(struct reader *reader, const uint8_t trace_id[16], const char *from,
