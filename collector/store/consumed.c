@@ -387,13 +387,40 @@ int consumed_encode(const struct consumed *set, struct bytes *out)
 	return ret;
 }
 
+/* Positions [from, end) of a record, end > from, both below POSITIONS_MAX. */
+static int add_range(
+	struct consumed *set, const struct ordinal *ordinal, uint32_t from, uint32_t end)
+{
+	struct consumed_segment *segment;
+	struct consumed_record *record;
+
+	if (!ordinal_valid(ordinal))
+		return -EINVAL;
+	segment = segment_make(set, ordinal->segment);
+	record = segment != NULL ? record_make(segment, ordinal->offset) : NULL;
+	/* The last word first: it makes room for all. */
+	if (record == NULL || record_word_make(record, (end - 1) >> 6) == NULL)
+		return -ENOMEM;
+	while (from < end) {
+		uint32_t stop = (from | 63) + 1 < end ? (from | 63) + 1 : end;
+		uint64_t bits = stop - from == 64 ? UINT64_MAX : (UINT64_C(1) << (stop - from)) - 1;
+		uint64_t *word = record_word(record, from >> 6);
+
+		bits <<= from & 63;
+		segment->spans += (uint64_t)__builtin_popcountll(bits & ~*word);
+		*word |= bits;
+		from = stop;
+	}
+	return 0;
+}
+
 static int record_decode(struct consumed *set, struct ordinal ordinal, struct cursor *in)
 {
 	uint64_t ranges = cursor_varint(in);
 	uint64_t at = 0;
 	int ret = 0;
 
-	for (; ranges > 0 && in->error == 0 && ret >= 0; ranges--) {
+	for (; ranges > 0 && in->error == 0 && ret == 0; ranges--) {
 		uint64_t start = cursor_varint(in);
 		uint64_t length = cursor_varint(in);
 
@@ -403,12 +430,10 @@ static int record_decode(struct consumed *set, struct ordinal ordinal, struct cu
 			at + start + length >= POSITIONS_MAX)
 			return ERR_MALFORMED;
 		at += start;
-		for (length += 1; length > 0 && ret >= 0; length--) {
-			ordinal.position = (uint32_t)at++;
-			ret = consumed_add(set, &ordinal);
-		}
+		ret = add_range(set, &ordinal, (uint32_t)at, (uint32_t)(at + length + 1));
+		at += length + 1;
 	}
-	return ret < 0 ? ret : in->error;
+	return ret != 0 ? ret : in->error;
 }
 
 int consumed_decode(struct consumed *set, struct cursor *in)

@@ -139,6 +139,8 @@ int writer_seal_next(struct store *base, const struct seal_rule *rule,
 	ret = close_old_parts(store, now_ns, rule->after_ns);
 	if (ret != 0)
 		return ret;
+	/* Those are closed since now. */
+	now_ns = writer_now(store);
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "consumed.h"
+#include "cursor.h"
 #include "log.h"
 #include "support/fake_disk.h"
 
@@ -271,6 +273,40 @@ static void test_fence(void **state)
 	end(&rig);
 }
 
+/* What is encoded comes back, in one piece or added to what was there. */
+static void test_consumed_comes_back(void **state)
+{
+	struct consumed set = {0}, back = {0};
+	struct bytes out = {0};
+	struct cursor in;
+
+	(void)state;
+	srand(4);
+	for (int i = 0; i < 3000; i++) {
+		const struct ordinal ordinal = {.segment = 1 + (uint32_t)rand() % 3,
+			.offset = 128 + 8 * ((uint32_t)rand() % 5),
+			.position = (uint32_t)rand() % (i % 2 == 0 ? 130 : 1000)};
+
+		assert_true(consumed_add(&set, &ordinal) >= 0);
+		if (i == 500)
+			assert_int_equal(consumed_merge(&back, &set), 0);
+	}
+	assert_int_equal(consumed_encode(&set, &out), 0);
+	in = cursor_of_slice(slice_of(out.data, out.length));
+	assert_int_equal(consumed_decode(&back, &in), 0);
+	assert_int_equal(consumed_total(&back), consumed_total(&set));
+	for (uint32_t at = 0; at < 3 * 5 * 1100; at++) {
+		const struct ordinal ordinal = {.segment = 1 + at % 3,
+			.offset = 128 + 8 * (at / 3 % 5),
+			.position = at / 15};
+
+		assert_int_equal(consumed_has(&back, &ordinal), consumed_has(&set, &ordinal));
+	}
+	consumed_done(&set);
+	consumed_done(&back);
+	bytes_done(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +315,7 @@ int main(void)
 		cmocka_unit_test(test_torn_group),
 		cmocka_unit_test(test_damaged_record),
 		cmocka_unit_test(test_fence),
+		cmocka_unit_test(test_consumed_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
