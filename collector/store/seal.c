@@ -313,29 +313,32 @@ static int put_trace(struct sealing *sealing, uint32_t first)
 static int on_line(void *ctx, const struct scan_line *line)
 {
 	struct sealing *sealing = ctx;
-	struct place *last = sealing->count > 0 ? &sealing->places[sealing->count - 1] : NULL;
 	uint64_t end = line->offset + line->text.length + line->whole;
+	struct place *place = sealing->places;
 	uint8_t id[16] = {0};
 	bool same = false;
 
-	/* A line that is no record stays behind the one before it; so does what is too long to be
-	 * looked at, whose end is where the next line begins. */
-	if (line->text.data == NULL || record_peek_trace_id(line->text, id) != 0)
-		same = last != NULL;
-	else
-		same = last != NULL && memcmp(last->trace_id, id, 16) == 0;
-	if (last != NULL) {
-		last->length = (uint32_t)(line->offset - last->offset);
-		same = same && end - last->offset <= UINT32_MAX;
+	if (sealing->count > 0) {
+		place += sealing->count - 1;
+		place->length = (uint32_t)(line->offset - place->offset);
+		/* A line that is no record stays behind the one before it; so does what is too
+		 * long to be looked at, whose end is where the next line begins. */
+		same = line->text.data == NULL || record_peek_trace_id(line->text, id) != 0 ||
+		       memcmp(place->trace_id, id, 16) == 0;
+		same = same && end - place->offset <= UINT32_MAX;
+	} else if (line->text.data != NULL && record_peek_trace_id(line->text, id) != 0) {
+		memset(id, 0, 16);
 	}
-	if (!same && sealing->count == sealing->capacity)
-		return FULL;
 	if (!same) {
-		last = &sealing->places[sealing->count++];
-		*last = (struct place){.offset = line->offset, .next = LAST};
-		memcpy(last->trace_id, id, 16);
+		if (sealing->count == sealing->capacity)
+			return FULL;
+		place = &sealing->places[sealing->count++];
+		place->offset = line->offset;
+		place->next = LAST;
+		place->joined = false;
+		memcpy(place->trace_id, id, 16);
 	}
-	last->length = (uint32_t)(end - last->offset);
+	place->length = (uint32_t)(end - place->offset);
 	sealing->next = end;
 	return 0;
 }
