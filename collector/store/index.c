@@ -23,6 +23,7 @@ struct index {
 	size_t count;
 	size_t capacity;
 	uint64_t clock; /* counts uses */
+	size_t bytes;	/* of memory, at the last flush; atomic: any thread asks */
 };
 
 /* ---- Parts -------------------------------------------------------------------- */
@@ -226,6 +227,15 @@ static void remove_others(struct index *index)
 	free(cleaning.names);
 }
 
+static void count_memory(struct index *index)
+{
+	size_t bytes = sizeof(*index) + index->capacity * sizeof(struct index_state *);
+
+	for (size_t i = 0; i < index->count; i++)
+		bytes += index_part_memory(index->parts[i]);
+	__atomic_store_n(&index->bytes, bytes, __ATOMIC_RELAXED);
+}
+
 int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t store_id[16],
 	const struct index_part *parts, size_t part_count, struct index **ret,
 	struct index_report *ret_report)
@@ -249,6 +259,7 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 		return error;
 	}
 	remove_others(index);
+	count_memory(index);
 	*ret_report = report;
 	*ret = index;
 	return 0;
@@ -259,6 +270,7 @@ void index_flush(struct index *index)
 	for (size_t i = 0; i < index->count; i++)
 		index_part_flush(index->parts[i]);
 	limit_open(index);
+	count_memory(index);
 }
 
 void index_close(struct index *index)
@@ -406,9 +418,5 @@ void index_remove_part(struct index *index, const struct part_name *part)
 
 size_t index_memory(const struct index *index)
 {
-	size_t bytes = sizeof(*index) + index->capacity * sizeof(struct index_state *);
-
-	for (size_t i = 0; i < index->count; i++)
-		bytes += index_part_memory(index->parts[i]);
-	return bytes;
+	return __atomic_load_n(&index->bytes, __ATOMIC_RELAXED);
 }

@@ -120,7 +120,7 @@ void index_remove_part(struct index *index, const struct part_name *part);
 int index_day_of_trace(
 	struct index *index, const uint8_t trace_id[16], int32_t *ret_day) MUST_CHECK;
 
-/* Bytes of memory it holds. */
+/* Bytes of memory that it held when it was last flushed. Any thread. */
 size_t index_memory(const struct index *index);
 
 #endif
