@@ -378,10 +378,11 @@ static struct walked span_look(const struct walk *walk)
 	struct walked walked = {0};
 	uint32_t tag = cursor_tag(&outer);
 	struct slice span = cursor_bytes(&outer);
-	struct cursor cursor = cursor_of_slice(span);
+	struct cursor cursor;
 
 	if (outer.error != 0 || tag != TAG_SECTION_SPANS || span.length > WIRE_SPAN_LIMIT)
 		return walked;
+	cursor = cursor_of_slice(span);
 	while (cursor_more(&cursor)) {
 		tag = cursor_tag(&cursor);
 		if (tag == TAG_SPAN_IDS) {

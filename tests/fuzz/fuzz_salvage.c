@@ -40,9 +40,12 @@ static void check_batch(const struct salvage_message *message)
 
 static void check_fence(const struct salvage *salvage, uint64_t durable)
 {
-	struct cursor cursor = cursor_of(salvage->fence.data, salvage->fence.length);
+	struct cursor cursor;
 	struct fence_entry entry;
 
+	if (salvage->fence.length == 0)
+		return;
+	cursor = cursor_of(salvage->fence.data, salvage->fence.length);
 	while (fence_next(&cursor, &entry)) {
 		if (entry.kind == FENCE_TAKEN &&
 			(entry.taken.sequence <= durable ||
