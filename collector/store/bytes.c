@@ -41,11 +41,6 @@ int bytes_varint(struct bytes *bytes, uint64_t value)
 	return ret;
 }
 
-int bytes_u8(struct bytes *bytes, uint8_t value)
-{
-	return bytes_put(bytes, &value, 1);
-}
-
 int bytes_u32(struct bytes *bytes, uint32_t value)
 {
 	uint8_t raw[4];

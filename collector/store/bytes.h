@@ -60,7 +60,6 @@ static inline void bytes_varint_fast(struct bytes *bytes, uint64_t value)
 }
 
 MUST_CHECK int bytes_varint(struct bytes *bytes, uint64_t value);
-MUST_CHECK int bytes_u8(struct bytes *bytes, uint8_t value);
 MUST_CHECK int bytes_u32(struct bytes *bytes, uint32_t value);
 MUST_CHECK int bytes_u64(struct bytes *bytes, uint64_t value);
 /* A varint of the length, then the bytes. */

@@ -68,13 +68,6 @@ bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_n
 	return slot->used;
 }
 
-void id_map_clear(struct id_map *map)
-{
-	if (map->count > 0)
-		memset(map->slots, 0, map->capacity * sizeof(*map->slots));
-	map->count = 0;
-}
-
 void id_map_done(struct id_map *map)
 {
 	free(map->slots);

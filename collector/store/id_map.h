@@ -25,8 +25,6 @@ int id_map_add(struct id_map *map, const uint8_t id[16], uint32_t number) MUST_C
 /* ret_number may be NULL. */
 bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_number);
 
-/* Forgets all, keeps memory. */
-void id_map_clear(struct id_map *map);
 void id_map_done(struct id_map *map);
 
 size_t id_map_memory(const struct id_map *map);

@@ -491,10 +491,3 @@ int run_list_find(struct run_list *list, const uint8_t trace_id[16],
 		ret = make_table(list);
 	return ret != 0 ? ret : find_in_table(list, trace_id, on_run, ctx);
 }
-
-size_t run_list_memory(const struct run_list *list)
-{
-	return list->scanned.capacity * sizeof(*list->scanned.runs) +
-	       list->scanned.zone_capacity * sizeof(*list->scanned.zones) +
-	       list->table_count * sizeof(*list->table) + list->buffer.capacity;
-}

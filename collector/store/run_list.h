@@ -101,7 +101,4 @@ int run_list_block(const struct run_list *list, size_t block,
 int run_list_find(struct run_list *list, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx) MUST_CHECK;
 
-/* Bytes of memory. */
-size_t run_list_memory(const struct run_list *list);
-
 #endif

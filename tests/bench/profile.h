@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/batch_write.h"
+#include "support/batch_write.h"
 
 enum { PROFILE_SERVICES = 3, PROFILE_TREE = 8, PROFILE_SITES = 100, PROFILE_TEXT_ROOM = 512 };
 

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "collector/store/reader.h"
-#include "proto/batch_write.h"
+#include "support/batch_write.h"
 #include "support/program.h"
 #include "support/wire_client.h"
 

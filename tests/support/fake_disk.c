@@ -1,116 +1,57 @@
 /* A disk in memory. See fake_disk.h. */
-#include "fake_disk.h"
+#include "fake_disk_internal.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ids.h"
 
-enum {
-	INODES = 4096,
-	HANDLES = 256,
-	BLOCK = 512,
-	NEVER = -1,
-};
-
-struct inode {
-	bool used;
-	bool directory;
-	bool locked;
-	uint8_t *data;
-	size_t length;
-	size_t capacity;
-};
-
-struct entry {
-	int dir;
-	int inode;
-	char *name;
-};
-
-enum change_kind { CHANGE_WRITE, CHANGE_TRUNCATE, CHANGE_LINK, CHANGE_UNLINK, CHANGE_RENAME };
-
-struct change {
-	enum change_kind kind;
-	int inode;
-	long safe_at;  /* number of changes when it became safe; NEVER */
-	bool hopeless; /* a sync failed over it */
-	uint64_t offset;
-	uint8_t *data; /* WRITE */
-	size_t length; /* WRITE, TRUNCATE: of the file */
-	int dir;
-	char *name;
-	int to_dir; /* RENAME */
-	char *to;
-};
-
-struct fake_disk {
-	struct disk disk; /* first */
-	pthread_mutex_t mutex;
-	struct inode inodes[INODES];
-	int inode_count;
-	struct entry *entries;
-	size_t entry_count;
-	int handles[HANDLES]; /* inode, or NEVER */
-	struct change *changes;
-	size_t change_count;
-	size_t change_capacity;
-	uint64_t operations;
-	uint64_t fail_from;
-	uint64_t fail_count;
-	enum fake_fault fault;
-	int error;
-	bool ignore_syncs;
-	uint64_t capacity;
-};
-
-static void die(const char *what)
+void fake_die(const char *what)
 {
 	fprintf(stderr, "fake_disk: %s\n", what);
 	abort();
 }
 
-static void *checked(void *memory)
+void *fake_checked(void *memory)
 {
 	if (memory == NULL)
-		die("no memory");
+		fake_die("no memory");
 	return memory;
 }
 
 /* ---- Inodes and names ----------------------------------------------------- */
 
-static int inode_new(struct fake_disk *fake, bool directory)
+int fake_inode_new(struct fake_disk *fake, bool directory)
 {
 	if (fake->inode_count == INODES)
-		die("too many inodes");
+		fake_die("too many inodes");
 	fake->inodes[fake->inode_count] = (struct inode){.used = true, .directory = directory};
 	return fake->inode_count++;
 }
 
-static void inode_resize(struct inode *inode, size_t length)
+void fake_inode_resize(struct inode *inode, size_t length)
 {
 	if (length > inode->capacity) {
 		inode->capacity = length * 2;
-		inode->data = checked(realloc(inode->data, inode->capacity));
+		inode->data = fake_checked(realloc(inode->data, inode->capacity));
 	}
 	if (length > inode->length)
 		memset(inode->data + inode->length, 0, length - inode->length);
 	inode->length = length;
 }
 
-static void inode_write(struct inode *inode, const void *data, size_t length, uint64_t offset)
+void fake_inode_write(struct inode *inode, const void *data, size_t length, uint64_t offset)
 {
 	if (length == 0)
 		return;
 	if (offset + length > inode->length)
-		inode_resize(inode, offset + length);
+		fake_inode_resize(inode, offset + length);
 	memcpy(inode->data + offset, data, length);
 }
 
-static struct entry *find(struct fake_disk *fake, int dir, const char *name)
+struct entry *fake_find(struct fake_disk *fake, int dir, const char *name)
 {
 	for (size_t i = 0; i < fake->entry_count; i++) {
 		if (fake->entries[i].dir == dir && strcmp(fake->entries[i].name, name) == 0)
@@ -119,22 +60,23 @@ static struct entry *find(struct fake_disk *fake, int dir, const char *name)
 	return NULL;
 }
 
-static void link_name(struct fake_disk *fake, int dir, const char *name, int inode)
+void fake_link_name(struct fake_disk *fake, int dir, const char *name, int inode)
 {
-	struct entry *entry = find(fake, dir, name);
+	struct entry *entry = fake_find(fake, dir, name);
 
 	if (entry != NULL) {
 		entry->inode = inode;
 		return;
 	}
-	fake->entries = checked(reallocarray(fake->entries, fake->entry_count + 1, sizeof(*entry)));
+	fake->entries =
+		fake_checked(reallocarray(fake->entries, fake->entry_count + 1, sizeof(*entry)));
 	fake->entries[fake->entry_count++] =
-		(struct entry){.dir = dir, .inode = inode, .name = checked(strdup(name))};
+		(struct entry){.dir = dir, .inode = inode, .name = fake_checked(strdup(name))};
 }
 
-static void unlink_name(struct fake_disk *fake, int dir, const char *name)
+void fake_unlink_name(struct fake_disk *fake, int dir, const char *name)
 {
-	struct entry *entry = find(fake, dir, name);
+	struct entry *entry = fake_find(fake, dir, name);
 
 	if (entry == NULL)
 		return;
@@ -144,12 +86,12 @@ static void unlink_name(struct fake_disk *fake, int dir, const char *name)
 
 /* ---- Journal -------------------------------------------------------------- */
 
-static struct change *record(struct fake_disk *fake, enum change_kind kind, int inode)
+struct change *fake_record(struct fake_disk *fake, enum change_kind kind, int inode)
 {
 	if (fake->change_count == fake->change_capacity) {
 		fake->change_capacity =
 			fake->change_capacity == 0 ? 256 : fake->change_capacity * 2;
-		fake->changes = checked(
+		fake->changes = fake_checked(
 			reallocarray(fake->changes, fake->change_capacity, sizeof(*fake->changes)));
 	}
 	fake->changes[fake->change_count] =
@@ -157,14 +99,14 @@ static struct change *record(struct fake_disk *fake, enum change_kind kind, int 
 	return &fake->changes[fake->change_count++];
 }
 
-static bool of_data(const struct change *change)
+bool fake_of_data(const struct change *change)
 {
 	return change->kind == CHANGE_WRITE || change->kind == CHANGE_TRUNCATE;
 }
 
 static bool of_dir(const struct change *change, int dir)
 {
-	return !of_data(change) &&
+	return !fake_of_data(change) &&
 	       (change->dir == dir || (change->kind == CHANGE_RENAME && change->to_dir == dir));
 }
 
@@ -174,7 +116,8 @@ static void make_safe(struct fake_disk *fake, int inode, bool dir, bool failed)
 		struct change *change = &fake->changes[i];
 
 		if (change->safe_at != NEVER ||
-			(dir ? !of_dir(change, inode) : !of_data(change) || change->inode != inode))
+			(dir ? !of_dir(change, inode)
+			     : !fake_of_data(change) || change->inode != inode))
 			continue;
 		if (failed)
 			change->hopeless |= !dir;
@@ -220,7 +163,7 @@ static int handle_new(struct fake_disk *fake, int inode)
 static int inode_of(struct fake_disk *fake, int handle)
 {
 	if (handle < 0 || handle >= HANDLES || fake->handles[handle] == NEVER)
-		die("a handle that is not open");
+		fake_die("a handle that is not open");
 	return fake->handles[handle];
 }
 
@@ -251,7 +194,7 @@ static int fake_open_dir(struct disk *disk, int dir, const char *name, bool crea
 {
 	struct fake_disk *fake = enter(disk);
 	int parent = inode_of(fake, dir);
-	struct entry *entry = find(fake, parent, name);
+	struct entry *entry = fake_find(fake, parent, name);
 	int inode;
 
 	if (entry != NULL)
@@ -260,11 +203,11 @@ static int fake_open_dir(struct disk *disk, int dir, const char *name, bool crea
 					   : -ENOTDIR);
 	if (!create)
 		return leave(fake, -ENOENT);
-	inode = inode_new(fake, true);
-	link_name(fake, parent, name, inode);
+	inode = fake_inode_new(fake, true);
+	fake_link_name(fake, parent, name, inode);
 	/* Made and synced, as the real one does. */
-	record(fake, CHANGE_LINK, inode)->dir = parent;
-	fake->changes[fake->change_count - 1].name = checked(strdup(name));
+	fake_record(fake, CHANGE_LINK, inode)->dir = parent;
+	fake->changes[fake->change_count - 1].name = fake_checked(strdup(name));
 	fake->changes[fake->change_count - 1].safe_at = (long)fake->change_count;
 	return leave(fake, handle_new(fake, inode));
 }
@@ -274,7 +217,7 @@ static int fake_open(struct disk *disk, int dir, const char *name, unsigned flag
 	struct fake_disk *fake = enter(disk);
 	int fault = (flags & DISK_WRITE) != 0 ? next_operation(fake) : 0;
 	int parent = inode_of(fake, dir);
-	struct entry *entry = find(fake, parent, name);
+	struct entry *entry = fake_find(fake, parent, name);
 	int inode;
 
 	if (fault < 0)
@@ -288,10 +231,10 @@ static int fake_open(struct disk *disk, int dir, const char *name, unsigned flag
 	}
 	if ((flags & DISK_CREATE) == 0)
 		return leave(fake, -ENOENT);
-	inode = inode_new(fake, false);
-	link_name(fake, parent, name, inode);
-	record(fake, CHANGE_LINK, inode)->dir = parent;
-	fake->changes[fake->change_count - 1].name = checked(strdup(name));
+	inode = fake_inode_new(fake, false);
+	fake_link_name(fake, parent, name, inode);
+	fake_record(fake, CHANGE_LINK, inode)->dir = parent;
+	fake->changes[fake->change_count - 1].name = fake_checked(strdup(name));
 	return leave(fake, handle_new(fake, inode));
 }
 
@@ -346,15 +289,15 @@ static ssize_t fake_pwritev(
 		if (total == 0)
 			return leave(fake, -ENOSPC);
 	}
-	data = checked(malloc(total + 1));
+	data = fake_checked(malloc(total + 1));
 	for (int i = 0; i < count && at < total; i++) {
 		size_t length = parts[i].iov_len < total - at ? parts[i].iov_len : total - at;
 
 		memcpy(data + at, parts[i].iov_base, length);
 		at += length;
 	}
-	inode_write(&fake->inodes[inode], data, total, offset);
-	change = record(fake, CHANGE_WRITE, inode);
+	fake_inode_write(&fake->inodes[inode], data, total, offset);
+	change = fake_record(fake, CHANGE_WRITE, inode);
 	change->offset = offset;
 	change->data = data;
 	change->length = total;
@@ -380,7 +323,7 @@ static int fake_sync_dir(struct disk *disk, int dir)
 	int fault = next_operation(fake);
 
 	if (!fake->inodes[inode].directory)
-		die("sync_dir of a file");
+		fake_die("sync_dir of a file");
 	if (fault >= 0)
 		make_safe(fake, inode, true, false);
 	return leave(fake, fault < 0 ? fault : 0);
@@ -392,7 +335,7 @@ static int fake_rename(
 	struct fake_disk *fake = enter(disk);
 	int source = inode_of(fake, from_dir);
 	int target = inode_of(fake, to_dir);
-	struct entry *entry = find(fake, source, from);
+	struct entry *entry = fake_find(fake, source, from);
 	int fault = next_operation(fake);
 	struct change *change;
 	int inode;
@@ -401,16 +344,16 @@ static int fake_rename(
 		return leave(fake, fault);
 	if (entry == NULL)
 		return leave(fake, -ENOENT);
-	if (!replace && find(fake, target, to) != NULL)
+	if (!replace && fake_find(fake, target, to) != NULL)
 		return leave(fake, -EEXIST);
 	inode = entry->inode;
-	unlink_name(fake, source, from);
-	link_name(fake, target, to, inode);
-	change = record(fake, CHANGE_RENAME, inode);
+	fake_unlink_name(fake, source, from);
+	fake_link_name(fake, target, to, inode);
+	change = fake_record(fake, CHANGE_RENAME, inode);
 	change->dir = source;
-	change->name = checked(strdup(from));
+	change->name = fake_checked(strdup(from));
 	change->to_dir = target;
-	change->to = checked(strdup(to));
+	change->to = fake_checked(strdup(to));
 	return leave(fake, 0);
 }
 
@@ -418,7 +361,7 @@ static int fake_unlink(struct disk *disk, int dir, const char *name)
 {
 	struct fake_disk *fake = enter(disk);
 	int parent = inode_of(fake, dir);
-	struct entry *entry = find(fake, parent, name);
+	struct entry *entry = fake_find(fake, parent, name);
 	struct change *change;
 	int fault;
 
@@ -427,10 +370,10 @@ static int fake_unlink(struct disk *disk, int dir, const char *name)
 	fault = next_operation(fake);
 	if (fault < 0)
 		return leave(fake, fault);
-	change = record(fake, CHANGE_UNLINK, entry->inode);
+	change = fake_record(fake, CHANGE_UNLINK, entry->inode);
 	change->dir = parent;
-	change->name = checked(strdup(name));
-	unlink_name(fake, parent, name);
+	change->name = fake_checked(strdup(name));
+	fake_unlink_name(fake, parent, name);
 	return leave(fake, 0);
 }
 
@@ -442,8 +385,8 @@ static int fake_truncate(struct disk *disk, int file, uint64_t length)
 
 	if (fault < 0)
 		return leave(fake, fault);
-	inode_resize(&fake->inodes[inode], length);
-	record(fake, CHANGE_TRUNCATE, inode)->length = length;
+	fake_inode_resize(&fake->inodes[inode], length);
+	fake_record(fake, CHANGE_TRUNCATE, inode)->length = length;
 	return leave(fake, 0);
 }
 
@@ -469,7 +412,7 @@ static int fake_stat_file(struct disk *disk, int file, struct disk_stat *ret)
 static int fake_stat_name(struct disk *disk, int dir, const char *name, struct disk_stat *ret)
 {
 	struct fake_disk *fake = enter(disk);
-	struct entry *entry = find(fake, inode_of(fake, dir), name);
+	struct entry *entry = fake_find(fake, inode_of(fake, dir), name);
 
 	if (entry != NULL)
 		fill_stat(fake, entry->inode, ret);
@@ -492,13 +435,13 @@ static int fake_list(struct disk *disk, int dir, disk_on_name on_name, void *ctx
 {
 	struct fake_disk *fake = enter(disk);
 	int inode = inode_of(fake, dir);
-	char **names = checked(calloc(fake->entry_count + 1, sizeof(*names)));
+	char **names = fake_checked(calloc(fake->entry_count + 1, sizeof(*names)));
 	size_t count = 0;
 	int ret = 0;
 
 	for (size_t i = 0; i < fake->entry_count; i++) {
 		if (fake->entries[i].dir == inode)
-			names[count++] = checked(strdup(fake->entries[i].name));
+			names[count++] = fake_checked(strdup(fake->entries[i].name));
 	}
 	leave(fake, 0);
 	for (size_t i = 0; i < count; i++) {
@@ -541,13 +484,13 @@ static const struct disk_ops fake_ops = {
 
 struct fake_disk *fake_disk_new(void)
 {
-	struct fake_disk *fake = checked(calloc(1, sizeof(*fake)));
+	struct fake_disk *fake = fake_checked(calloc(1, sizeof(*fake)));
 
 	fake->disk = (struct disk){.ops = &fake_ops, .file_mode = 0600, .dir_mode = 0700};
 	pthread_mutex_init(&fake->mutex, NULL);
 	for (int i = 0; i < HANDLES; i++)
 		fake->handles[i] = NEVER;
-	inode_new(fake, true);
+	fake_inode_new(fake, true);
 	return fake;
 }
 
@@ -618,243 +561,4 @@ size_t fake_disk_open_handles(struct fake_disk *fake)
 	for (int i = 0; i < HANDLES; i++)
 		count += fake->handles[i] != NEVER;
 	return count;
-}
-
-/* ---- Crashes -------------------------------------------------------------------- */
-
-static uint64_t chance(uint64_t *seed)
-{
-	return id_mix(*seed += UINT64_C(0x9e3779b97f4a7c15));
-}
-
-/* A write of which any blocks may be missing. */
-static void write_some(struct inode *inode, const struct change *change, uint64_t *seed)
-{
-	size_t at = 0;
-
-	switch (chance(seed) % 4) {
-	case 0:
-		return;
-	case 1:
-		inode_write(inode, change->data, change->length, change->offset);
-		return;
-	case 2:
-		inode_write(inode, change->data, (size_t)(chance(seed) % (change->length + 1)),
-			change->offset);
-		return;
-	default:
-		break;
-	}
-	while (at < change->length) {
-		size_t block = BLOCK - (size_t)((change->offset + at) % BLOCK);
-
-		if (block > change->length - at)
-			block = change->length - at;
-		if (chance(seed) % 2 == 0)
-			inode_write(inode, change->data + at, block, change->offset + at);
-		at += block;
-	}
-}
-
-static void redo_name(struct fake_disk *fake, const struct change *change)
-{
-	struct entry *entry;
-
-	switch (change->kind) {
-	case CHANGE_LINK:
-		link_name(fake, change->dir, change->name, change->inode);
-		break;
-	case CHANGE_UNLINK:
-		entry = find(fake, change->dir, change->name);
-		if (entry != NULL && entry->inode == change->inode)
-			unlink_name(fake, change->dir, change->name);
-		break;
-	case CHANGE_RENAME:
-		entry = find(fake, change->dir, change->name);
-		if (entry != NULL && entry->inode == change->inode)
-			unlink_name(fake, change->dir, change->name);
-		link_name(fake, change->to_dir, change->to, change->inode);
-		break;
-	case CHANGE_WRITE:
-	case CHANGE_TRUNCATE:
-		break;
-	}
-}
-
-struct fake_disk *fake_disk_crash(
-	struct fake_disk *fake, size_t at, enum fake_crash mode, uint64_t seed)
-{
-	struct fake_disk *crashed = fake_disk_new();
-	size_t names_until = mode == FAKE_KILLED ? at : 0;
-
-	if (mode == FAKE_RANDOM)
-		names_until = (size_t)(chance(&seed) % (at + 1));
-	for (int i = 1; i < fake->inode_count; i++)
-		inode_new(crashed, fake->inodes[i].directory);
-	for (size_t i = 0; i < at; i++) {
-		const struct change *change = &fake->changes[i];
-		struct inode *inode = &crashed->inodes[change->inode];
-		bool safe = mode == FAKE_KILLED ||
-			    (change->safe_at != NEVER && (size_t)change->safe_at <= at);
-
-		if (!of_data(change)) {
-			if (safe || i < names_until)
-				redo_name(crashed, change);
-		} else if (change->kind == CHANGE_TRUNCATE) {
-			if (safe || (mode == FAKE_RANDOM && chance(&seed) % 2 == 0))
-				inode_resize(inode, change->length);
-		} else if (safe) {
-			inode_write(inode, change->data, change->length, change->offset);
-		} else if (mode == FAKE_RANDOM) {
-			write_some(inode, change, &seed);
-		}
-	}
-	/* What is there now is safe: it was read from the disk. */
-	for (size_t i = 0; i < crashed->entry_count; i++) {
-		const struct entry *entry = &crashed->entries[i];
-		const struct inode *inode = &crashed->inodes[entry->inode];
-		struct change *change = record(crashed, CHANGE_LINK, entry->inode);
-
-		change->dir = entry->dir;
-		change->name = checked(strdup(entry->name));
-		change->safe_at = 0;
-		if (inode->directory || inode->length == 0)
-			continue;
-		change = record(crashed, CHANGE_WRITE, entry->inode);
-		change->data = checked(malloc(inode->length));
-		memcpy(change->data, inode->data, inode->length);
-		change->length = inode->length;
-		change->safe_at = 0;
-	}
-	return crashed;
-}
-
-/* ---- Looking in ------------------------------------------------------------------- */
-
-/* The directory's inode and the last name of a path. */
-static int walk(struct fake_disk *fake, const char *path, char name[256])
-{
-	int dir = 0;
-
-	for (;;) {
-		size_t length = strcspn(path, "/");
-		struct entry *entry;
-
-		snprintf(name, 256, "%.*s", (int)length, path);
-		if (path[length] == '\0')
-			return dir;
-		entry = find(fake, dir, name);
-		if (entry == NULL)
-			return NEVER;
-		dir = entry->inode;
-		path += length + 1;
-	}
-}
-
-const uint8_t *fake_disk_content(struct fake_disk *fake, const char *path, size_t *ret_length)
-{
-	static const uint8_t nothing[1];
-	char name[256];
-	int dir = walk(fake, path, name);
-	struct entry *entry = dir != NEVER ? find(fake, dir, name) : NULL;
-
-	if (entry == NULL)
-		return NULL;
-	*ret_length = fake->inodes[entry->inode].length;
-	return *ret_length > 0 ? fake->inodes[entry->inode].data : nothing;
-}
-
-void fake_disk_put(struct fake_disk *fake, const char *path, const void *data, size_t length)
-{
-	char name[256];
-	int dir = walk(fake, path, name);
-	int inode = inode_new(fake, false);
-	struct change *change;
-
-	if (dir == NEVER)
-		die("no such directory");
-	link_name(fake, dir, name, inode);
-	inode_write(&fake->inodes[inode], data, length, 0);
-	change = record(fake, CHANGE_LINK, inode);
-	change->dir = dir;
-	change->name = checked(strdup(name));
-	change->safe_at = (long)fake->change_count;
-	if (length == 0)
-		return;
-	change = record(fake, CHANGE_WRITE, inode);
-	change->data = checked(malloc(length));
-	memcpy(change->data, data, length);
-	change->length = length;
-	change->safe_at = (long)fake->change_count;
-}
-
-void fake_disk_remove(struct fake_disk *fake, const char *path)
-{
-	char name[256];
-	int dir = walk(fake, path, name);
-	struct entry *entry = dir != NEVER ? find(fake, dir, name) : NULL;
-	struct change *change;
-
-	if (entry == NULL)
-		return;
-	change = record(fake, CHANGE_UNLINK, entry->inode);
-	change->dir = dir;
-	change->name = checked(strdup(name));
-	change->safe_at = (long)fake->change_count;
-	unlink_name(fake, dir, name);
-}
-
-/* Directories in the tests are at most two deep. */
-static void path_of(struct fake_disk *fake, const struct entry *entry, char path[600])
-{
-	char below[600];
-	int dir = entry->dir;
-
-	snprintf(path, 600, "%s", entry->name);
-	while (dir != 0) {
-		for (size_t i = 0; i < fake->entry_count; i++) {
-			if (fake->entries[i].inode != dir)
-				continue;
-			snprintf(below, sizeof(below), "%s", path);
-			snprintf(path, 600, "%.200s/%.380s", fake->entries[i].name, below);
-			dir = fake->entries[i].dir;
-			break;
-		}
-	}
-}
-
-void fake_disk_each(struct fake_disk *fake,
-	void (*on_file)(void *ctx, const char *path, const uint8_t *data, size_t length), void *ctx)
-{
-	for (size_t i = 0; i < fake->entry_count; i++) {
-		const struct inode *inode = &fake->inodes[fake->entries[i].inode];
-		char path[600];
-
-		if (inode->directory)
-			continue;
-		path_of(fake, &fake->entries[i], path);
-		on_file(ctx, path, inode->data, inode->length);
-	}
-}
-
-static void hash_file(void *ctx, const char *path, const uint8_t *data, size_t length)
-{
-	uint64_t *sum = ctx;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-
-	for (; *path != '\0'; path++)
-		hash = (hash ^ (uint8_t)*path) * UINT64_C(0x100000001b3);
-	hash = id_mix(hash ^ length);
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ data[i]) * UINT64_C(0x100000001b3);
-	/* In any order of the files. */
-	*sum += id_mix(hash);
-}
-
-uint64_t fake_disk_hash(struct fake_disk *fake)
-{
-	uint64_t sum = 0;
-
-	fake_disk_each(fake, hash_file, &sum);
-	return sum;
 }

@@ -1,6 +1,7 @@
 # The write side of the store: log, manifest, parts, lines, recovery.
 add_library(waft_test_world STATIC
   ${WAFT_TESTS_DIR}/support/fake_disk.c
+  ${WAFT_TESTS_DIR}/support/fake_disk_crash.c
   ${WAFT_TESTS_DIR}/support/small_store.c
   ${WAFT_TESTS_DIR}/support/store_world.c)
 target_include_directories(waft_test_world PUBLIC ${WAFT_TESTS_DIR}/support ${WAFT_TESTS_DIR})

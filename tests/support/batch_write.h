@@ -1,16 +1,15 @@
 /*
- * Writes a Batch into a bounded buffer: for load generators, importers of
- * other formats and tests. Not libwaft's hot path, which has its own inlined
- * encoder, but the same layout: times, ids and values first, single-byte tags,
- * lengths of nested messages padded to 3 bytes.
+ * Writes a Batch into a bounded buffer, for tests and measuring. Not libwaft's hot
+ * path, which has its own inlined encoder, but the same layout: times, ids and values first,
+ * single-byte tags, lengths of nested messages padded to 3 bytes.
  *
  * Call in this order: init, producer, clock, shapes, then per section
  * section_begin, spans, section_end; finish. Every function may be called after
  * a failure: the error is sticky and finish returns it. Nothing is allocated.
  * A writer is used by one thread at a time.
  */
-#ifndef WAFT_PROTO_BATCH_WRITE_H
-#define WAFT_PROTO_BATCH_WRITE_H
+#ifndef WAFT_TESTS_BATCH_WRITE_H
+#define WAFT_TESTS_BATCH_WRITE_H
 
 #include <stdbool.h>
 #include <stddef.h>
