@@ -273,11 +273,16 @@ static void test_eviction_of_connected(void **state)
 {
 	struct ledger ledger = ledger_new(2);
 	static const uint8_t carl[16] = {3};
+	uint64_t sequence;
 
 	(void)state;
 	batch(&ledger, ann, 1, 4, 4);
 	clients_connected(ledger.clients, ann, true);
 	batch(&ledger, bob, 1, 1, 1);
+	/* Heard of later than the one that is connected. */
+	assert_int_equal(clients_hello(ledger.clients, bob, slice_of_text("bob"), 1, 0,
+				 UINT64_C(1) << 62, &sequence),
+		1);
 	batch(&ledger, carl, 1, 1, 1);
 	batch(&ledger, ann, 2, 4, 8);
 	check(ledger.clients, 10, 10, 0, 0);
