@@ -1,4 +1,4 @@
-waft_fault(collector_gone
+waft_fault(collector-gone
   ABOUT "collector absent at the start, restarted every 2 s, stopped for a minute"
   TIMEOUT 1200
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/collector_gone.py)

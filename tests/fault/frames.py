@@ -181,7 +181,7 @@ def stack_kib(process):
 def hostile(short):
     """(kinds, s, ratio of memory to wire)"""
     with Daemon() as daemon:
-        daemon.start("--max-connections", "200", "--quiet", "20ms")
+        daemon.start("--max-connections", "200", "--quiet", "20ms", "--drain", "1min")
         exporter = Exporter(daemon.socket)
         exporter.send_batch(tree_batch(3, 3)[0])
         exporter.wait(1)
@@ -259,7 +259,7 @@ def large_trace(short):
     """(spans of the large trace, of the small ones, small traces in pieces, s, RSS)"""
     fanout = BIG_FANOUT_SHORT if short else BIG_FANOUT
     with Daemon() as daemon:
-        daemon.start("--memory-limit", "64M")
+        daemon.start("--memory-limit", "64M", "--drain", "1min")
         begin = time.monotonic()
         loads = [load(daemon, "big", "--traces", "1", "--fanout", str(fanout),
                       "--rate", "20000" if short else "8000"),
