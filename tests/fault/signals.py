@@ -13,17 +13,17 @@ import time
 import fault
 from fault import Daemon, Exporter, tree_batch
 
-TERMS, TERMS_SHORT = 100, 4
-HUPS, HUPS_SHORT = 500, 24
+TERMS, TERMS_SHORT = 100, 2
+HUPS, HUPS_SHORT = 500, 16
 DRAIN_S, DRAIN_SHORT_S = 5, 60  # with sanitizers, beside other tests, it takes longer
 ENOUGH_SPANS = 2000
 
 
-def load_on(daemon):
+def load_on(daemon, rate):
     ledger = os.path.join(daemon.directory, "ledger")
     return ledger, subprocess.Popen(
         [fault.program("waft-load"), "--ledger", ledger, "--until-eof", "--processes", "2",
-         "--threads", "2", "--rate", "10000", "--data", "200", "--duration", "3600000",
+         "--threads", "2", "--rate", rate, "--data", "200", "--duration", "3600000",
          "--endpoint", f"unix:{daemon.socket}"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -39,7 +39,7 @@ def terms(rounds, bound_s):
     """(longest drain in s, what the ledger says)."""
     longest = 0
     with Daemon() as daemon:
-        ledger, load = load_on(daemon)
+        ledger, load = load_on(daemon, "10000" if bound_s == DRAIN_S else "1000")
         for _ in range(rounds):
             # Traces that are held: the drain has something to bring into files.
             daemon.start("--http", "127.0.0.1:0", "--quiet", "1min", "--hold", "1min",
