@@ -396,7 +396,7 @@ def test_bad_files():
         exporter = send_one(daemon.connect())[0]
         daemon.write_rules("uid root send\ncert agent-7 shout\n")
         daemon.reload()
-        daemon.wait_log("rules:2: a right is send, query or admin")
+        daemon.wait_log("rules:2: a right is send, forward, query or admin")
         daemon.write_rules(RULES)
         with open(daemon.file("live.key"), "w", encoding="utf-8") as file:
             file.write("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
