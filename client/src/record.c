@@ -459,18 +459,22 @@ void waft_error(struct waft_span *span, const char *text)
 		error_set(extra, text, strlen(text));
 }
 
-void waft_errorf(struct waft_span *span, const char *format, ...)
+static void error_format(struct waft_span *span, const char *format, va_list args)
 {
 	char text[EXTRA_ERROR_BYTES + 1];
-	va_list args;
-	int length;
+	int length = vsnprintf(text, sizeof(text), format, args);
 
-	if (span_open(span) == NULL || format == NULL)
-		return;
-	va_start(args, format);
-	length = vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
 	waft_error(span, length >= 0 ? text : format);
+}
+
+void waft_errorf(struct waft_span *span, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (span_open(span) != NULL && format != NULL)
+		error_format(span, format, args);
+	va_end(args);
 }
 
 void waft_error_code(struct waft_span *span, int64_t code, const char *text)
