@@ -1,7 +1,7 @@
 # waft-collectord as a whole; each function of test_collectord.py is one test.
 foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space second visible move tail
     tail_slow deadline sequence hostile descriptors idle sockets default_places tcp reload
-    options http inbox inbox_locked large_answers damaged_part)
+    options http service inbox inbox_locked large_answers damaged_part)
   waft_integration_test(collectord_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_collectord.py ${name}
     TIMEOUT 120)

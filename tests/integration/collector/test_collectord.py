@@ -3,11 +3,15 @@
 
     test_collectord.py NAME...    runs test_NAME; without names, all
 """
+import contextlib
+import grp
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -203,8 +207,8 @@ def snapshot(directory):
     found = {}
     for root, _, names in os.walk(directory):
         for name in names:
-            stat = os.stat(os.path.join(root, name))
-            found[os.path.join(root, name)] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            now = os.stat(os.path.join(root, name))
+            found[os.path.join(root, name)] = (now.st_size, now.st_mtime_ns, now.st_ino)
     return {k: v for k, v in found.items() if "/index/" not in k and ".jsonl" not in k
             and "/manifest" not in k and "/log/" not in k}
 
@@ -545,6 +549,86 @@ def test_http():
         assert daemon.metric("spans_waiting") == 60
         assert daemon.metric("healthy") == 1
         assert daemon.stop() == 0
+
+
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../systemd")
+OTHER_ID = 65534  # nobody and nogroup
+
+
+def modes(directory):
+    """The permission bits of all directories, and of all files, below and with one."""
+    directories, files = set(), set()
+    for root, _, names in os.walk(directory):
+        directories.add(stat.S_IMODE(os.lstat(root).st_mode))
+        files |= {stat.S_IMODE(os.lstat(os.path.join(root, name)).st_mode) for name in names}
+    return directories, files
+
+
+def foreign_group():
+    """A group that neither this process nor OTHER_ID is in."""
+    mine = {os.getegid(), OTHER_ID, *os.getgroups()}
+    return next(group for group in grp.getgrall() if group.gr_gid not in mine)
+
+
+@contextlib.contextmanager
+def other_user(*groups):
+    """Inside, this process has another uid and gid; what it connects, so has its peer."""
+    before = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(OTHER_ID)
+    os.seteuid(OTHER_ID)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before)
+
+
+def check_other_users(daemon, group):
+    """All may send, only the group may query."""
+    program = os.path.join(daemon.directory, "waftctl")  # where another user gets to it
+    shutil.copy(os.path.join(os.environ["WAFT_BIN"], "waftctl"), program)
+
+    def status(*groups):
+        done = subprocess.run([program, "--endpoint", "unix:" + daemon.socket, "status"],
+                              user=OTHER_ID, group=OTHER_ID, extra_groups=groups,
+                              cwd=daemon.directory, capture_output=True, check=False)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    with other_user():
+        ids = exported(daemon)[1]
+        code, message, _ = daemon.query("ListTraces")
+        assert code == 7 and "may not query" in message, (code, message)
+    code, output = status()
+    assert code == 1 and "may not query" in output, (code, output)
+    with other_user(group.gr_gid):
+        assert set(list_traces(daemon)) >= set(ids)
+    code, output = status(group.gr_gid)
+    assert code == 0 and "may not" not in output, (code, output)
+    return ids
+
+
+def test_service():
+    """As the service's unit and configuration have it: who may read, send and query."""
+    with Daemon() as daemon:
+        os.chmod(daemon.directory, 0o755)
+        group = foreign_group()
+        options = ("--config", os.path.join(SHIPPED, "collectord.conf"), "--query-group",
+                   group.gr_name)
+        daemon.start(*options, umask=0o027)
+        assert stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o666
+        # The daemon's own uid may query, whatever the group.
+        ids = exported(daemon)[1]
+        assert set(list_traces(daemon)) == set(ids)
+        if os.geteuid() == 0:
+            ids += check_other_users(daemon, group)
+        daemon.kill()  # now nothing comes or goes
+        assert modes(daemon.store) == ({0o750}, {0o640}), modes(daemon.store)
+        daemon.start(*options, umask=0o027)
+        assert daemon.stop() == 0
+        assert modes(daemon.store) == ({0o750}, {0o640}), modes(daemon.store)
+        check_records(daemon.records(), ids)
 
 
 def test_inbox():
