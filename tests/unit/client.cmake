@@ -1,5 +1,6 @@
 # libwaft. What lies in client/ here is shared: a collector that does as told.
 find_package(Threads REQUIRED)
+pkg_check_modules(LIBUV REQUIRED IMPORTED_TARGET libuv)
 add_library(client_test STATIC
   ${WAFT_TESTS_DIR}/unit/client/fake_collector.c
   ${WAFT_TESTS_DIR}/unit/client/fake_record.c)
@@ -11,6 +12,7 @@ target_link_libraries(client_test PUBLIC waft_static waft_proto PkgConfig::CMOCK
 foreach(module spans redact snapshot context endpoint sampler config inbox macros)
   waft_unit_test(client_${module} client_test)
 endforeach()
+target_link_libraries(test_client_context PRIVATE PkgConfig::LIBUV)
 # One process forks while it has threads, which TSan does not follow.
 waft_unit_test(client_fork client_test)
 waft_unit_test(client_export client_test LABELS threads)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <uv.h>
 
 #include "carry.h"
 #include "fake_collector.h"
@@ -410,6 +411,71 @@ static void attach_body(void)
 	fake_free(fake);
 }
 
+/* One request of libuv: its work on a thread of the pool, its end on the loop. */
+struct request {
+	uv_work_t work;
+	struct waft_context context;
+};
+
+static void request_work(uv_work_t *work)
+{
+	struct request *request = (struct request *)work->data;
+	struct waft_span span;
+
+	WAFT_ATTACHED(&request->context);
+	WAFT_BEGIN(&span, "work");
+	waft_end(&span);
+}
+
+static void request_done(uv_work_t *work, int status)
+{
+	struct request *request = (struct request *)work->data;
+	struct waft_span span;
+
+	CHECK_INT(status, 0);
+	WAFT_ATTACHED(&request->context);
+	WAFT_BEGIN(&span, "done");
+	waft_end(&span);
+	waft_context_done(&request->context);
+}
+
+/* Two requests at once: each one's callbacks stand under the span that made it. */
+static void libuv_body(void)
+{
+	struct fake_collector *fake = fake_start("sock");
+	struct request requests[2];
+	struct waft_span span;
+	uv_loop_t loop;
+
+	tracer_start("sock");
+	CHECK_INT(uv_loop_init(&loop), 0);
+	for (int i = 0; i < 2; i++) {
+		requests[i].work.data = &requests[i];
+		WAFT_BEGIN(&span, "request");
+		waft_context_current(&requests[i].context);
+		CHECK_INT(uv_queue_work(&loop, &requests[i].work, request_work, request_done), 0);
+		waft_end(&span);
+	}
+	CHECK_INT(uv_run(&loop, UV_RUN_DEFAULT), 0);
+	CHECK_INT(uv_loop_close(&loop), 0);
+	WAFT_BEGIN(&span, "after");
+	waft_end(&span);
+	tracer_end(fake, NULL);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint64_t work = fake_find(fake, "work", i)->parent;
+		uint64_t other = fake_find(fake, "work", 1 - i)->parent;
+
+		CHECK(work == fake_find(fake, "request", 0)->id ||
+			work == fake_find(fake, "request", 1)->id);
+		CHECK(work != other);
+		CHECK(fake_find(fake, "done", i)->parent == fake_find(fake, "request", 0)->id ||
+			fake_find(fake, "done", i)->parent == fake_find(fake, "request", 1)->id);
+	}
+	CHECK(fake_find(fake, "done", 0)->parent != fake_find(fake, "done", 1)->parent);
+	CHECK(fake_find(fake, "after", 0)->parent == 0);
+	fake_free(fake);
+}
+
 /* Metadata given at a root is seen on every span that begins after. */
 static void trace_attr_body(void)
 {
@@ -498,6 +564,7 @@ static void test_environment(void **state)
 TEST(remote)
 TEST(unsampled)
 TEST(attach)
+TEST(libuv)
 TEST(trace_attr)
 
 static int set_up(void **state)
@@ -520,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_remote),
 		cmocka_unit_test(test_unsampled),
 		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_libuv),
 		cmocka_unit_test(test_trace_attr),
 		cmocka_unit_test(test_environment),
 	};
