@@ -14,6 +14,9 @@
  *   - Thread-safe; callable before waft_init (the first call initialises from
  *     the environment), after waft_shutdown, and when tracing is disabled: then
  *     it does nothing. Not async-signal-safe. Not between vfork and exec.
+ *   - A child of fork is a process of its own, with counts of its own. What leaves
+ *     by _exit or exec before its sender met a collector is known to nobody:
+ *     waft_flush before it.
  *   - Never blocks, never fails its host: what cannot be recorded is counted as
  *     a drop with its reason (waft_stats).
  *   - Text is UTF-8 and copied at the call; nothing of the caller's is kept.
