@@ -459,7 +459,8 @@ void waft_error(struct waft_span *span, const char *text)
 		error_set(extra, text, strlen(text));
 }
 
-static void error_format(struct waft_span *span, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void error_format(
+	struct waft_span *span, const char *format, va_list args)
 {
 	char text[EXTRA_ERROR_BYTES + 1];
 	int length = vsnprintf(text, sizeof(text), format, args);
