@@ -162,14 +162,16 @@ def text_shape(number):
 def descriptors(daemon):
     """Descriptors passed with every frame are closed, not kept."""
     before = fault.descriptors(daemon.process)
-    for _ in range(20):
+    for number in range(20):
         connection = Connection(daemon.socket)
         fds = array.array("i", [0] * 200)
         connection.socket.sendmsg(
             [wire.frame(wire.PING, 0, b"x")],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         assert connection.receive()[0] == wire.PONG
-        assert fault.descriptors(daemon.process) <= before + 3
+        # Not those that came; but the connections before may still be closing, and
+        # the store opens files of its own.
+        assert fault.descriptors(daemon.process) <= before + number + 10
         connection.close()
 
 
