@@ -36,6 +36,8 @@ struct backend_ops {
 	int (*status)(struct backend *backend, struct status_build *into);
 	/* service "": of all. -ENOTSUP. */
 	int (*open_spans)(struct backend *backend, const char *service, struct open_build *into);
+	/* Lines of files that are no records, met since it was opened. NULL: reads no files. */
+	uint64_t (*passed_over)(const struct backend *backend);
 	void (*close)(struct backend *backend);
 };
 

@@ -221,6 +221,15 @@ static int store_open_spans(struct backend *backend, const char *service, struct
 		store->directory);
 }
 
+/* ---- What was passed over ------------------------------------------------ */
+
+static uint64_t store_passed_over(const struct backend *backend)
+{
+	const struct store_backend *store = (const struct store_backend *)backend;
+
+	return reader_report(store->reader)->bad_lines;
+}
+
 /* ---- Opening ---------------------------------------------------------- */
 
 static void store_close(struct backend *backend)
@@ -240,6 +249,7 @@ static const struct backend_ops ops = {
 	.stats = store_stats,
 	.status = store_status,
 	.open_spans = store_open_spans,
+	.passed_over = store_passed_over,
 	.close = store_close,
 };
 

@@ -7,6 +7,7 @@
 #include "when.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +37,26 @@ static int open_viewer(const struct arguments *arguments, struct waft_viewer *vi
 	return result;
 }
 
-static int run_command(const struct arguments *arguments, struct output *output)
+/* Says which lines a command that read files had to leave out; status says it itself. */
+static void warn_passed_over(
+	struct strbuf *warning, const struct command *command, const struct waft_viewer *viewer)
+{
+	uint64_t lines = waft_viewer_passed_over(viewer);
+	const char *where = waft_viewer_where(viewer);
+	const char *directory = strchr(where, ':');
+
+	if (lines == 0 || command->run == run_status)
+		return;
+	strbuf_format(warning, "waftctl: %" PRIu64 " line%s of the files in ", lines,
+		lines == 1 ? "" : "s");
+	directory = directory != NULL ? directory + 1 : where;
+	strbuf_safe(warning, directory, strlen(directory));
+	strbuf_string(warning, lines == 1 ? " is not a record and was passed over\n"
+					  : " are not records and were passed over\n");
+}
+
+static int run_command(
+	const struct arguments *arguments, struct output *output, struct strbuf *warning)
 {
 	const struct command *command = arguments->command;
 	struct waft_viewer *viewer = NULL;
@@ -49,6 +69,7 @@ static int run_command(const struct arguments *arguments, struct output *output)
 		code = command->run(arguments, output, viewer);
 	else
 		(void)fprintf(stderr, "waftctl: %s\n", waft_viewer_error(viewer));
+	warn_passed_over(warning, command, viewer);
 	waft_viewer_free(viewer);
 	return code;
 }
@@ -67,7 +88,7 @@ static int explain(const struct arguments *arguments, struct output *output)
 	return EXIT_OK;
 }
 
-static int dispatch(struct arguments *arguments, struct output *output)
+static int dispatch(struct arguments *arguments, struct output *output, struct strbuf *warning)
 {
 	struct strbuf message = {0};
 	int code = EXIT_USAGE;
@@ -79,7 +100,7 @@ static int dispatch(struct arguments *arguments, struct output *output)
 	else if (arguments_resolve(arguments, when_now(), &message) != 0)
 		(void)complain(&message, EXIT_USAGE);
 	else
-		code = run_command(arguments, output);
+		code = run_command(arguments, output, warning);
 	strbuf_done(&message);
 	return code;
 }
@@ -87,6 +108,7 @@ static int dispatch(struct arguments *arguments, struct output *output)
 int program_run(int argc, char **argv)
 {
 	struct strbuf message = {0};
+	struct strbuf warning = {0};
 	struct arguments arguments;
 	struct output output;
 	int code;
@@ -97,14 +119,18 @@ int program_run(int argc, char **argv)
 		code = complain(&message, EXIT_USAGE);
 	} else {
 		output_init(&output, (enum output_color)arguments.color);
-		code = dispatch(&arguments, &output);
+		code = dispatch(&arguments, &output, &warning);
 		result = output_done(&output);
+		/* Only now: a pager has the terminal until it ends. */
+		if (warning.bytes != NULL && !warning.failed)
+			(void)fputs(warning.bytes, stderr);
 		if (result != 0) {
 			(void)fprintf(
 				stderr, "waftctl: writing the output: %s\n", strerror(-result));
 			code = EXIT_FAILED;
 		}
 	}
+	strbuf_done(&warning);
 	strbuf_done(&message);
 	arguments_done(&arguments);
 	return code;

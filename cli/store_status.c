@@ -140,10 +140,22 @@ static int copy_counted(struct status_build *into, struct counting *counting)
 	return copy_clients(into, counting);
 }
 
+static void bad_lines_reason(struct strbuf *text, const struct reader_report *report)
+{
+	strbuf_format(text,
+		"lines that are not records and were passed over: %llu, the first in %s",
+		(unsigned long long)report->bad_lines, report->bad_file);
+	if (report->bad_line != 0)
+		strbuf_format(text, ", line %llu", (unsigned long long)report->bad_line);
+	else
+		strbuf_format(text, ", at byte %llu", (unsigned long long)report->bad_offset);
+	strbuf_format(text, ": %s", report->bad_why);
+}
+
 /* What makes the store less than whole, in words. */
 static int add_reasons(struct status_build *into, const struct reader_report *report)
 {
-	const char **reasons = scratch_alloc(&into->scratch, 3 * sizeof *reasons);
+	const char **reasons = scratch_alloc(&into->scratch, 4 * sizeof *reasons);
 	struct strbuf text = {0};
 	size_t count = 0;
 
@@ -155,6 +167,12 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 		strbuf_format(&text, "%llu files could not be read, the first %s: %s",
 			(unsigned long long)report->unreadable_files, report->unreadable_file,
 			error_text(report->unreadable_error));
+		reasons[count] = copy_text(&into->scratch, slice_of(text.bytes, text.length));
+		count += reasons[count] != NULL;
+	}
+	if (report->bad_lines != 0) {
+		strbuf_clear(&text);
+		bad_lines_reason(&text, report);
 		reasons[count] = copy_text(&into->scratch, slice_of(text.bytes, text.length));
 		count += reasons[count] != NULL;
 	}

@@ -180,6 +180,15 @@ const char *waft_viewer_error(const struct waft_viewer *viewer)
 	return viewer->error.bytes != NULL ? viewer->error.bytes : "";
 }
 
+uint64_t waft_viewer_passed_over(const struct waft_viewer *viewer)
+{
+	const struct backend *backend = viewer != NULL ? viewer->backend : NULL;
+
+	return backend != NULL && backend->ops->passed_over != NULL
+		       ? backend->ops->passed_over(backend)
+		       : 0;
+}
+
 /* ---- Asking ----------------------------------------------------------- */
 
 /* 0, or why the viewer can't be asked. */

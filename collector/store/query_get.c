@@ -134,7 +134,8 @@ static int on_line(void *ctx, const struct scan_line *line)
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret != 0) {
-		if (indexed && line->text.length > 0)
+		/* Those of what was scanned have been noted. */
+		if (line->offset < getter->file->runs.indexed_bytes && line->text.length > 0)
 			view_bad_line(getter->reader, getter->file->name, line->offset, 0, why);
 		return 0;
 	}

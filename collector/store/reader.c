@@ -522,7 +522,8 @@ int reader_count(struct reader *reader, struct reader_counts *ret_counts)
 	for (size_t i = 0; i < reader->file_count; i++) {
 		struct view_file *file = reader->files[i];
 
-		if (file->length_bytes == UINT64_MAX)
+		/* Offline, what must be passed over is told too. */
+		if (file->length_bytes == UINT64_MAX || reader->live == NULL)
 			(void)!view_runs(reader, file);
 		counts.bytes += file->length_bytes != UINT64_MAX ? file->length_bytes : 0;
 		counts.parts += file->ours;

@@ -100,7 +100,8 @@ void reader_set_live(struct reader *reader, const struct live_source *live);
 
 const struct reader_report *reader_report(const struct reader *reader);
 
-/* 0 or a negative errno. */
+/* Without a live_source it reads what no index covers, so that the report tells of its lines.
+ * 0 or a negative errno. */
 int reader_count(struct reader *reader, struct reader_counts *ret_counts) MUST_CHECK;
 
 /* Calls on_line for every line of the store, bad ones too, file by file, waiting

@@ -170,8 +170,8 @@ static int on_line(void *ctx, const struct scan_line *line)
 	else if (ret == 0)
 		ret = trace_load_add(load, &record);
 	else if (ret != -ENOMEM) {
-		/* Those of files that were scanned have been noted. */
-		if (indexed && line->text.length > 0)
+		/* Those of what was scanned have been noted. */
+		if (line->offset < load->file->runs.indexed_bytes && line->text.length > 0)
 			view_bad_line(load->reader, load->file->name, line->offset, 0, why);
 		ret = 0;
 	}

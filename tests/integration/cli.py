@@ -95,6 +95,14 @@ class Store(unittest.TestCase):
         self.assertEqual((code, err), (0, ""))
         return out
 
+    def assert_told(self, lines, *arguments):
+        """Runs it where so many lines are no records; returns what it wrote."""
+        code, out, err = waftctl("--store", self.directory, *arguments)
+        self.assertEqual((code, err), (
+            0, f"waftctl: {lines} lines of the files in {self.directory} are not records "
+            "and were passed over\n"))
+        return out
+
     def traces(self, *arguments):
         return [json.loads(line) for line in
                 self.run_ok("trace", "list", "--json", *arguments).splitlines()]
@@ -320,7 +328,39 @@ class Shapes(Store):
         self.write(record(trace, span_id(1)), "not json", "", '{"trace_id":"x"}', "[1,2]")
         with open(os.path.join(self.directory, "2026-01-09.jsonl"), "a", encoding="utf-8") as file:
             file.write(record(trace, span_id(2), span_id(1))[:-20])
-        self.assertEqual(self.traces()[0]["spans"], 1)
+        self.assertEqual(json.loads(self.assert_told(3, "trace", "list", "--json"))["spans"], 1)
+
+
+class NotRecords(Store):
+    """Lines that are no records are passed over, and that is said."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.directory, "2026-01-09.jsonl")
+        with open(ORIGINAL, encoding="utf-8") as file, \
+                open(self.path, "w", encoding="utf-8") as copy:
+            copy.write('garbage\n{"half":' + file.read())
+
+    def test_a_warning_after_the_output(self):
+        for arguments in (["trace", "list"], ["trace", "list", "--json"], ["trace", "show", "last"],
+                          ["trace", "show", ORIGINAL_ID, "--json"], ["stats"], ["stats", "--json"]):
+            self.assertNotEqual(self.assert_told(2, *arguments), "")
+
+    def test_where_nothing_else_is_found(self):
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write("garbage\n")
+        code, out, err = waftctl("--store", self.directory, "trace", "list")
+        self.assertEqual((code, out), (0, ""))
+        self.assertEqual(err, f"No traces in file:{self.directory}.\n"
+                         f"waftctl: 1 line of the files in {self.directory} is not a record "
+                         "and was passed over\n")
+
+    def test_status(self):
+        said = r"lines that are not records and were passed over: 2, the first in " \
+               r"2026-01-09\.jsonl, line 1: \S.*"
+        self.assertRegex(self.run_ok("status"), rf"\n +{said}\n")
+        reasons = json.loads(self.run_ok("status", "--json"))["reasons"]
+        self.assertEqual([bool(re.fullmatch(said, reason)) for reason in reasons].count(True), 1)
 
 
 class Terminals(Store):

@@ -80,6 +80,10 @@ WAFT_PUBLIC const char *waft_viewer_where(const struct waft_viewer *viewer);
  * valid until the next call on the viewer. */
 WAFT_PUBLIC const char *waft_viewer_error(const struct waft_viewer *viewer);
 
+/* Lines that were met in files since the viewer was opened, are no records, and so were
+ * left out of what was returned; 0 with a collector. */
+WAFT_PUBLIC uint64_t waft_viewer_passed_over(const struct waft_viewer *viewer);
+
 /* ---- Listing ---------------------------------------------------------- */
 
 struct waft_trace_attribute {
