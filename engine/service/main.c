@@ -19,7 +19,13 @@
 #include "store.h"
 #include "worker.h"
 
-enum { WAIT_MS = 10000, STOP_MS = 5000, WORKERS_LEAVE_MS = 3000, TIMEOUT_MAX_S = 3600 };
+enum {
+	WAIT_MS = 10000,
+	HAND_ON_MS = 2000,
+	STOP_MS = 5000,
+	WORKERS_LEAVE_MS = 3000,
+	TIMEOUT_MAX_S = 3600
+};
 
 struct settings {
 	const char *listen;
@@ -169,6 +175,7 @@ static int serve(const struct settings *settings, struct fault *fault)
 		.argv = worker_argv,
 		.workers = settings->workers,
 		.answer_ms = (int64_t)settings->timeout_s * 1000,
+		.hand_on_ms = HAND_ON_MS,
 		.wait_ms = WAIT_MS,
 	};
 	sigset_t signals;

@@ -115,7 +115,7 @@ static void test_frame_send_has_a_deadline(void **state)
 
 /* Answers with its pid as header and the question's body, but for bodies that
  * are orders: "die" ends it, "once PATH" only the first time (the file PATH
- * tells), "hang PATH" opens the FIFO PATH and never answers. */
+ * tells), "stop PATH" likewise stops it, "hang PATH" opens the FIFO PATH and never answers. */
 static int be_worker(void)
 {
 	for (;;) {
@@ -133,6 +133,9 @@ static int be_worker(void)
 		if (strncmp(question.body, "once ", 5) == 0 &&
 			open(question.body + 5, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600) >= 0)
 			raise(SIGKILL);
+		if (strncmp(question.body, "stop ", 5) == 0 &&
+			open(question.body + 5, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600) >= 0)
+			raise(SIGSTOP);
 		char pid[16];
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
 		struct frame answer = frame_of(pid, question.body);
@@ -145,7 +148,8 @@ static int be_worker(void)
 
 static const char *const worker_argv[] = {"test-worker", "worker", NULL};
 
-static struct pool *start(unsigned int workers, int64_t answer_ms, int64_t wait_ms)
+static struct pool *start_handing_on(
+	unsigned int workers, int64_t answer_ms, int64_t hand_on_ms, int64_t wait_ms)
 {
 	struct fault fault = {0};
 	struct pool *pool = NULL;
@@ -154,11 +158,17 @@ static struct pool *start(unsigned int workers, int64_t answer_ms, int64_t wait_
 		.argv = worker_argv,
 		.workers = workers,
 		.answer_ms = answer_ms,
+		.hand_on_ms = hand_on_ms,
 		.wait_ms = wait_ms,
 	};
 	if (pool_start(&options, &pool, &fault) != 0)
 		fail_msg("%s", fault_text(&fault));
 	return pool;
+}
+
+static struct pool *start(unsigned int workers, int64_t answer_ms, int64_t wait_ms)
+{
+	return start_handing_on(workers, answer_ms, answer_ms, wait_ms);
 }
 
 /* The pid that answered. */
@@ -233,17 +243,68 @@ static void test_deadly_request(void **state)
 static void test_hung_worker_is_replaced(void **state)
 {
 	(void)state;
-	struct pool *pool = start(1, 2000, 10000);
-	fails(pool, "hang /dev/null", "did not answer within 2000 ms");
+	struct pool *pool = start(1, 200, 10000);
+	fails(pool, "hang /dev/null", "did not answer within 200 ms");
 	assert_true(echo(pool, "hello") > 0);
 	pool_close(pool, 10000);
 }
 
+/* The process stays for the pool to wait for: WNOWAIT. */
+static void wait_until(int pid, int event)
+{
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, event | WNOWAIT), 0);
+}
+
 static void wait_until_dead(int pid)
 {
-	/* The zombie stays for the pool to collect: WNOWAIT. */
-	siginfo_t info;
-	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	wait_until(pid, WEXITED);
+}
+
+/* A worker that stops while it has the request, once: another answers. */
+static void test_silent_worker_hands_on(void **state)
+{
+	(void)state;
+	struct pool *pool = start_handing_on(1, 60000, 50, 10000);
+	char directory[] = "/tmp/waft-pool.XXXXXX";
+	char path[64];
+	char body[80];
+	assert_non_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/stopped", directory);
+	snprintf(body, sizeof(body), "stop %s", path);
+	int before = echo(pool, "hello");
+	int after = echo(pool, body);
+	assert_int_not_equal(before, after);
+	/* Replaced, not left behind. */
+	assert_int_equal(kill(before, 0), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(directory), 0);
+	pool_close(pool, 10000);
+}
+
+/* A stopped worker gets no request while another is idle; it is replaced when
+ * there is none; one that goes on is one like the others. */
+static void test_stopped_while_idle(void **state)
+{
+	(void)state;
+	struct pool *pool = start(2, 60000, 10000);
+	int first = echo(pool, "hello");
+	assert_int_equal(kill(first, SIGSTOP), 0);
+	wait_until(first, WSTOPPED);
+	int second = echo(pool, "hello");
+	assert_int_not_equal(second, first);
+	assert_int_equal(kill(first, SIGCONT), 0);
+	wait_until(first, WCONTINUED);
+	assert_int_equal(echo(pool, "hello"), first);
+	const int both[] = {first, second};
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kill(both[i], SIGSTOP), 0);
+		wait_until(both[i], WSTOPPED);
+	}
+	int third = echo(pool, "hello");
+	assert_int_not_equal(third, first);
+	assert_int_not_equal(third, second);
+	pool_close(pool, 0);
 }
 
 static void test_killed_while_idle(void **state)
@@ -320,7 +381,7 @@ static void test_all_busy(void **state)
 	snprintf(path, sizeof(path), "%s/hangs", directory);
 	snprintf(body, sizeof(body), "hang %s", path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	struct caller caller = {.pool = start(1, 1000, 20), .body = body};
+	struct caller caller = {.pool = start_handing_on(1, 500, 1000, 20), .body = body};
 	assert_int_equal(pthread_create(&caller.thread, NULL, call_once, &caller), 0);
 	/* Returns when the only worker has the question. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -433,6 +494,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_killed_during_a_request),
 		cmocka_unit_test(test_deadly_request),
 		cmocka_unit_test(test_hung_worker_is_replaced),
+		cmocka_unit_test(test_silent_worker_hands_on),
+		cmocka_unit_test(test_stopped_while_idle),
 		cmocka_unit_test(test_killed_while_idle),
 		cmocka_unit_test(test_all_killed_while_idle),
 		cmocka_unit_test(test_all_busy),
