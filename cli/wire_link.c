@@ -3,9 +3,9 @@
  */
 #include "wire_link.h"
 
+#include "address.h"
 #include "tls.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CIPHER_BYTES = 20000, HOST_BYTES = 256, PORT_BYTES = 8 };
+enum { CIPHER_BYTES = 20000 };
 
 struct wire_link {
 	int fd;
@@ -244,62 +244,32 @@ static int connect_address(
 	return result;
 }
 
-/* HOST:PORT or [ADDRESS]:PORT. */
-static int split(const char *text, char ret_host[HOST_BYTES], char ret_port[PORT_BYTES])
-{
-	const char *colon = strrchr(text, ':');
-	size_t length;
-
-	if (colon == NULL || colon[1] == '\0' || strlen(colon + 1) >= PORT_BYTES ||
-		strspn(colon + 1, "0123456789") != strlen(colon + 1))
-		return -EINVAL;
-	length = (size_t)(colon - text);
-	if (length > 2 && text[0] == '[' && text[length - 1] == ']') {
-		text++;
-		length -= 2;
-	}
-	if (length == 0 || length >= HOST_BYTES)
-		return -EINVAL;
-	memcpy(ret_host, text, length);
-	ret_host[length] = '\0';
-	strcpy(ret_port, colon + 1);
-	return 0;
-}
-
-static bool is_loopback(const struct sockaddr *address)
-{
-	if (address->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)address)
-				       ->sin_addr.s_addr) >>
-			       24 ==
-		       127;
-	return address->sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(
-		       &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
-}
-
 static int connect_remote(struct wire_link *link, const char *where, int64_t deadline_ms,
 	char ret_why[WIRE_LINK_WHY_BYTES])
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	bool plain = strncmp(where, "tcp://", 6) == 0;
 	struct addrinfo *found = NULL;
-	char host[HOST_BYTES];
-	char port[PORT_BYTES];
-	int result = split(where + 6, host, port);
+	struct address address;
+	const char *lacks;
+	int result = address_split(where + 6, &address, &lacks);
 
+	if (result == 0 && address.port == 0) {
+		lacks = "has no port from 1 to 65535";
+		result = -EINVAL;
+	}
 	if (result < 0) {
-		snprintf(ret_why, WIRE_LINK_WHY_BYTES, "it is not tls://HOST:PORT");
+		snprintf(ret_why, WIRE_LINK_WHY_BYTES, "it %s; tls://HOST:PORT is needed", lacks);
 		return result;
 	}
-	result = getaddrinfo(host, port, &hints, &found);
+	result = getaddrinfo(address.host, address.service, &hints, &found);
 	if (result != 0) {
 		snprintf(ret_why, WIRE_LINK_WHY_BYTES, "%s", gai_strerror(result));
 		return -ENOENT;
 	}
 	result = -ENOENT;
 	for (struct addrinfo *at = found; at != NULL && result != 0; at = at->ai_next) {
-		if (plain && !is_loopback(at->ai_addr)) {
+		if (plain && !address_is_loopback(at->ai_addr)) {
 			snprintf(ret_why, WIRE_LINK_WHY_BYTES,
 				"plain TCP is for this machine only: use tls://");
 			result = -EPERM;
@@ -308,7 +278,7 @@ static int connect_remote(struct wire_link *link, const char *where, int64_t dea
 		result = connect_address(link, at, deadline_ms);
 	}
 	freeaddrinfo(found);
-	return result != 0 || plain ? result : begin_tls(link, host, deadline_ms, ret_why);
+	return result != 0 || plain ? result : begin_tls(link, address.host, deadline_ms, ret_why);
 }
 
 int wire_link_open(const char *where, int64_t deadline_ms, struct wire_link **ret_link,

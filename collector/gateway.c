@@ -16,13 +16,13 @@
  */
 #include "gateway.h"
 
+#include "address.h"
 #include "export.h"
 #include "forward_wire.h"
 #include "ids.h"
 #include "log_line.h"
 #include "tls.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -42,8 +42,6 @@
 #define STREAM_ID 1u
 #define BYTES_MAX 65536u
 #define TOKEN_BYTES_MAX 1024u
-#define HOST_BYTES 256u
-#define PORT_BYTES 8u
 #define WHY_BYTES 320u
 
 enum gateway_state {
@@ -94,9 +92,8 @@ struct gateway {
 	uint64_t pause_ms;
 	uint64_t wait_ms; /* asked for by a STATUS */
 	uint32_t jitter;
-	bool said; /* why it is not open */
-	char host[HOST_BYTES];
-	char port[PORT_BYTES];
+	bool said;		/* why it is not open */
+	struct address address; /* of tls:// and tcp:// */
 	char why[WHY_BYTES];
 	struct gateway_counts counts;
 	bool timer_closed;
@@ -120,53 +117,20 @@ static uint64_t now_ms(const struct gateway *gateway)
 
 /* ---- Endpoints --------------------------------------------------------------- */
 
-/* HOST:PORT or [ADDRESS]:PORT. */
-static int split_address(const char *text, char host[HOST_BYTES], char port[PORT_BYTES])
-{
-	const char *colon = strrchr(text, ':');
-	size_t length;
-
-	if (colon == NULL || colon[1] == '\0' || strlen(colon + 1) >= PORT_BYTES ||
-		strspn(colon + 1, "0123456789") != strlen(colon + 1))
-		return -EINVAL;
-	length = (size_t)(colon - text);
-	if (length > 2 && text[0] == '[' && text[length - 1] == ']') {
-		text++;
-		length -= 2;
-	}
-	if (length == 0 || length >= HOST_BYTES)
-		return -EINVAL;
-	memcpy(host, text, length);
-	host[length] = '\0';
-	memcpy(port, colon + 1, strlen(colon + 1) + 1);
-	return 0;
-}
-
 bool gateway_endpoint_fits(const char *endpoint, const char **ret_why)
 {
-	struct sockaddr_un address;
-	char host[HOST_BYTES];
-	char port[PORT_BYTES];
+	struct sockaddr_un socket_address;
+	struct address address;
+	const char *lacks;
 
 	if (strncmp(endpoint, "unix:", 5) == 0) {
 		*ret_why = "the path of the socket is empty or too long";
-		return endpoint[5] != '\0' && strlen(endpoint + 5) < sizeof(address.sun_path);
+		return endpoint[5] != '\0' &&
+		       strlen(endpoint + 5) < sizeof(socket_address.sun_path);
 	}
 	*ret_why = "a gateway is tls://HOST:PORT, tcp://ADDRESS:PORT on this machine, or unix:PATH";
 	return (strncmp(endpoint, "tls://", 6) == 0 || strncmp(endpoint, "tcp://", 6) == 0) &&
-	       split_address(endpoint + 6, host, port) == 0;
-}
-
-static bool is_loopback(const struct sockaddr *address)
-{
-	if (address->sa_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)(const void *)address)
-				       ->sin_addr.s_addr) >>
-			       24 ==
-		       127;
-	return address->sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(
-		       &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+	       address_split(endpoint + 6, &address, &lacks) == 0 && address.port != 0;
 }
 
 /* ---- Shares ------------------------------------------------------------------ */
@@ -631,7 +595,7 @@ static int begin_tls(struct gateway *gateway)
 	int status = tls_context_new(&config, &context, why);
 
 	if (status == 0)
-		status = tls_session_new(context, gateway->host, &gateway->tls);
+		status = tls_session_new(context, gateway->address.host, &gateway->tls);
 	tls_context_free(context);
 	if (status < 0) {
 		snprintf(gateway->why, sizeof(gateway->why), "TLS: %s",
@@ -738,11 +702,11 @@ static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *f
 	} else if (gateway->state == GATEWAY_RESOLVING && status < 0) {
 		char text[300];
 
-		snprintf(text, sizeof(text), "can't find %.200s: %s", gateway->host,
+		snprintf(text, sizeof(text), "can't find %.200s: %s", gateway->address.host,
 			uv_strerror(status));
 		fail(gateway, text);
 	} else if (gateway->state == GATEWAY_RESOLVING) {
-		if (!is_tls(gateway) && !is_loopback(found->ai_addr))
+		if (!is_tls(gateway) && !address_is_loopback(found->ai_addr))
 			fail(gateway, "plain TCP is for this machine only: use tls://");
 		else
 			connect_to(gateway, found->ai_addr, found->ai_addrlen);
@@ -766,7 +730,7 @@ static void begin(struct gateway *gateway)
 		return;
 	}
 	gateway->looking_up = uv_getaddrinfo(gateway->config.loop, &gateway->lookup, on_resolved,
-				      gateway->host, gateway->port, &hints) == 0;
+				      gateway->address.host, gateway->address.service, &hints) == 0;
 	if (!gateway->looking_up)
 		fail(gateway, "names can't be looked up");
 }
@@ -787,6 +751,7 @@ static void on_timer(uv_timer_t *timer)
 int gateway_new(const struct gateway_config *config, struct gateway **ret)
 {
 	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	const char *lacks;
 	int status;
 
 	if (gateway == NULL)
@@ -802,7 +767,7 @@ int gateway_new(const struct gateway_config *config, struct gateway **ret)
 	frame_reader_init(&gateway->frames);
 	status = strncmp(config->endpoint, "unix:", 5) == 0
 			 ? 0
-			 : split_address(config->endpoint + 6, gateway->host, gateway->port);
+			 : address_split(config->endpoint + 6, &gateway->address, &lacks);
 	if (status == 0)
 		status = uv_timer_init(config->loop, &gateway->timer);
 	if (status < 0) {

@@ -1,9 +1,9 @@
 /* Listening sockets. Loop thread, at start and end. */
 #include "listener.h"
 
+#include "address.h"
 #include "paths.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -153,55 +153,15 @@ done:
 
 /* ---- TCP ------------------------------------------------------------------ */
 
-static bool is_loopback(const struct sockaddr *address)
-{
-	if (address->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const void *)address;
-
-		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-	}
-	return address->sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(
-		       &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
-}
-
 int listener_parse_address(const char *text, struct sockaddr_storage *ret, socklen_t *ret_length)
 {
-	const char *colon = strrchr(text, ':');
-	char host[64];
-	unsigned long port;
-	size_t length;
-	char *end;
+	struct address address;
+	const char *lacks;
+	int status = address_split(text, &address, &lacks);
 
-	if (colon == NULL || colon == text || colon[1] < '0' || colon[1] > '9')
-		return -EINVAL;
-	port = strtoul(colon + 1, &end, 10);
-	if (*end != '\0' || port > 65535)
-		return -EINVAL;
-	length = (size_t)(colon - text);
-	if (length >= 2 && text[0] == '[' && text[length - 1] == ']') {
-		text++;
-		length -= 2;
-	}
-	if (length >= sizeof(host))
-		return -EINVAL;
-	memcpy(host, text, length);
-	host[length] = '\0';
-	if (strcmp(host, "localhost") == 0)
-		strcpy(host, "127.0.0.1");
-	memset(ret, 0, sizeof(*ret));
-	if (inet_pton(AF_INET, host, &((struct sockaddr_in *)ret)->sin_addr) == 1) {
-		ret->ss_family = AF_INET;
-		((struct sockaddr_in *)ret)->sin_port = htons((uint16_t)port);
-		*ret_length = sizeof(struct sockaddr_in);
-	} else if (inet_pton(AF_INET6, host, &((struct sockaddr_in6 *)ret)->sin6_addr) == 1) {
-		ret->ss_family = AF_INET6;
-		((struct sockaddr_in6 *)ret)->sin6_port = htons((uint16_t)port);
-		*ret_length = sizeof(struct sockaddr_in6);
-	} else {
-		return -EINVAL;
-	}
-	return is_loopback((struct sockaddr *)ret) ? 1 : 0;
+	if (status == 0)
+		status = address_numeric(&address, ret, ret_length);
+	return status < 0 ? status : address_is_loopback((struct sockaddr *)ret);
 }
 
 static uint16_t port_of(int fd)

@@ -34,7 +34,7 @@ void log_line_set_level(enum log_level level);
 /* Writes to `fd` instead of stderr; -1 drops all lines. For tests. */
 void log_line_set_fd(int fd);
 
-/* Prints a line; use the macros below. `now_ms` is monotonic. */
+/* Prints a line; use the macros below. */
 void log_line_print(struct log_site *site, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -1,7 +1,6 @@
 /* See config.h. */
 #include "config.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "cursor.h"
 #include "process.h"
 #include "redact.h"
@@ -93,46 +93,29 @@ static int endpoint_unusable(struct config *config, const char *text, const char
 	return -EINVAL;
 }
 
-static bool is_loopback(const char *host)
-{
-	struct in_addr in;
-	struct in6_addr in6;
-
-	if (inet_pton(AF_INET, host, &in) == 1)
-		return ntohl(in.s_addr) >> 24 == 127;
-	return inet_pton(AF_INET6, host, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
-}
-
-/* HOST:PORT or [ADDRESS]:PORT behind tcp:// or tls://. */
+/* HOST:PORT or [ADDRESS]:PORT behind tcp:// or tls://. Plain TCP takes a numeric
+ * address only, so that no name can lead it off this machine. */
 static int remote_read(struct config *config, const char *text)
 {
-	const char *host = text + 6;
-	const char *colon = strrchr(host, ':');
-	unsigned long port;
-	size_t length;
-	char *end;
+	struct address address;
+	struct sockaddr_storage numeric;
+	socklen_t length;
+	const char *lacks;
 
 	config->endpoint = text[1] == 'c' ? ENDPOINT_TCP : ENDPOINT_TLS;
-	if (colon == NULL || colon[1] < '0' || colon[1] > '9')
-		return endpoint_unusable(config, text, "has no port");
-	port = strtoul(colon + 1, &end, 10);
-	if (*end != '\0' || port == 0 || port > 65535)
+	if (address_split(text + 6, &address, &lacks) < 0)
+		return endpoint_unusable(config, text, lacks);
+	if (address.port == 0)
 		return endpoint_unusable(config, text, "has no port from 1 to 65535");
-	length = (size_t)(colon - host);
-	if (length > 2 && host[0] == '[' && host[length - 1] == ']') {
-		host++;
-		length -= 2;
-	}
-	if (length == 0 || length > 253)
-		return endpoint_unusable(config, text, "has no usable host");
-	memcpy(config->path, host, length);
-	config->path[length] = '\0';
-	config->port = (uint16_t)port;
-	if (config->endpoint == ENDPOINT_TCP && strcmp(config->path, "localhost") == 0)
-		strcpy(config->path, "127.0.0.1");
-	if (config->endpoint == ENDPOINT_TCP && !is_loopback(config->path))
+	if (config->endpoint == ENDPOINT_TCP && strcmp(address.host, "localhost") == 0)
+		strcpy(address.host, "127.0.0.1");
+	if (config->endpoint == ENDPOINT_TCP &&
+		(address_numeric(&address, &numeric, &length) < 0 ||
+			!address_is_loopback((struct sockaddr *)&numeric)))
 		return endpoint_unusable(
 			config, text, "is plain TCP to another machine, where tls:// is needed");
+	strcpy(config->path, address.host);
+	config->port = address.port;
 	return 0;
 }
 

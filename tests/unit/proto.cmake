@@ -6,6 +6,7 @@ target_link_libraries(waft_test_batches PUBLIC waft_proto waft_test_write)
 waft_unit_test(batch waft_test_batches waft_proto_rpc)
 waft_unit_test(batch_repair waft_test_batches waft_proto_rpc)
 
+waft_unit_test(address waft_proto)
 waft_unit_test(frame waft_proto)
 waft_unit_test(crc32c waft_test_batches)
 waft_unit_test(ids waft_test_batches)
