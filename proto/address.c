@@ -20,7 +20,7 @@ int address_split(const char *text, struct address *ret, const char **ret_why)
 	size_t length;
 	char *end;
 
-	if (colon == NULL || colon[1] < '0' || colon[1] > '9')
+	if (colon == NULL || strchr(colon, ']') != NULL || colon[1] < '0' || colon[1] > '9')
 		return lacks(ret_why, "has no port");
 	port = strtoul(colon + 1, &end, 10);
 	if (*end != '\0' || port > UINT16_MAX)
