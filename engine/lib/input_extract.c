@@ -45,6 +45,10 @@ static int take_name(const char *text, size_t length_bytes, const char *what, st
 	struct span_of_text trimmed = unicode_trim(text, length_bytes, unicode_is_space);
 	if (trimmed.length_bytes == 0)
 		return fault_set(fault, FAULT_RULE, INPUT_ERROR "%s name cannot be empty", what);
+	/* No key can be so (json_read), and an alternative's name has to be one of scores. */
+	if (memchr(trimmed.text, 0, trimmed.length_bytes) != NULL)
+		return fault_set(
+			fault, FAULT_FORM, INPUT_ERROR "%s name cannot contain \\u0000", what);
 	if (name_copy(ret_name, trimmed.text, trimmed.length_bytes) < 0)
 		return fault_memory(fault);
 	return 0;
@@ -78,17 +82,25 @@ static int bad_number(const struct number_owner *owner, enum fault_kind kind, co
 	const char *found, size_t found_bytes, struct fault *fault)
 {
 	const char *quote = kind == FAULT_RULE ? "'" : "";
-	int shown = (int)unicode_cut(found, found_bytes, QUOTED_LIMIT_BYTES);
-	if (owner->alternative)
-		return fault_set(fault, kind,
+	struct text shown = {0};
+	text_append_shown(&shown, found, unicode_cut(found, found_bytes, QUOTED_LIMIT_BYTES));
+	int r;
+	if (shown.failed)
+		r = fault_memory(fault);
+	else if (owner->alternative)
+		r = fault_set(fault, kind,
 			INPUT_ERROR "Invalid %s for score for alternative '%s' on criterion '%s': "
-				    "%s%.*s%s (expected int, float, or numeric string)",
-			problem, owner->alternative->text, owner->criterion->text, quote, shown,
-			found, quote);
-	return fault_set(fault, kind,
-		INPUT_ERROR "Invalid %s for weight for criterion '%s': "
-			    "%s%.*s%s (expected int, float, or numeric string)",
-		problem, owner->criterion->text, quote, shown, found, quote);
+				    "%s%s%s (expected int, float, or numeric string)",
+			problem, owner->alternative->text, owner->criterion->text, quote,
+			shown.length_bytes ? shown.data : "", quote);
+	else
+		r = fault_set(fault, kind,
+			INPUT_ERROR "Invalid %s for weight for criterion '%s': "
+				    "%s%s%s (expected int, float, or numeric string)",
+			problem, owner->criterion->text, quote,
+			shown.length_bytes ? shown.data : "", quote);
+	text_done(&shown);
+	return r;
 }
 
 static int take_number(const json_t *value, const struct number_owner *owner, double *ret_number,

@@ -94,6 +94,18 @@ static int validate_schema(
 
 /* ---- create_matrix ---- */
 
+static int refuse_methodology(const char *text, size_t length_bytes, struct fault *fault)
+{
+	struct text shown = {0};
+	text_append_shown(&shown, text, length_bytes);
+	int r = shown.failed ? fault_memory(fault)
+			     : fault_set(fault, FAULT_RULE,
+				       "Unsupported methodology: %s. Only 'WSM' is supported.",
+				       shown.length_bytes ? shown.data : "");
+	text_done(&shown);
+	return r;
+}
+
 static int take_methodology(const json_t *raw, struct matrix *matrix, struct fault *fault)
 {
 	if (raw != NULL && !json_is_string(raw))
@@ -102,8 +114,7 @@ static int take_methodology(const json_t *raw, struct matrix *matrix, struct fau
 	const char *text = raw ? json_string_value(raw) : "WSM";
 	size_t length_bytes = raw ? json_string_length(raw) : strlen(text);
 	if (length_bytes != 3 || memcmp(text, "WSM", 3) != 0)
-		return fault_set(fault, FAULT_RULE,
-			"Unsupported methodology: %s. Only 'WSM' is supported.", text);
+		return refuse_methodology(text, length_bytes, fault);
 	if (name_copy(&matrix->methodology, text, length_bytes) < 0)
 		return fault_memory(fault);
 	return 0;

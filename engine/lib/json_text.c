@@ -123,6 +123,11 @@ int json_read(const char *text, size_t length_bytes, json_t **ret_value, struct 
 	if (value == NULL) {
 		if (json_error_code(&error) == json_error_out_of_memory)
 			return fault_memory(fault);
+		/* Valid JSON, but jansson has no such keys, with JSON_ALLOW_NUL neither. */
+		if (json_error_code(&error) == json_error_null_byte_in_key)
+			return fault_set(fault, FAULT_FORM,
+				"a key with \\u0000 in it is not supported: line %d, column %d",
+				error.line, error.column);
 		return fault_set(fault, FAULT_FORM, "not valid JSON: line %d, column %d: %s",
 			error.line, error.column, error.text);
 	}

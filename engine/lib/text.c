@@ -57,6 +57,17 @@ void text_puts(struct text *text, const char *string)
 	text_append(text, string, strlen(string));
 }
 
+void text_append_shown(struct text *text, const char *bytes, size_t length_bytes)
+{
+	for (size_t at = 0; at < length_bytes;) {
+		size_t part = strnlen(bytes + at, length_bytes - at);
+		text_append(text, bytes + at, part);
+		at += part;
+		if (at++ < length_bytes)
+			text_puts(text, "\\u0000");
+	}
+}
+
 void text_putc(struct text *text, char c)
 {
 	text_append(text, &c, 1);

@@ -19,6 +19,8 @@ struct text {
 
 void text_done(struct text *text);
 void text_append(struct text *text, const char *bytes, size_t length_bytes);
+/* For messages, which end at a NUL: one inside is written as JSON has it, \u0000. */
+void text_append_shown(struct text *text, const char *bytes, size_t length_bytes);
 void text_puts(struct text *text, const char *string);
 void text_putc(struct text *text, char c);
 void text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -157,6 +157,23 @@ static void test_scores(void **state)
 		"Unsupported methodology: wsm. Only 'WSM' is supported.");
 }
 
+/* No message ends where the text that it quotes has a NUL. */
+static void test_nul(void **state)
+{
+	(void)state;
+	refused(ALTERNATIVES("['x',' a\\u0000b']"), FAULT_FORM,
+		IN "Alternative name cannot contain \\u0000");
+	refused(CRITERIA("{'a\\u0000b':1}"), FAULT_FORM,
+		IN "a key with \\u0000 in it is not supported: line 1, column 58");
+	refused(SCORES("{'x':{'a':'5\\u00006\\u0000'}}"), FAULT_RULE,
+		IN "Invalid value for score for alternative 'x' on criterion 'a': "
+		   "'5\\u00006\\u0000' (expected int, float, or numeric string)");
+	refused(HEAD "'scores':{},'methodology':'\\u0000WSM'}", FAULT_RULE,
+		"Unsupported methodology: \\u0000WSM. Only 'WSM' is supported.");
+	refused(HEAD "'scores':{},'methodology':''}", FAULT_RULE,
+		"Unsupported methodology: . Only 'WSM' is supported.");
+}
+
 static void test_weights(void **state)
 {
 	(void)state;
@@ -463,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_alternatives),
 		cmocka_unit_test(test_criteria),
 		cmocka_unit_test(test_scores),
+		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_complete_and_finite),
 		cmocka_unit_test(test_takes_a_request),
