@@ -523,7 +523,12 @@ void connection_on_drained(struct connection *connection, uint64_t now_ms)
 static const char *silence_problem(struct connection *connection, uint64_t now_ms)
 {
 	uint64_t idle_ms = connection->config->idle_ms;
-	uint64_t silent_ms = now_ms - connection->last_byte_ms;
+	uint64_t silent_ms;
+
+	/* A tick may have begun before the connection did. */
+	if (now_ms < connection->last_byte_ms)
+		return NULL;
+	silent_ms = now_ms - connection->last_byte_ms;
 
 	if (frame_reader_pending(&connection->reader) == 0)
 		connection->frame_begin_ms = now_ms;

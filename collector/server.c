@@ -556,14 +556,15 @@ static void on_incoming(uv_stream_t *uv, int status);
 static void on_tick(uv_timer_t *timer)
 {
 	struct server *server = timer->data;
-	uint64_t now = now_ms(server);
 	struct link *next;
+	uint64_t now;
 
 	for (struct acceptor *acceptor = server->acceptors; acceptor; acceptor = acceptor->next)
 		if (acceptor->waiting && !acceptor->closing)
 			on_incoming(&acceptor->uv, 0);
 	rest_timer(server);
 
+	now = now_ms(server); /* not before those that were accepted just now */
 	for (struct link *link = server->links; link != NULL; link = next) {
 		next = link->next;
 		if (link->state == LINK_OPEN && link->connection != NULL)

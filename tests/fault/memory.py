@@ -117,8 +117,8 @@ class Worker:
         reader = None
         try:
             reader = Connection(self.daemon.socket)
-            status = reader.unary(QUERY + method, request)[0]
-            assert status in (0, 5, 8, 14), (method, status)
+            status, why, _ = reader.unary(QUERY + method, request)
+            assert status in (0, 5, 8, 14), (method, status, why)
             self.told += status != 0
         except (Closed, ConnectionError):
             pass

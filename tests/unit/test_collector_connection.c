@@ -443,6 +443,20 @@ static void test_silence(void **state)
 	world_free(world);
 }
 
+/* A tick whose time was read before a peer's bytes came finds nothing silent. */
+static void test_tick_before_bytes(void **state)
+{
+	struct input input = {.length = 0};
+	struct world *world = world_new();
+
+	(void)state;
+	add_call(&input, 1, "/a/B", 0, 0);
+	connection_feed(world->connection, input.bytes, 5, 500);
+	connection_tick(world->connection, 499);
+	assert_false(world->closed);
+	world_free(world);
+}
+
 static void test_limits(void **state)
 {
 	struct input input = {.length = 0};
@@ -500,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_tick_before_bytes),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_bad_frames),
 	};
