@@ -1,10 +1,10 @@
 /*
  * The daemon's life: start, signals, reload, end.
  *
- * The happy path: depot_open recovers the store → the threads start → the
- * sockets listen → "ready" → the loop runs until SIGTERM → drain.c. A failure
- * before "ready" closes what was begun in the reverse order and gives exit code
- * 1.
+ * The happy path: the sockets listen, and who connects waits → depot_open recovers
+ * the store → the threads start → the sockets accept → "ready" → the loop runs
+ * until SIGTERM → drain.c. A failure before "ready" closes what was begun in the
+ * reverse order and gives exit code 1.
  */
 #include "collector_internal.h"
 #include "descriptors.h"
@@ -356,16 +356,10 @@ static int start_forward(struct collector *collector)
 		.context = collector,
 	};
 	struct forward *started;
-	const char *why;
 	int status;
 
 	if (settings->forward == NULL)
 		return 0;
-	status = forward_check(settings->forward, &why);
-	if (status < 0) {
-		log_error("can't forward to %s: %s", settings->forward, why);
-		return status;
-	}
 	memcpy(forward.agent, collector->depot.store_id, sizeof(forward.agent));
 	keeper_forwarded(collector->keeper, &forward.begin);
 	collector->dropped_before = forward.begin.dropped;
@@ -444,13 +438,8 @@ static int start_services(struct collector *collector)
 			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),
 		.query_gid = peers_group(collector->settings.query_group),
 	};
-	struct credentials_error error;
-	int status = credentials_load(&collector->settings, &collector->credentials, &error);
+	int status;
 
-	if (status < 0) {
-		log_error("%s", error.text);
-		return status;
-	}
 	server.access = collector->credentials.access;
 	server.tls = collector->credentials.tls;
 	status = start_inbox(collector);
@@ -476,159 +465,6 @@ static int start_services(struct collector *collector)
 		return status;
 	server.method_count = collector->method_count;
 	return server_new(&server, &collector->server);
-}
-
-/* ---- Sockets --------------------------------------------------------------------- */
-
-static int listen_on(struct collector *collector, const struct listener *listener)
-{
-	int status = server_listen(collector->server, listener);
-
-	if (status < 0)
-		log_error("can't listen on %s: %s", listener->name, uv_strerror(status));
-	return status;
-}
-
-static int open_unix_socket(struct collector *collector)
-{
-	struct listener *listener = &collector->listeners[collector->listener_count];
-	struct paths_environment environment;
-	struct listener_error error;
-	char *path = NULL;
-	int status = 0;
-
-	if (collector->settings.socket == NULL) {
-		paths_environment_read(&environment);
-		status = paths_socket(&environment, &path);
-		if (status < 0) {
-			log_error("there is no place for a socket: give one by --socket");
-			return status;
-		}
-	}
-	status = listener_open_unix(path != NULL ? path : collector->settings.socket,
-		(mode_t)collector->settings.socket_mode, listener, &error);
-	free(path);
-	if (status < 0) {
-		log_error("%s", error.text);
-		return status;
-	}
-	collector->listener_count++;
-	return listen_on(collector, listener);
-}
-
-/* What the service manager passed: sockets, and regions that it kept over a restart. */
-static int adopt_descriptors(struct collector *collector, const struct notify_fd *passed, int count)
-{
-	for (int i = 0; i < count; i++) {
-		struct listener *listener = &collector->listeners[collector->listener_count];
-		struct listener_error error;
-		int status;
-
-		if (strncmp(passed[i].name, "region.", 7) == 0) {
-			regions_adopt(collector->regions, passed[i].fd, passed[i].name);
-			continue;
-		}
-		if (collector->listener_count == COLLECTOR_LISTENERS_MAX - 1)
-			continue;
-		status = listener_adopt(passed[i].fd, listener, &error);
-
-		if (status < 0) {
-			log_error("%s", error.text);
-			return status;
-		}
-		collector->listener_count++;
-		status = listen_on(collector, listener);
-		if (status < 0)
-			return status;
-	}
-	return 0;
-}
-
-static int open_endpoint(struct collector *collector, const char *endpoint)
-{
-	struct listener *listener = &collector->listeners[collector->listener_count];
-	struct listener_error error;
-	int status;
-
-	if (collector->listener_count == COLLECTOR_LISTENERS_MAX) {
-		log_error("can't listen on %s: there are too many endpoints", endpoint);
-		return -ENOSPC;
-	}
-	status = listener_open_tcp(endpoint, listener, &error);
-	if (status < 0) {
-		log_error("%s", error.text);
-		return status;
-	}
-	collector->listener_count++;
-	return listen_on(collector, listener);
-}
-
-static int open_endpoints(struct collector *collector)
-{
-	char *list = strdup(collector->settings.listen);
-	char *save = NULL;
-	int status = list != NULL ? 0 : -ENOMEM;
-
-	for (char *endpoint = status == 0 ? strtok_r(list, ", ", &save) : NULL;
-		endpoint != NULL && status == 0; endpoint = strtok_r(NULL, ", ", &save))
-		status = open_endpoint(collector, endpoint);
-	free(list);
-	return status;
-}
-
-static int start_listening(struct collector *collector)
-{
-	struct notify_fd *passed = NULL;
-	int count = notify_listen_fds(&passed);
-	int status = adopt_descriptors(collector, passed, count);
-
-	free(passed);
-	if (status == 0 && collector->listener_count == 0)
-		status = open_unix_socket(collector);
-	if (status == 0 && collector->settings.listen != NULL)
-		status = open_endpoints(collector);
-	return status;
-}
-
-/* ---- HTTP ---------------------------------------------------------------------------- */
-
-static char *http_body(void *context, const char *path, size_t *ret_length,
-	const char **ret_content_type, unsigned int *ret_status)
-{
-	struct collector *collector = context;
-	struct report report;
-
-	if (strcmp(path, "/metrics") != 0 && strcmp(path, "/healthz") != 0)
-		return NULL;
-	report_gather(collector, &report);
-	if (strcmp(path, "/metrics") == 0) {
-		*ret_content_type = "text/plain; version=0.0.4; charset=utf-8";
-		return report_metrics(&report, ret_length);
-	}
-	*ret_status = report.reason_count > 0 ? 503 : 200;
-	return report_healthz(&report, ret_length);
-}
-
-static int start_http(struct collector *collector)
-{
-	const struct http_config config = {
-		.loop = &collector->loop,
-		.address = collector->settings.http,
-		.remote = collector->settings.http_remote != 0,
-		.body = http_body,
-		.context = collector,
-	};
-	int status;
-
-	if (config.address == NULL)
-		return 0;
-	status = http_start(&config, &collector->http);
-	if (status == -EPERM)
-		log_error("--http %s is not a loopback address; --http-remote yes allows it",
-			config.address);
-	else if (status < 0)
-		log_error("can't serve HTTP on %s: %s", config.address, error_text(status));
-	return status;
 }
 
 /* ---- Store ------------------------------------------------------------------------ */
@@ -678,6 +514,26 @@ static int open_depot(struct collector *collector)
 	return 0;
 }
 
+/* What can be wrong with the settings and the machine but for the store, which stays
+ * untouched then: files of rules and certificates, addresses, ports in use. */
+static int prepare(struct collector *collector)
+{
+	const char *forward = collector->settings.forward;
+	struct credentials_error error;
+	const char *why;
+	int status = credentials_load(&collector->settings, &collector->credentials, &error);
+
+	if (status < 0) {
+		log_error("%s", error.text);
+		return status;
+	}
+	if (forward != NULL && forward_check(forward, &why) < 0) {
+		log_error("can't forward to %s: %s", forward, why);
+		return -EINVAL;
+	}
+	return sockets_open(collector);
+}
+
 /* ---- All of it ---------------------------------------------------------------------- */
 
 static void say_ready(struct collector *collector)
@@ -720,9 +576,7 @@ static int start(struct collector *collector)
 		return status;
 	}
 	apply_settings(collector);
-	status = start_http(collector);
-	if (status == 0)
-		status = start_listening(collector);
+	status = sockets_accept(collector);
 	if (status < 0)
 		return status;
 	collector->watchdog_ms = notify_watchdog_ms();
@@ -757,8 +611,7 @@ static void finish(struct collector *collector)
 		}
 		depot_close(&collector->depot);
 	}
-	for (size_t i = 0; i < collector->listener_count; i++)
-		listener_close(&collector->listeners[i], true);
+	sockets_close(collector);
 	credentials_done(&collector->credentials);
 	settings_done(&collector->settings);
 }
@@ -774,6 +627,7 @@ int collector_run(const struct collector_config *config)
 		return 1;
 	}
 	collector->config = *config;
+	collector->http_fd = -1;
 	/* A peer that goes away is no reason to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	/* A file size limit is one more kind of full disk. */
@@ -781,7 +635,7 @@ int collector_run(const struct collector_config *config)
 	collector->settings = *config->settings;
 	*config->settings = (struct settings){0};
 	configure_store_modes(collector);
-	if (open_depot(collector) < 0 || start_handles(collector) < 0) {
+	if (prepare(collector) < 0 || open_depot(collector) < 0 || start_handles(collector) < 0) {
 		collector->exit_code = 1;
 	} else {
 		if (start(collector) < 0) {

@@ -1,6 +1,6 @@
 /*
- * What the files of the daemon itself share: collector.c (life), flow.c (from
- * assembler to store, and pressure). Loop thread.
+ * What the files of the daemon itself share: collector.c (life), sockets.c, flow.c
+ * (from assembler to store, and pressure), drain.c (the end). Loop thread.
  */
 #ifndef WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
 #define WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
@@ -16,6 +16,7 @@
 #include "intake.h"
 #include "keeper.h"
 #include "listener.h"
+#include "notify.h"
 #include "pressure.h"
 #include "query_service.h"
 #include "regions.h"
@@ -62,6 +63,10 @@ struct collector {
 	size_t method_count;
 	struct listener listeners[COLLECTOR_LISTENERS_MAX];
 	size_t listener_count;
+	size_t accepting_count;	  /* of them, the server's */
+	struct notify_fd *passed; /* by the service manager; owned */
+	int passed_count;
+	int http_fd; /* listening, until http has it; -1: none */
 	uv_signal_t signals[COLLECTOR_SIGNALS];
 	uv_timer_t pulse;    /* when the next trace is due, at most every 20 ms */
 	uv_timer_t watchdog; /* also the housekeeper: every second or so */
@@ -88,6 +93,18 @@ static inline uint64_t collector_now_ms(const struct collector *collector)
 {
 	return clock_monotonic_ms(collector->config.clock);
 }
+
+/* ---- sockets.c -------------------------------------------------------------- */
+
+/* Binds and listens on all that the settings name, and takes what the service manager
+ * passed. 0 or a negative errno, which was logged. */
+int sockets_open(struct collector *collector) MUST_CHECK;
+
+/* Hands them to server and HTTP, and passed regions to regions. The same. */
+int sockets_accept(struct collector *collector) MUST_CHECK;
+
+/* Removes the sockets' files and closes what was handed to nobody. */
+void sockets_close(struct collector *collector);
 
 /* ---- flow.c ---------------------------------------------------------------- */
 

@@ -12,7 +12,9 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#define BACKLOG 64
 #define CONNECTIONS_MAX 16u
 #define TIMEOUT_S 10u
 #define MEMORY_BYTES (16u * 1024)
@@ -127,38 +129,57 @@ static int watch(struct http *http)
 
 /* ---- Life ------------------------------------------------------------------------- */
 
-int http_start(const struct http_config *config, struct http **ret)
+int http_listen(const char *address, bool remote, int *ret_fd)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage parsed;
 	socklen_t length = 0;
-	unsigned int flags = MHD_USE_EPOLL;
-	int loopback = listener_parse_address(config->address, &address, &length);
-	struct http *http;
-	int status;
+	const int on = 1;
+	int loopback = listener_parse_address(address, &parsed, &length);
+	int status = 0;
+	int fd;
 
 	if (loopback < 0)
 		return loopback;
-	if (loopback == 0 && !config->remote)
+	if (loopback == 0 && !remote)
 		return -EPERM;
-	http = calloc(1, sizeof(*http));
+	fd = socket(parsed.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+		(parsed.ss_family == AF_INET6 &&
+			setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0) ||
+		bind(fd, (const struct sockaddr *)&parsed, length) != 0 || listen(fd, BACKLOG) != 0)
+		status = -errno;
+	if (status < 0)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return status;
+}
+
+int http_start(const struct http_config *config, struct http **ret)
+{
+	struct http *http = calloc(1, sizeof(*http));
+	int status;
+
 	if (http == NULL)
 		return -ENOMEM;
 	http->config = *config;
-	if (address.ss_family == AF_INET6)
-		flags |= MHD_USE_IPv6;
 	errno = 0;
-	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, http,
-		MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+	http->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http,
+		MHD_OPTION_LISTEN_SOCKET, config->fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)MEMORY_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+		(size_t)MEMORY_BYTES, MHD_OPTION_END);
 	if (http->daemon == NULL) {
-		status = errno != 0 ? -errno : -EADDRINUSE;
+		status = errno != 0 ? -errno : -EIO;
 		free(http);
 		return status;
 	}
 	status = watch(http);
 	if (status < 0) {
-		/* Ends the program's start; the handles go with it. */
+		/* Ends the program's start; the handles go with it, and the socket with the
+		 * process. */
+		(void)MHD_quiesce_daemon(http->daemon);
 		MHD_stop_daemon(http->daemon);
 		return status;
 	}

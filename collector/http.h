@@ -15,8 +15,7 @@ struct http;
 
 struct http_config {
 	uv_loop_t *loop;
-	const char *address; /* HOST:PORT; port 0 takes a free one */
-	bool remote;	     /* may be beyond loopback */
+	int fd; /* of http_listen; taken on success */
 	/* The body for a path: owned by the caller, NULL when there is no such path;
 	 * *ret_status is the HTTP status. */
 	char *(*body)(void *context, const char *path, size_t *ret_length,
@@ -24,8 +23,11 @@ struct http_config {
 	void *context;
 };
 
-/* 0, or a negative errno: -EPERM for an address beyond loopback that isn't
- * allowed, -EINVAL for what is no address. */
+/* Listens on HOST:PORT; port 0 takes a free one. 0, or a negative errno: -EPERM for an
+ * address beyond loopback when that isn't allowed, -EINVAL for what is no address. */
+int http_listen(const char *address, bool remote, int *ret_fd) MUST_CHECK;
+
+/* Answers from now on. 0 or a negative errno. */
 int http_start(const struct http_config *config, struct http **ret) MUST_CHECK;
 
 /* The port that it listens on. */

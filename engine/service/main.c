@@ -12,12 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <waft/waft.h>
 
+#include "listen.h"
 #include "log.h"
 #include "server.h"
 #include "store.h"
 #include "worker.h"
+
+enum { EXIT_USAGE = 2 };
 
 enum {
 	WAIT_MS = 10000,
@@ -167,7 +171,8 @@ static void serve_until_stopped(struct pool *pool, const sigset_t *signals)
 	}
 }
 
-static int serve(const struct settings *settings, struct fault *fault)
+/* Serves on fd until a signal says to stop; takes fd. */
+static int serve(const struct settings *settings, int fd, const char *address, struct fault *fault)
 {
 	static const char *const worker_argv[] = {"waft-engine-worker", "--worker", NULL};
 	const struct pool_options pool_options = {
@@ -188,23 +193,44 @@ static int serve(const struct settings *settings, struct fault *fault)
 		r = pool_start(&pool_options, &pool, fault);
 	if (r == 0) {
 		const struct server_options server_options = {
-			.listen = settings->listen,
+			.fd = fd,
+			.address = address,
 			.pool = pool,
 			.store = store,
 		};
 		r = server_start(&server_options, &server, fault);
 	}
 	if (r == 0) {
-		printf("waft-engined: ready on http://%s (%u worker%s, decisions in %s)\n",
-			server_address(server), settings->workers,
-			settings->workers == 1 ? "" : "s", settings->db);
+		printf("waft-engined: ready on http://%s (%u worker%s, decisions in %s)\n", address,
+			settings->workers, settings->workers == 1 ? "" : "s", settings->db);
 		fflush(stdout);
 		serve_until_stopped(pool, &signals);
 	}
+	if (server == NULL)
+		close(fd);
 	server_stop(server, STOP_MS);
 	pool_close(pool, WORKERS_LEAVE_MS);
 	store_close(store);
 	return r;
+}
+
+/* The exit code. */
+static int be_service(const struct settings *settings)
+{
+	struct fault fault = {0};
+	char address[LISTEN_ADDRESS_SIZE];
+	int fd = -1;
+	int code = EXIT_FAILURE;
+	/* First of all: a port that is in use is found before a file is made. */
+	int r = listen_open(settings->listen, &fd, address, &fault);
+	if (r == 0)
+		r = serve(settings, fd, address, &fault);
+	else if (fault.kind == FAULT_RULE)
+		code = EXIT_USAGE;
+	if (r < 0)
+		log_error("%s", fault_text(&fault));
+	fault_done(&fault);
+	return r < 0 ? code : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -217,13 +243,8 @@ int main(int argc, char **argv)
 	};
 	int r = take_options(argc, argv, &settings);
 	if (r != 0)
-		return r < 0 ? 2 : EXIT_SUCCESS;
+		return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
 	if (settings.worker)
 		return be_worker();
-	struct fault fault = {0};
-	r = serve(&settings, &fault);
-	if (r < 0)
-		log_error("%s", fault_text(&fault));
-	fault_done(&fault);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return be_service(&settings);
 }

@@ -15,7 +15,6 @@
 #include <unistd.h>
 #include <waft/microhttpd.h>
 
-#include "listen.h"
 #include "log.h"
 #include "server_routes.h"
 
@@ -30,7 +29,7 @@ struct server {
 	struct MHD_Daemon *daemon;
 	struct waft_mhd *traced;
 	struct routes_context routes;
-	char address[LISTEN_ADDRESS_SIZE];
+	const char *address;
 	pthread_mutex_t lock;
 	pthread_cond_t idle; /* requests became 0; CLOCK_MONOTONIC */
 	unsigned int requests;
@@ -198,23 +197,14 @@ int server_start(
 		.core = worker_core(options->pool),
 		.store = options->store,
 	};
-	int fd = -1;
-	int r = listen_open(options->listen, &fd, server->address, fault);
-	if (r == 0)
-		r = start_daemon(server, fd, fault);
+	server->address = options->address;
+	int r = start_daemon(server, options->fd, fault);
 	if (r < 0) {
-		if (fd >= 0)
-			close(fd);
 		server_free(server);
 		return r;
 	}
 	*ret_server = server;
 	return 0;
-}
-
-const char *server_address(const struct server *server)
-{
-	return server->address;
 }
 
 static void wait_for_requests(struct server *server, int64_t timeout_ms)

@@ -14,7 +14,8 @@
 struct server;
 
 struct server_options {
-	const char *listen; /* HOST:PORT; [HOST]:PORT for IPv6; port 0: any free one */
+	int fd;		     /* listening; taken on success */
+	const char *address; /* of fd, for messages; outlives the server */
 	struct pool *pool;
 	struct store *store;
 };
@@ -22,9 +23,6 @@ struct server_options {
 /* Starts answering. Borrows pool and store. */
 int server_start(const struct server_options *options, struct server **ret_server,
 	struct fault *fault) __attribute__((warn_unused_result));
-
-/* Where it listens, "127.0.0.1:8420"; lives as long as the server. */
-const char *server_address(const struct server *server);
 
 /* Takes no more connections, lets requests under way finish for timeout_ms, and
  * stops. NULL-safe. */

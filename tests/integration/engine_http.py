@@ -315,14 +315,16 @@ def test_engined_command_line():
         done = run_engined(*arguments)
         assert done.returncode == 2 and said in done.stderr, (arguments, done)
     with Service() as service:
-        db = os.path.join(service.directory, "other.db")
-        for listen, said in (
-                ("nonsense", "not HOST:PORT"), ("127.0.0.1:", "not HOST:PORT"),
-                ("127.0.0.1:70000", "not HOST:PORT"), ("::1:80", "not HOST:PORT"),
-                ("no.such.host.invalid:80", "no.such.host.invalid"),
-                (f"127.0.0.1:{service.port}", "Address already in use; choose another")):
+        db = os.path.join(service.directory, "other", "d.db")
+        for listen, code, said in (
+                ("nonsense", 2, "not HOST:PORT"), ("127.0.0.1:", 2, "not HOST:PORT"),
+                ("127.0.0.1:70000", 2, "not HOST:PORT"), ("::1:80", 2, "not HOST:PORT"),
+                ("no.such.host.invalid:80", 1, "no.such.host.invalid"),
+                (f"127.0.0.1:{service.port}", 1, "Address already in use; choose another")):
             done = run_engined("--db", db, "--listen", listen)
-            assert done.returncode == 1 and said in done.stderr, (listen, done)
+            assert done.returncode == code and said in done.stderr, (listen, done)
+            # Found before anything was made.
+            assert not os.path.exists(os.path.dirname(db)), listen
         done = run_engined("--db", "/proc/none/d.db")
         assert done.returncode == 1 and "cannot make directory /proc/none" in done.stderr, done
 

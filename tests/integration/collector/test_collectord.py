@@ -203,6 +203,29 @@ def test_second():
         assert daemon.stop() == 0
 
 
+def test_start_refused():
+    """What is wrong with the settings or in use is found before the store is touched."""
+    with Daemon() as daemon, socket.create_server(("127.0.0.1", 0)) as taken, \
+            socket.socket(socket.AF_UNIX) as answered:
+        port = taken.getsockname()[1]
+        path = os.path.join(daemon.directory, "answered")
+        answered.bind(path)
+        answered.listen()
+        for options, wanted in (
+                (("--http", f"127.0.0.1:{port}"), f"HTTP on 127.0.0.1:{port}: Address already"),
+                (("--listen", f"tcp://127.0.0.1:{port}"), f"tcp://127.0.0.1:{port}: Address al"),
+                (("--socket", path), f"another program, listens on {path}"),
+                (("--listen", "tls://127.0.0.1:0"), "needs --tls-cert")):
+            code, output = daemon.run_to_end(*options)
+            assert code == 1 and wanted in output, (options, code, output)
+            assert not os.path.exists(daemon.store), options
+            assert not os.path.exists(daemon.socket), options
+        # A port is free again at once, and so is the socket.
+        daemon.start("--http", "127.0.0.1:0")
+        assert daemon.http("/healthz") == (200, "ok\n")
+        assert daemon.stop() == 0
+
+
 def snapshot(directory):
     found = {}
     for root, _, names in os.walk(directory):
