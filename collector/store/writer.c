@@ -2,8 +2,9 @@
  * The JSONL store. See writer.h.
  *
  * store_work goes in rounds. A round takes runs from the queued puts and formats them
- * into outputs, one per day, until enough is gathered or nothing is left. Then all
- * outputs are written and synced, their COMMITs appended and synced, and the hooks
+ * into outputs, one per day, until enough is gathered or nothing is left; an output is
+ * written as soon as it holds write_bytes, while they are in the processor's cache. Then
+ * the rest is written, all of it synced, the COMMITs appended and synced, and the hooks
  * and on_durable called.
  *
  * Failures: before the COMMITs, the round is forgotten and formatted anew later; what
@@ -23,6 +24,8 @@
 enum {
 	RESERVE_BYTES = 16 << 20,
 	BUFFER_BYTES = 4 << 20,
+	/* Writing 4 MiB at once takes four times the CPU time: it is out of the caches. */
+	WRITE_BYTES = 256 << 10,
 	KEEP_BYTES = 1 << 20, /* larger buffers are given back when there is nothing to do */
 };
 
@@ -292,10 +295,12 @@ static int add_run(struct jsonl_store *store, struct output *output,
 			.crc = crc32c(0, lines->data, lines->length),
 			.spans = (uint32_t)spans},
 	};
+	output->length_bytes += lines->length;
 	return bytes_put(&output->lines, lines->data, lines->length);
 }
 
 static int flush(struct jsonl_store *store);
+static int write_lines(struct jsonl_store *store, struct output *output);
 
 static int take_run(struct jsonl_store *store, const struct store_run *run)
 {
@@ -320,7 +325,10 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 		if (output == NULL)
 			return ret != 0 ? ret : -ENOMEM;
 	}
-	return add_run(store, output, &run->trace_id, (size_t)count);
+	ret = add_run(store, output, &run->trace_id, (size_t)count);
+	if (ret == 0 && output->lines.length >= store->write_bytes)
+		ret = write_lines(store, output);
+	return ret;
 }
 
 /* ---- Committing ----------------------------------------------------------------- */
@@ -328,6 +336,8 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 static void clear_output(struct output *output)
 {
 	output->lines.length = 0;
+	output->length_bytes = 0;
+	output->crc = 0;
 	output->run_count = 0;
 	output->written = false;
 	output->committed = false;
@@ -355,45 +365,57 @@ static void forget_round(struct jsonl_store *store)
 	store->next_run = 0;
 }
 
-/* Appends the lines to their part and syncs it. */
-static int write_output(struct jsonl_store *store, struct output *output)
+/* Whether the disk has room for so much, and for other files to heal. */
+static int check_room(struct jsonl_store *store, uint64_t bytes)
 {
-	const struct manifest_part *part;
-	int ret = writer_open_part(store, output);
+	uint64_t free_bytes;
 
-	if (ret != 0)
-		return ret;
-	part = manifest_part_by_id(state_of(store), output->part);
-	output->offset = part->length_bytes;
-	output->written = true;
-	ret = disk_write(store->config.disk, output->file, output->lines.data, output->lines.length,
-		output->offset);
-	if (ret != 0) {
-		writer_part_failed(store, output, ret, false);
-		return ret;
+	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
+		free_bytes < store->config.reserve_bytes + bytes)
+		return -ENOSPC;
+	return 0;
+}
+
+/* Appends the output's lines to its part, without a sync. */
+static int write_lines(struct jsonl_store *store, struct output *output)
+{
+	struct bytes *lines = &output->lines;
+	int ret = check_room(store, lines->length);
+
+	if (ret == 0 && !output->written) {
+		ret = writer_open_part(store, output);
+		if (ret != 0)
+			return ret;
+		output->offset = manifest_part_by_id(state_of(store), output->part)->length_bytes;
+		output->written = true;
 	}
-	ret = disk_sync(store->config.disk, output->file);
 	if (ret != 0)
-		writer_part_failed(store, output, ret, true);
+		return ret;
+	output->crc = crc32c(output->crc, lines->data, lines->length);
+	ret = disk_write(store->config.disk, output->file, lines->data, lines->length,
+		output->offset + output->length_bytes - lines->length);
+	lines->length = 0;
+	if (ret != 0)
+		writer_part_failed(store, output, ret, false);
 	return ret;
 }
 
 static int write_outputs(struct jsonl_store *store)
 {
-	uint64_t free_bytes;
-	uint64_t needed = store->config.reserve_bytes;
 	int ret = 0;
 
-	for (size_t i = 0; i < OUTPUTS; i++)
-		needed += store->outputs[i].lines.length;
-	if (needed == store->config.reserve_bytes)
-		return 0;
-	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
-		free_bytes < needed)
-		return -ENOSPC;
 	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
-		if (store->outputs[i].run_count > 0)
-			ret = write_output(store, &store->outputs[i]);
+		if (store->outputs[i].lines.length > 0)
+			ret = write_lines(store, &store->outputs[i]);
+	}
+	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
+		struct output *output = &store->outputs[i];
+
+		if (output->run_count == 0)
+			continue;
+		ret = disk_sync(store->config.disk, output->file);
+		if (ret != 0)
+			writer_part_failed(store, output, ret, true);
 	}
 	return ret;
 }
@@ -404,8 +426,8 @@ static int append_commit(struct jsonl_store *store, struct output *output)
 	struct manifest_commit commit = {
 		.part = output->part,
 		.offset = output->offset,
-		.length_bytes = output->lines.length,
-		.crc = crc32c(0, output->lines.data, output->lines.length),
+		.length_bytes = output->length_bytes,
+		.crc = output->crc,
 		.time_ns = writer_now(store),
 		.runs = runs,
 		.run_count = output->run_count,
@@ -471,7 +493,7 @@ static void count_round(struct jsonl_store *store)
 		if (!store->outputs[i].committed)
 			continue;
 		store->stats.commits++;
-		store->stats.bytes_written += store->outputs[i].lines.length;
+		store->stats.bytes_written += store->outputs[i].length_bytes;
 	}
 	store->stats.spans_written = state->spans_written + state->spans_expired;
 	store->stats.spans_expired = state->spans_expired;
@@ -615,7 +637,7 @@ static size_t gathered_bytes(const struct jsonl_store *store)
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < OUTPUTS; i++)
-		bytes += store->outputs[i].lines.length;
+		bytes += (size_t)store->outputs[i].length_bytes;
 	return bytes;
 }
 
@@ -759,6 +781,9 @@ int writer_new(const struct writer_config *config, struct store **ret)
 		store->config.reserve_bytes = RESERVE_BYTES;
 	if (store->config.buffer_bytes == 0)
 		store->config.buffer_bytes = BUFFER_BYTES;
+	store->write_bytes = store->config.buffer_bytes / 4 < WRITE_BYTES
+				     ? store->config.buffer_bytes / 4
+				     : WRITE_BYTES;
 	for (size_t i = 0; i < OUTPUTS; i++)
 		store->outputs[i].file = -1;
 	store->tail = &store->head;

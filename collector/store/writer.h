@@ -107,7 +107,6 @@ struct written_run {
 	uint64_t length_bytes;
 	uint32_t crc;
 	uint32_t spans;
-	const uint8_t *lines; /* length_bytes, each with its newline */
 	/* What index_run_of_lines would make of them; NULL: it can't be told. */
 	const struct index_run *index;
 };

@@ -42,7 +42,6 @@ void writer_tell_index(struct jsonl_store *store, struct output *output)
 			.length_bytes = run->run.length_bytes,
 			.crc = run->run.crc,
 			.spans = run->run.spans,
-			.lines = output->lines.data + (offset - output->offset),
 			.index = run->index.spans > 0 ? &run->index : NULL,
 		};
 		offset += run->run.length_bytes;

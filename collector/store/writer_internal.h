@@ -31,14 +31,16 @@ struct output_run {
 struct output {
 	bool used;
 	int32_t day;
-	uint32_t part; /* 0: not chosen */
-	int file;      /* of the part; -1: not open */
-	struct bytes lines;
+	uint32_t part;	       /* 0: not chosen */
+	int file;	       /* of the part; -1: not open */
+	struct bytes lines;    /* not written yet */
+	uint64_t length_bytes; /* of all runs, with what was written */
+	uint32_t crc;	       /* of what was written */
 	struct output_run *runs;
 	size_t run_count;
 	size_t run_capacity;
 	struct consumed ordinals;
-	uint64_t offset; /* in the part, once it is written */
+	uint64_t offset; /* of the first run in the part, once something is written */
 	bool written;	 /* bytes may stand behind the committed ones */
 	bool committed;	 /* COMMIT appended, not yet synced */
 };
@@ -79,6 +81,7 @@ struct jsonl_store {
 	struct store_put *next_put; /* first whose runs are not in the outputs */
 	size_t next_run;	    /* of it */
 	struct output outputs[OUTPUTS];
+	size_t write_bytes;	/* what an output gathers before it is written */
 	struct bytes run_lines; /* of the run being formatted */
 	struct index_builder run_index;
 	bool run_not_indexed;

@@ -20,7 +20,7 @@ static const char usage[] =
 	"  client          a span's cost in the process that makes it, with the floors\n"
 	"  wire            decoding, checks of text and checksums, lines of JSON\n"
 	"  collector       waft-collectord under load, beside its floor\n"
-	"  put             the store's write side alone\n"
+	"  put             the store's write side alone (add `plain` or `snapshots` for one profile)\n"
 	"  seal            what sealed files and their index take\n"
 	"  generate DIR    makes a store of --spans spans over 10 days, sealed (add `snapshots`\n"
 	"                  for PS, `plain` to leave it unsealed)\n"

@@ -78,13 +78,13 @@ int bench_put(int argc, char **argv)
 		.what = "store's thread: log read, lines, part, manifest, index; CPU a span",
 		.unit = "ns"};
 
-	(void)argc;
-	(void)argv;
 	if (bench_options.spans == 0)
 		bench_options.spans = 1000000;
 	for (int snapshots = 0; snapshots < 2; snapshots++) {
 		struct samples rounds = {0};
 
+		if (argc > 1 && strcmp(argv[1], snapshots ? "plain" : "snapshots") == 0)
+			continue;
 		for (unsigned int i = 0; i < bench_options.rounds; i++) {
 			char *directory = bench_directory_new();
 			struct world world;

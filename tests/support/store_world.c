@@ -117,13 +117,22 @@ static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret
 }
 
 /* What the index is told must be what a reader finds in the lines. */
-static void check_index(const struct written_run *run)
+static void check_index(struct world *world, const struct written_run *run)
 {
 	struct scratch scratch = {0};
+	char name[PART_NAME_BYTES];
+	const uint8_t *part;
 	struct index_run read;
+	size_t length;
 
-	if (run->index == NULL || index_run_of_lines(slice_of(run->lines, run->length_bytes),
-					  run->offset, &scratch, &read) != 0)
+	if (part_name_format(&run->part, name) != 0)
+		fail("on_commit", "a bad name", run->offset);
+	part = fake_disk_content(world->fake, name, &length);
+	if (part == NULL || run->offset + run->length_bytes > length)
+		fail("on_commit", "the run is not in its file", run->offset);
+	if (run->index == NULL ||
+		index_run_of_lines(slice_of(part + run->offset, run->length_bytes), run->offset,
+			&scratch, &read) != 0)
 		fail("on_commit", "a run that can't be indexed", run->offset);
 	if (memcmp(read.trace_id, run->index->trace_id, sizeof(read.trace_id)) != 0 ||
 		read.offset != run->index->offset ||
@@ -149,7 +158,7 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 		if (*day != runs[i].part.day)
 			fail("on_commit", "a trace went to two days", 0);
 		world->told += runs[i].spans;
-		check_index(&runs[i]);
+		check_index(world, &runs[i]);
 	}
 }
 
