@@ -70,6 +70,26 @@ static uint32_t connections_allowed(const struct collector *collector)
 	return allowed;
 }
 
+/* What one client may have: in proportion when there are fewer places than are asked
+ * for, and never so much that the others had to wait for its messages alone. */
+static void apply_quotas(struct collector *collector, uint32_t connections)
+{
+	const struct settings *settings = &collector->settings;
+	uint64_t most_in_flight = collector->limits.pending_bytes / 4;
+	struct quota_limits limits = {
+		.connections = settings->client_connections,
+		.bytes_per_second = settings->client_rate,
+		.in_flight_bytes = settings->client_in_flight,
+	};
+
+	if (limits.connections > 0)
+		limits.connections =
+			1 + (limits.connections * connections - 1) / settings->max_connections;
+	if (limits.in_flight_bytes > most_in_flight)
+		limits.in_flight_bytes = most_in_flight;
+	quotas_configure(collector->quotas, &limits);
+}
+
 /* Of an agent: what it may keep for gateways, and what it can't give up yet. */
 static uint64_t log_limit_of(const struct settings *settings)
 {
@@ -103,6 +123,7 @@ static void apply_settings(struct collector *collector)
 	if (collector->server == NULL)
 		return;
 	connections = connections_allowed(collector);
+	apply_quotas(collector, connections);
 	regions_configure(
 		collector->regions, settings->salvage_ms, regions_allowed(collector, connections));
 	server_configure(collector->server, connections, settings->idle_ms,
@@ -241,6 +262,9 @@ static int start_handles(struct collector *collector)
 	if (status == 0)
 		status = uv_timer_init(&collector->loop, &collector->watchdog);
 	collector->watchdog.data = collector;
+	if (status == 0)
+		status = uv_timer_init(&collector->loop, &collector->credit);
+	collector->credit.data = collector;
 	for (int i = 0; status == 0 && i < COLLECTOR_SIGNALS; i++) {
 		status = uv_signal_init(&collector->loop, &collector->signals[i]);
 		collector->signals[i].data = collector;
@@ -438,8 +462,12 @@ static int start_services(struct collector *collector)
 			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),
 		.query_gid = peers_group(collector->settings.query_group),
 	};
-	int status;
+	int status =
+		quotas_new(&(struct quota_limits){0}, flow_on_held, collector, &collector->quotas);
 
+	if (status < 0)
+		return status;
+	server.quotas = collector->quotas;
 	server.access = collector->credentials.access;
 	server.tls = collector->credentials.tls;
 	status = start_inbox(collector);
@@ -612,6 +640,7 @@ static void finish(struct collector *collector)
 		depot_close(&collector->depot);
 	}
 	sockets_close(collector);
+	quotas_free(collector->quotas);
 	credentials_done(&collector->credentials);
 	settings_done(&collector->settings);
 }

@@ -19,6 +19,7 @@
 #include "notify.h"
 #include "pressure.h"
 #include "query_service.h"
+#include "quotas.h"
 #include "regions.h"
 #include "server.h"
 #include "tail_service.h"
@@ -57,6 +58,7 @@ struct collector {
 	struct inbox *inbox;
 	struct http *http;	   /* NULL: not asked for */
 	struct verifier *verifier; /* NULL: not started */
+	struct quotas *quotas;
 	struct server *server;
 	struct credentials credentials;
 	struct service_method methods[COLLECTOR_METHODS_MAX];
@@ -69,6 +71,7 @@ struct collector {
 	int http_fd; /* listening, until http has it; -1: none */
 	uv_signal_t signals[COLLECTOR_SIGNALS];
 	uv_timer_t pulse;    /* when the next trace is due, at most every 20 ms */
+	uv_timer_t credit;   /* when clients that sent too fast are looked at again */
 	uv_timer_t watchdog; /* also the housekeeper: every second or so */
 	uint64_t watchdog_ms;
 	uint64_t started_ms;
@@ -117,6 +120,9 @@ void flow_pulse(struct collector *collector);
 /* Hands over everything that is held, as far as the store may have at once.
  * Whether nothing is left. */
 bool flow_drain(struct collector *collector);
+
+/* Callback of quotas: credit is looked at again soon. */
+void flow_on_held(void *context);
 
 /* Callbacks of intake and keeper. */
 void flow_on_batch(void *context, struct log_place place, uint32_t spans);

@@ -43,9 +43,10 @@ struct connection {
 	unsigned int call_count; /* those that are not finished */
 	unsigned int depth;	 /* callbacks of services that are running */
 	uint32_t last_stream_id;
-	uint64_t last_byte_ms;	 /* when the peer sent last */
-	uint64_t frame_begin_ms; /* when the frame that is not whole began */
-	unsigned int failures;	 /* calls that nobody known made */
+	uint64_t last_byte_ms;	       /* when the peer sent last */
+	uint64_t frame_begin_ms;       /* when the frame that is not whole began */
+	unsigned int failures;	       /* calls that nobody known made */
+	struct quota_account *account; /* NULL: nobody's yet */
 	bool had_call;
 	bool paused;
 };
@@ -271,6 +272,31 @@ static const char *take_token(
 	return NULL;
 }
 
+static void refuse_connection(struct connection *connection, int error)
+{
+	connection_shut(connection, GRPC_RESOURCE_EXHAUSTED,
+		error == -EDQUOT ? "this client has as many connections as it may have here"
+				 : "the collector is out of memory",
+		1000);
+}
+
+/* Puts the connection on the account of who is known to be there. Whether there is
+ * room; else it is on its way out. */
+static bool join_account(
+	struct connection *connection, const struct peer *peer, bool with_token, uint64_t now_ms)
+{
+	char name[QUOTA_NAME_BYTES];
+	int status;
+
+	if (connection->config->quotas == NULL || connection->account != NULL)
+		return true;
+	quota_name(peer, with_token, name);
+	status = quota_join(connection->config->quotas, name, now_ms, &connection->account);
+	if (status < 0)
+		refuse_connection(connection, status);
+	return status == 0;
+}
+
 /* Whether the call may be made; else it is answered. Who tries too often is sent
  * away, so that guessing costs connections. */
 static bool authorize(struct connection *connection, const struct frame *frame,
@@ -317,7 +343,9 @@ static void open_call(struct connection *connection, const struct frame *frame,
 			"there is no such method here", 0);
 		return;
 	}
-	if (!authorize(connection, frame, header, method, &peer))
+	/* Strangers count from the first call on that shows who they are. */
+	if (!authorize(connection, frame, header, method, &peer) ||
+		!join_account(connection, &peer, !connection->peer.known, now_ms))
 		return;
 	call = calloc(1, sizeof(*call));
 	if (call == NULL) {
@@ -583,6 +611,8 @@ int connection_new(const struct connection_config *config, struct stream *stream
 	connection->frame_begin_ms = now_ms;
 	frame_reader_init(&connection->reader);
 	*ret_connection = connection;
+	if (peer->rights != 0)
+		(void)join_account(connection, peer, false, now_ms);
 	return 0;
 }
 
@@ -591,6 +621,7 @@ void connection_free(struct connection *connection)
 	if (connection == NULL)
 		return;
 	connection_on_gone(connection);
+	quota_leave(connection->account);
 	frame_reader_done(&connection->reader);
 	free(connection);
 }
@@ -606,6 +637,11 @@ void connection_set_reading(struct connection *connection, bool reading)
 bool connection_is_stranger(const struct connection *connection)
 {
 	return !connection->had_call && connection->peer.rights == 0;
+}
+
+struct quota_account *connection_account(const struct connection *connection)
+{
+	return connection->account;
 }
 
 const struct peer *connection_peer(const struct connection *connection)

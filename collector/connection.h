@@ -20,6 +20,7 @@
 #include "errors.h"
 #include "export.h"
 #include "frame.h"
+#include "quotas.h"
 #include "stream.h"
 
 #include <stdbool.h>
@@ -84,6 +85,7 @@ struct connection_config {
 	size_t method_count;
 	struct connection_counts *counts; /* borrowed; never NULL */
 	const struct access *access;	  /* for tokens; NULL: there are none */
+	struct quotas *quotas;		  /* borrowed; NULL: there are none */
 	/* Silence inside a frame, or before the first call, that ends the connection;
 	 * without any open call it may take 6 times as long. */
 	uint64_t idle_ms;
@@ -91,7 +93,8 @@ struct connection_config {
 	size_t queue_limit_bytes;
 };
 
-/* Borrows config and stream for its life. *ret_connection is owned by the caller. */
+/* Borrows config and stream for its life. *ret_connection is owned by the caller. One
+ * more than its client may have is made too, says so, and asks the stream to close. */
 int connection_new(const struct connection_config *config, struct stream *stream,
 	const struct peer *peer, uint64_t now_ms, struct connection **ret_connection) MUST_CHECK;
 
@@ -125,6 +128,10 @@ bool connection_is_stranger(const struct connection *connection);
 
 const struct peer *connection_peer(const struct connection *connection);
 struct stream *connection_stream(struct connection *connection);
+
+/* On whose account it is; NULL: there are no quotas, or a stranger's, or its client has too
+ * many. */
+struct quota_account *connection_account(const struct connection *connection);
 
 /* Bytes of a frame that is not whole yet. */
 size_t connection_pending_bytes(const struct connection *connection);

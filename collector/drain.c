@@ -192,6 +192,7 @@ void drain_close(struct collector *collector)
 	for (int i = 0; i < COLLECTOR_SIGNALS; i++)
 		uv_close((uv_handle_t *)&collector->signals[i], NULL);
 	uv_close((uv_handle_t *)&collector->watchdog, NULL);
+	uv_close((uv_handle_t *)&collector->credit, NULL);
 	close_inbox(collector);
 	if (collector->regions != NULL)
 		regions_stop(collector->regions);

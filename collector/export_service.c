@@ -16,6 +16,7 @@
 
 #include "ids.h"
 #include "region_layout.h"
+#include "senders.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,18 +43,14 @@ enum session_state {
 };
 
 struct session {
+	struct sender sender; /* first */
 	enum session_state state;
 	struct export_service *service;
-	struct call *call;
-	struct client *client;	 /* from hello on; NULL when another session took it */
-	uint64_t received_bytes; /* of messages behind the hello */
-	uint64_t granted_bytes;
+	struct client *client;	/* from hello on; NULL when another session took it */
 	uint64_t told_sequence; /* the last durable_sequence that was sent */
 	uint64_t told_refusal;	/* refusals up to here were sent */
 	bool dirty;		/* something is to be sent */
 	bool left;		/* it said goodbye */
-	struct session *next;
-	struct session *previous;
 };
 
 /* Someone with messages on their way, or a session. */
@@ -71,8 +68,7 @@ struct client {
 struct export_service {
 	struct export_config config;
 	struct client *buckets[CLIENT_BUCKETS];
-	struct session *sessions;
-	bool paused;
+	struct senders senders;
 	struct export_counts counts;
 	uint8_t response[RESPONSE_BYTES_MAX];
 };
@@ -147,18 +143,6 @@ static int on_refusal(void *context, const struct client_refusal *refusal)
 	return 0;
 }
 
-/* Grants what the ingest's window allows beyond what came; never less than was
- * granted before. */
-static uint64_t grant(struct session *session)
-{
-	uint64_t wanted =
-		session->received_bytes + ingest_window_bytes(session->service->config.ingest);
-
-	if (wanted > session->granted_bytes)
-		session->granted_bytes = wanted;
-	return session->granted_bytes;
-}
-
 static void end_session(struct session *session, enum grpc_status status, const char *message,
 	uint32_t retry_after_ms, bool shut);
 
@@ -186,7 +170,7 @@ static int send_response(struct session *session, const struct welcome *welcome,
 		if (list.count > 0)
 			session->told_refusal = list.items[list.count - 1].sequence;
 		response.durable_sequence = more ? session->told_refusal : client->durable;
-		response.credit_bytes = grant(session);
+		response.credit_bytes = sender_grant(&session->sender);
 		response.refusals = list.items;
 		response.refusals_count = list.count;
 		response.has_welcome = welcome != NULL;
@@ -195,7 +179,7 @@ static int send_response(struct session *session, const struct welcome *welcome,
 		export_response_encode(&writer, &response);
 		status = writer.error != 0
 				 ? writer.error
-				 : call_send(session->call,
+				 : call_send(session->sender.call,
 					   slice_of(service->response, writer_length(&writer)),
 					   true);
 		if (status < 0) {
@@ -233,13 +217,13 @@ static void detach_client(struct session *session)
 static void end_session(struct session *session, enum grpc_status status, const char *message,
 	uint32_t retry_after_ms, bool shut)
 {
-	struct connection *connection = session->call->connection;
+	struct connection *connection = session->sender.call->connection;
 
 	if (session->state == SESSION_OVER)
 		return;
 	session->state = SESSION_OVER;
 	detach_client(session);
-	call_finish(session->call, status, message, retry_after_ms);
+	call_finish(session->sender.call, status, message, retry_after_ms);
 	if (shut)
 		connection_shut(connection, status, message, retry_after_ms);
 }
@@ -271,13 +255,12 @@ static void on_goodbye_committed(void *context, uint64_t sequence, int status, i
 
 void export_service_flush(struct export_service *service)
 {
-	struct session *next;
+	struct sender *next;
 
-	for (struct session *session = service->sessions; session != NULL; session = next) {
-		uint64_t granted = session->granted_bytes;
-		size_t window;
+	for (struct sender *sender = service->senders.first; sender != NULL; sender = next) {
+		struct session *session = (struct session *)sender;
 
-		next = session->next;
+		next = sender->next;
 		if (session->client == NULL || session->state == SESSION_OVER)
 			continue;
 		if (session->client->goodbye && session->state == SESSION_LEAVING) {
@@ -285,9 +268,8 @@ void export_service_flush(struct export_service *service)
 				end_session(session, GRPC_OK, "", 0, false);
 			continue;
 		}
-		/* Credit alone is worth a message when a quarter of the window is new. */
-		window = ingest_window_bytes(service->config.ingest);
-		if (session->dirty || session->received_bytes + window > granted + window / 4)
+		sender_read(sender);
+		if (session->dirty || sender_wants_credit(sender))
 			(void)send_response(session, NULL, false);
 	}
 }
@@ -297,7 +279,7 @@ void export_service_flush(struct export_service *service)
 static void fill_offer(struct session *session, const struct export_request *request,
 	struct ingest_offer *ret_offer)
 {
-	const struct peer *peer = &session->call->peer;
+	const struct peer *peer = &session->sender.call->peer;
 	size_t name_length = strlen(peer->name);
 
 	*ret_offer = (struct ingest_offer){
@@ -309,6 +291,7 @@ static void fill_offer(struct session *session, const struct export_request *req
 			.name_length = name_length},
 		.sequence = request->sequence,
 		.emitted = request->emitted,
+		.account = session->sender.account,
 	};
 	memcpy(ret_offer->client, session->client->id, sizeof(ret_offer->client));
 }
@@ -325,6 +308,7 @@ static void offer(struct session *session, const struct ingest_offer *what,
 		client->in_flight++;
 		if (what->sequence > client->accepted)
 			client->accepted = what->sequence;
+		sender_read(&session->sender);
 		return;
 	}
 	service->counts.stalled++;
@@ -408,9 +392,8 @@ static void on_later_message(
 {
 	uint8_t buffer[256];
 	struct writer writer = writer_of(buffer, sizeof(buffer));
-	bool overdrawn = session->received_bytes >= session->granted_bytes;
+	bool overdrawn = !sender_receive(&session->sender, length_bytes);
 
-	session->received_bytes += length_bytes;
 	switch (request->body) {
 	case EXPORT_BATCH:
 		if (overdrawn) {
@@ -491,7 +474,7 @@ static void close_region(int fd)
  * waited for any longer. */
 static int take_region(struct session *session, const struct hello *hello)
 {
-	struct stream *stream = connection_stream(session->call->connection);
+	struct stream *stream = connection_stream(session->sender.call->connection);
 	int fd;
 
 	if (stream->ops->take_descriptor == NULL)
@@ -508,10 +491,10 @@ static int take_region(struct session *session, const struct hello *hello)
 
 static void hold_region(struct session *session, const struct hello *hello, int fd)
 {
-	struct stream *stream = connection_stream(session->call->connection);
+	struct stream *stream = connection_stream(session->sender.call->connection);
 	struct regions *regions = session->service->config.regions;
 	struct region_owner owner = {
-		.service = hello->service, .pid = hello->pid, .peer = &session->call->peer};
+		.service = hello->service, .pid = hello->pid, .peer = &session->sender.call->peer};
 	int pidfd = -1;
 
 	if (regions == NULL)
@@ -547,7 +530,7 @@ static void send_fence(
 	export_response_encode(&writer, &response);
 	status = writer.error != 0
 			 ? writer.error
-			 : call_send(session->call,
+			 : call_send(session->sender.call,
 				   slice_of(service->response, writer_length(&writer)), true);
 	bytes_done(fence);
 	service->counts.fenced++;
@@ -627,6 +610,7 @@ static void on_hello(struct session *session, const struct hello *hello)
 		close_region(region);
 	else
 		hold_region(session, hello, region);
+	sender_read(&session->sender);
 	fill_welcome(service, known, forgotten, &welcome);
 	(void)send_response(session, &welcome, false);
 }
@@ -687,13 +671,7 @@ static void on_closed(struct call *call)
 
 	session->state = SESSION_OVER;
 	detach_client(session);
-	if (session->previous != NULL)
-		session->previous->next = session->next;
-	else
-		session->service->sessions = session->next;
-	if (session->next != NULL)
-		session->next->previous = session->previous;
-	session->service->counts.sessions--;
+	sender_done(&session->sender);
 	free(session);
 }
 
@@ -708,8 +686,8 @@ static enum grpc_status open_session(void *context, struct call *call,
 
 	(void)header;
 	(void)now_ms;
-	for (session = service->sessions; session != NULL; session = session->next) {
-		if (session->call->connection == call->connection) {
+	for (struct sender *at = service->senders.first; at != NULL; at = at->next) {
+		if (at->call->connection == call->connection) {
 			*ret_message = "there is an Export on this connection already";
 			return GRPC_FAILED_PRECONDITION;
 		}
@@ -720,12 +698,7 @@ static enum grpc_status open_session(void *context, struct call *call,
 		return GRPC_RESOURCE_EXHAUSTED;
 	}
 	session->service = service;
-	session->call = call;
-	session->next = service->sessions;
-	if (service->sessions != NULL)
-		service->sessions->previous = session;
-	service->sessions = session;
-	service->counts.sessions++;
+	sender_init(&session->sender, &service->senders, call);
 	call->context = session;
 	return GRPC_OK;
 }
@@ -739,6 +712,8 @@ int export_service_new(const struct export_config *config, struct export_service
 	if (service == NULL)
 		return -ENOMEM;
 	service->config = *config;
+	service->senders.ingest = config->ingest;
+	service->senders.clock = config->clock;
 	*ret = service;
 	return 0;
 }
@@ -771,31 +746,29 @@ void export_service_method(struct export_service *service, struct service_method
 
 void export_service_pause(struct export_service *service, bool paused)
 {
-	if (service->paused == paused)
-		return;
-	service->paused = paused;
-	for (struct session *session = service->sessions; session != NULL; session = session->next)
-		if (session->state != SESSION_OVER)
-			connection_set_reading(session->call->connection, !paused);
+	senders_pause(&service->senders, paused);
 }
 
 void export_service_shut(struct export_service *service, const char *message)
 {
 	/* A session stays in the list until its connection reaps it; ended ones are
 	 * passed over, so every round ends at least one. */
-	for (struct session *session = service->sessions; session != NULL;) {
+	for (struct sender *sender = service->senders.first; sender != NULL;) {
+		struct session *session = (struct session *)sender;
+
 		if (session->state == SESSION_OVER) {
-			session = session->next;
+			sender = sender->next;
 			continue;
 		}
 		end_session(session, GRPC_UNAVAILABLE, message, RETRY_AFTER_MS, true);
-		session = service->sessions;
+		sender = service->senders.first;
 	}
 }
 
 void export_service_count(const struct export_service *service, struct export_counts *ret)
 {
 	*ret = service->counts;
+	ret->sessions = service->senders.count;
 }
 
 bool export_service_knows(const struct export_service *service, const uint8_t client[16])

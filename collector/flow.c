@@ -13,6 +13,7 @@
 #define FLYING_SPANS_MAX 524288u
 #define RUNS_PER_PULSE 4096
 #define PULSE_MIN_MS 20
+#define CREDIT_MS 20
 
 static void hand_over(struct collector *collector, struct run *run)
 {
@@ -178,6 +179,26 @@ bool flow_drain(struct collector *collector)
 		hand_over(collector, run);
 	}
 	return false;
+}
+
+/* ---- Credit held back ---------------------------------------------------------- */
+
+static void on_credit(uv_timer_t *timer)
+{
+	struct collector *collector = timer->data;
+
+	if (collector->state >= COLLECTOR_CLOSING)
+		return;
+	export_service_flush(collector->exports);
+	forward_service_flush(collector->forwarded);
+}
+
+void flow_on_held(void *context)
+{
+	struct collector *collector = context;
+
+	if (!uv_is_active((uv_handle_t *)&collector->credit))
+		(void)uv_timer_start(&collector->credit, on_credit, CREDIT_MS, 0);
 }
 
 /* ---- Callbacks --------------------------------------------------------------- */

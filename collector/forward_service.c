@@ -15,6 +15,7 @@
 #include "forward_service.h"
 
 #include "forward_wire.h"
+#include "senders.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,12 +42,10 @@ struct flight {
 };
 
 struct session {
+	struct sender sender; /* first */
 	enum session_state state;
 	struct forward_service *service;
-	struct call *call;
 	uint8_t agent[16];
-	uint64_t received_bytes; /* of messages behind the hello */
-	uint64_t granted_bytes;
 	uint64_t taken;	  /* the highest number */
 	uint64_t durable; /* the highest that is answered */
 	uint64_t refused;
@@ -54,14 +53,11 @@ struct session {
 	struct flight *flights;
 	struct flight **flights_end;
 	struct flight *last_flight;
-	struct session *next;
-	struct session *previous;
 };
 
 struct forward_service {
 	struct forward_service_config config;
-	struct session *sessions;
-	bool paused;
+	struct senders senders;
 	struct forward_service_counts counts;
 };
 
@@ -70,12 +66,12 @@ struct forward_service {
 static void end_session(struct session *session, enum grpc_status status, const char *message,
 	uint32_t retry_after_ms)
 {
-	struct connection *connection = session->call->connection;
+	struct connection *connection = session->sender.call->connection;
 
 	if (session->state == SESSION_OVER)
 		return;
 	session->state = SESSION_OVER;
-	call_finish(session->call, status, message, retry_after_ms);
+	call_finish(session->sender.call, status, message, retry_after_ms);
 	connection_shut(connection, status, message, retry_after_ms);
 }
 
@@ -93,20 +89,17 @@ static void send_response(struct session *session, bool welcome)
 	struct writer writer = writer_of(bytes, sizeof(bytes));
 	struct forward_response response = {
 		.durable_number = session->durable, .refused = session->refused};
-	uint64_t granted = session->received_bytes + ingest_window_bytes(service->config.ingest);
 	int status;
 
-	if (granted > session->granted_bytes)
-		session->granted_bytes = granted;
-	response.credit_bytes = session->granted_bytes;
+	response.credit_bytes = sender_grant(&session->sender);
 	if (welcome) {
 		response.collector = slice_of_text("waft-collectord " WAFT_VERSION_TEXT);
 		response.collector_id = slice_of(service->config.store_id, 16);
 	}
 	forward_response_encode(&writer, &response);
-	status = writer.error != 0
-			 ? writer.error
-			 : call_send(session->call, slice_of(bytes, writer_length(&writer)), true);
+	status = writer.error != 0 ? writer.error
+				   : call_send(session->sender.call,
+					     slice_of(bytes, writer_length(&writer)), true);
 	session->dirty = false;
 	if (status < 0)
 		end_session(session, GRPC_UNAVAILABLE, error_text(status), RETRY_AFTER_MS);
@@ -114,17 +107,16 @@ static void send_response(struct session *session, bool welcome)
 
 void forward_service_flush(struct forward_service *service)
 {
-	struct session *next;
+	struct sender *next;
 
-	for (struct session *session = service->sessions; session != NULL; session = next) {
-		size_t window = ingest_window_bytes(service->config.ingest);
+	for (struct sender *sender = service->senders.first; sender != NULL; sender = next) {
+		struct session *session = (struct session *)sender;
 
-		next = session->next;
+		next = sender->next;
 		if (session->state != SESSION_TAKING)
 			continue;
-		/* Credit alone is worth a message when a quarter of the window is new. */
-		if (session->dirty ||
-			session->received_bytes + window > session->granted_bytes + window / 4)
+		sender_read(sender);
+		if (session->dirty || sender_wants_credit(sender))
 			send_response(session, false);
 	}
 }
@@ -157,7 +149,7 @@ static void on_committed(void *context, uint64_t sequence, int status, int refus
 static size_t name_agents(
 	const struct session *session, struct slice before, char ret_agents[AGENTS_BYTES_MAX + 1])
 {
-	const struct peer *peer = &session->call->peer;
+	const struct peer *peer = &session->sender.call->peer;
 	char own[PEER_NAME_BYTES];
 	int length;
 
@@ -235,6 +227,7 @@ static void offer(struct session *session, const struct forward_request *request
 		.share = (uint8_t)(request->share + LOG_SHARE_WHOLE),
 		.receive_ns = request->received_ns,
 		.bytes = request->bytes,
+		.account = session->sender.account,
 	};
 	int status = -ENOMEM;
 
@@ -256,6 +249,7 @@ static void offer(struct session *session, const struct forward_request *request
 	session->last_flight = flight;
 	session->taken = request->number;
 	service->counts.records++;
+	sender_read(&session->sender);
 }
 
 /* Stored already: answered with what is on its way before it. */
@@ -309,7 +303,9 @@ static void on_hello(struct session *session, const struct forward_hello *hello)
 		fail_session(session, GRPC_UNIMPLEMENTED, "version 1 of Forward is spoken here");
 		return;
 	}
-	for (struct session *at = service->sessions; at != NULL; at = at->next) {
+	for (struct sender *sender = service->senders.first; sender; sender = sender->next) {
+		struct session *at = (struct session *)sender;
+
 		if (at != session && at->state == SESSION_TAKING &&
 			memcmp(at->agent, hello->agent.data, sizeof(at->agent)) == 0) {
 			end_session(
@@ -319,6 +315,7 @@ static void on_hello(struct session *session, const struct forward_hello *hello)
 	}
 	memcpy(session->agent, hello->agent.data, sizeof(session->agent));
 	session->state = SESSION_TAKING;
+	sender_read(&session->sender);
 	send_response(session, true);
 }
 
@@ -347,11 +344,10 @@ static void on_message(struct call *call, struct slice message, uint64_t now_ms)
 		on_hello(session, &request.hello);
 		return;
 	}
-	if (session->received_bytes >= session->granted_bytes) {
+	if (!sender_receive(&session->sender, message.length)) {
 		fail_session(session, GRPC_RESOURCE_EXHAUSTED, "a record was sent without credit");
 		return;
 	}
-	session->received_bytes += message.length;
 	if (request.body == FORWARD_FORGET)
 		clients_forget(session->service->config.clients, request.client);
 	else
@@ -370,13 +366,7 @@ static void on_closed(struct call *call)
 
 	for (struct flight *flight = session->flights; flight != NULL; flight = flight->next)
 		flight->session = NULL;
-	if (session->previous != NULL)
-		session->previous->next = session->next;
-	else
-		session->service->sessions = session->next;
-	if (session->next != NULL)
-		session->next->previous = session->previous;
-	session->service->counts.sessions--;
+	sender_done(&session->sender);
 	free(session);
 }
 
@@ -396,16 +386,9 @@ static enum grpc_status open_session(void *context, struct call *call,
 		return GRPC_RESOURCE_EXHAUSTED;
 	}
 	session->service = service;
-	session->call = call;
 	session->flights_end = &session->flights;
-	session->next = service->sessions;
-	if (service->sessions != NULL)
-		service->sessions->previous = session;
-	service->sessions = session;
-	service->counts.sessions++;
+	sender_init(&session->sender, &service->senders, call);
 	call->context = session;
-	if (service->paused)
-		connection_set_reading(call->connection, false);
 	return GRPC_OK;
 }
 
@@ -418,6 +401,8 @@ int forward_service_new(const struct forward_service_config *config, struct forw
 	if (service == NULL)
 		return -ENOMEM;
 	service->config = *config;
+	service->senders.ingest = config->ingest;
+	service->senders.clock = config->clock;
 	*ret = service;
 	return 0;
 }
@@ -440,16 +425,12 @@ void forward_service_method(struct forward_service *service, struct service_meth
 
 void forward_service_pause(struct forward_service *service, bool paused)
 {
-	if (service->paused == paused)
-		return;
-	service->paused = paused;
-	for (struct session *session = service->sessions; session != NULL; session = session->next)
-		if (session->state != SESSION_OVER)
-			connection_set_reading(session->call->connection, !paused);
+	senders_pause(&service->senders, paused);
 }
 
 void forward_service_count(
 	const struct forward_service *service, struct forward_service_counts *ret)
 {
 	*ret = service->counts;
+	ret->sessions = service->senders.count;
 }

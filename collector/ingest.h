@@ -9,6 +9,7 @@
 #define WAFT_COLLECTOR_INGEST_H
 
 #include "log.h"
+#include "quotas.h"
 #include "slice.h"
 
 #include <stddef.h>
@@ -26,6 +27,7 @@ struct ingest_offer {
 	uint64_t receive_ns; /* when an agent got it; 0: now */
 	uint32_t dropped;    /* spans, of LOG_DROP */
 	struct slice bytes;
+	struct quota_account *account; /* on whose account it waits; NULL: nobody's */
 };
 
 /*

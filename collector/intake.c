@@ -30,6 +30,7 @@ struct entry {
 	struct span_refs refs;	  /* points into this entry's memory */
 	size_t bytes;
 	int refused;
+	struct quota_account *account;
 	ingest_on_committed on_committed;
 	void *context;
 	size_t payload_length;
@@ -125,7 +126,7 @@ static void fill_record(struct log_record *record, const struct ingest_offer *of
 
 /* Appends the record and queues the entry that goes with it. */
 static int append(struct intake *intake, const struct log_record *record,
-	ingest_on_committed on_committed, void *context, int refused)
+	struct quota_account *account, ingest_on_committed on_committed, void *context, int refused)
 {
 	bool looked_into = record->kind != LOG_BATCH;
 	struct entry *entry = new_entry(
@@ -152,12 +153,14 @@ static int append(struct intake *intake, const struct log_record *record,
 	entry->record.peer.agent = NULL;
 	entry->record.peer.agent_length = 0;
 	entry->refused = refused;
+	entry->account = account;
 	entry->on_committed = on_committed;
 	entry->context = context;
 	*intake->entries_end = entry;
 	intake->entries_end = &entry->next;
 	intake->counts.pending_batches++;
 	intake->counts.pending_bytes += entry->bytes + record->payload_length;
+	quota_begin(account, entry->bytes + record->payload_length);
 	committer_kick(intake->committer);
 	return 0;
 }
@@ -201,7 +204,7 @@ static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 		intake->reading.count = 0;
 		intake->reading.group_count = 0;
 	}
-	return append(intake, &record, on_committed, context, refused);
+	return append(intake, &record, offer->account, on_committed, context, refused);
 }
 
 static size_t intake_window_bytes(struct ingest *ingest)
@@ -221,6 +224,8 @@ static struct entry *take_entry(struct intake *intake)
 	if (intake->entries == NULL)
 		intake->entries_end = &intake->entries;
 	intake->counts.pending_batches--;
+	intake->counts.pending_bytes -= entry->bytes + entry->record.payload_length;
+	quota_end(entry->account, entry->bytes + entry->record.payload_length);
 	return entry;
 }
 
@@ -277,7 +282,6 @@ static void on_durable(
 	for (size_t i = 0; i < count; i++) {
 		struct entry *entry = take_entry(intake);
 
-		intake->counts.pending_bytes -= entry->bytes + entry->record.payload_length;
 		finish_entry(intake, entry, places[i]);
 		free(entry);
 	}

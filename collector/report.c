@@ -165,7 +165,9 @@ static void gather_connections(struct collector *collector, struct report *repor
 	struct export_counts exports;
 	struct query_counts queries;
 	struct tail_counts tails;
+	struct quota_counts quotas;
 
+	quotas_count(collector->quotas, &quotas);
 	server_count(collector->server, &server);
 	query_service_count(collector->queries, &queries);
 	tail_service_count(collector->tails, &tails);
@@ -173,6 +175,12 @@ static void gather_connections(struct collector *collector, struct report *repor
 	add_count(report, "connections_total", server.accepted, "Connections accepted.");
 	add_count(report, "connections_refused_total", server.refused,
 		"Connections refused for the limit.");
+	add_count(report, "client_connections_refused_total", quotas.refused,
+		"Connections refused because their client has as many as it may.");
+	add_count(report, "client_credit_held_total", quotas.held,
+		"Times that a client got no credit for what it sent a second.");
+	add_gauge(report, "client_accounts", quotas.accounts,
+		"Users, certificates, tokens and addresses that quotas are kept of.");
 	add_count(report, "tls_failed_total", server.tls_failed,
 		"TLS handshakes that failed or took too long.");
 	add_count(report, "calls_unauthenticated_total", server.frames.unauthenticated,

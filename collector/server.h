@@ -31,6 +31,7 @@ struct server_config {
 	gid_t query_gid;
 	const struct access *access; /* borrowed; NULL: no rules */
 	struct tls_context *tls;     /* borrowed; NULL: there is no TLS listener */
+	struct quotas *quotas;	     /* borrowed; NULL: none */
 };
 
 struct server_counts {

@@ -82,6 +82,13 @@ const struct setting settings_table[] = {
 		"write a trace's spans after this time at the latest"},
 	{"max-connections", SETTING_NUMBER, AT(max_connections), "N", "1024", 1, 100000, 1,
 		"connections that are open at once"},
+	{"client-connections", SETTING_NUMBER, AT(client_connections), "N", "768", 0, 100000, 1,
+		"of these, connections of one client (user, certificate, token or address); 0: no "
+		"limit"},
+	{"client-bytes-per-second", SETTING_SIZE, AT(client_rate), "SIZE", "0", 0, 1024 * GIB, 1,
+		"bytes of messages that one client may send in a second; 0: no limit"},
+	{"client-in-flight-bytes", SETTING_SIZE, AT(client_in_flight), "SIZE", "2M", 0, GIB, 1,
+		"memory of one client's messages that wait for their commit; 0: no limit"},
 	{"max-queries", SETTING_NUMBER, AT(max_queries), "N", "4", 1, 128, 1,
 		"queries that run at once"},
 	{"max-tails", SETTING_NUMBER, AT(max_tails), "N", "16", 0, 1024, 1,

@@ -47,6 +47,9 @@ struct settings {
 	uint64_t quiet_ms;
 	uint64_t hold_ms;
 	uint64_t max_connections;
+	uint64_t client_connections; /* of these, of one client; 0: no limit, as in the next two */
+	uint64_t client_rate;	     /* bytes a second */
+	uint64_t client_in_flight;
 	uint64_t max_queries; /* that run at once */
 	uint64_t max_tails;
 	uint64_t max_clients;

@@ -43,6 +43,7 @@ struct peer {
 	uint32_t uid; /* when there is a pid */
 	uint32_t gid;
 	char name[PEER_NAME_BYTES]; /* of the certificate or token; "": none */
+	char address[48];	    /* where a TCP peer is; "": none */
 	unsigned int rights;	    /* enum access_right */
 };
 

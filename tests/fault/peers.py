@@ -134,7 +134,7 @@ def many(count):
     p99, how many were turned away with a status, descriptors and memory of the daemon)."""
     with Daemon() as daemon:
         daemon.start("--http", "127.0.0.1:0", "--idle", "10min",
-                     "--max-connections", str(MAX_CONNECTIONS))
+                     "--max-connections", str(MAX_CONNECTIONS), "--client-connections", "0")
         probe, sockets, slowest, told = Probe(daemon), [], 0, 0
         for number in range(count):
             sockets.append(connect(daemon))

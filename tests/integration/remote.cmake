@@ -1,6 +1,6 @@
 # The collector as other machines see it; each function of test_remote.py is one test.
 foreach(name good certificates versions garbage slow flood flood_at_once flood_plain tokens rights
-    rotation removed bad_files needs replay loopback)
+    rotation removed bad_files needs replay loopback quotas fair)
   waft_integration_test(remote_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_remote.py ${name}
     TIMEOUT 120)

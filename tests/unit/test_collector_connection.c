@@ -381,6 +381,107 @@ static void test_credit(void **state)
 	world_free(world);
 }
 
+/* ---- Quotas ------------------------------------------------------------------------ */
+
+static void new_connection(struct world *world, const struct peer *peer)
+{
+	connection_free(world->connection);
+	world->closed = false;
+	world->length = 0;
+	world->text[0] = '\0';
+	assert_int_equal(
+		connection_new(&world->config, &world->stream, peer, 0, &world->connection), 0);
+}
+
+/* A connection more than its client may have is told so; others are not concerned. */
+static void test_too_many(void **state)
+{
+	const struct quota_limits limits = {.connections = 1};
+	const struct peer one = {.known = true, .pid = 1, .uid = 1, .rights = ACCESS_SEND};
+	const struct peer other = {.known = true, .pid = 1, .uid = 2, .rights = ACCESS_SEND};
+	struct world *world = world_new();
+	struct connection *first;
+	struct input input = {.length = 0};
+
+	(void)state;
+	assert_int_equal(quotas_new(&limits, NULL, NULL, &world->config.quotas), 0);
+	assert_int_equal(connection_new(&world->config, &world->stream, &one, 0, &first), 0);
+	new_connection(world, &one);
+	assert_string_equal(world->text, "STATUS 0 RESOURCE_EXHAUSTED\nclose\n");
+	assert_null(connection_account(world->connection));
+	add_call(&input, 1, "/a/B", 0, 0);
+	feed(world, &input, 0);
+	assert_int_equal(world->open_calls, 0);
+	new_connection(world, &other);
+	feed(world, &input, 0);
+	assert_string_equal(world->text, "open 1 /a/B\n");
+	connection_free(first);
+	new_connection(world, &one);
+	feed(world, &input, 0);
+	assert_string_equal(world->text, "open 1 /a/B\n");
+	connection_free(world->connection);
+	world->connection = NULL;
+	quotas_free(world->config.quotas);
+	world_free(world);
+}
+
+static void count_accounts(void *context, const struct quota_view *view)
+{
+	char *names = context;
+
+	snprintf(names + strlen(names), 200 - strlen(names), "%s=%llu ", view->name,
+		(unsigned long long)view->connections);
+}
+
+/* A stranger's connection counts from its token on, for the token's name. */
+static void test_token_account(void **state)
+{
+	const struct quota_limits limits = {.connections = 1};
+	const struct peer stranger = {.address = "192.0.2.7"};
+	struct access *access;
+	char rules[128];
+	char why[ACCESS_WHY_BYTES];
+	char hash[65];
+	char names[200] = "";
+	uint8_t buffer[256];
+	struct writer writer = writer_of(buffer, sizeof(buffer));
+	struct input input = {.length = 0};
+	struct world *world = world_new();
+	struct connection *first;
+
+	(void)state;
+	assert_int_equal(access_hash("secret", 6, hash), 0);
+	snprintf(rules, sizeof(rules), "token build:%s send", hash);
+	assert_int_equal(access_new("rules", rules, strlen(rules), &access, why), 0);
+	world->config.access = access;
+	assert_int_equal(quotas_new(&limits, NULL, NULL, &world->config.quotas), 0);
+	call_header_encode(&writer, &(struct call_header){.method = slice_of_text("/a/B"),
+					    .metadata = {{slice_of_text("authorization"),
+						    slice_of_text("Bearer secret")}},
+					    .metadata_count = 1});
+	add_frame(&input, FRAME_CALL, 1, buffer, writer_length(&writer));
+	new_connection(world, &stranger);
+	assert_null(connection_account(world->connection));
+	feed(world, &input, 0);
+	assert_string_equal(world->text, "open 1 /a/B\n");
+	quotas_each(world->config.quotas, count_accounts, names);
+	assert_string_equal(names, "token:build=1 ");
+	/* So another stranger may come from there, but not with that name. */
+	first = world->connection;
+	world->connection = NULL;
+	new_connection(world, &stranger);
+	assert_string_equal(world->text, "");
+	feed(world, &input, 0);
+	assert_string_equal(world->text, "STATUS 0 RESOURCE_EXHAUSTED\nclose\n");
+	connection_free(world->connection);
+	world->connection = first;
+	connection_free(first);
+	world->connection = NULL;
+	quotas_free(world->config.quotas);
+	access_free(access);
+	world_free(world);
+}
+
 static void test_deadline(void **state)
 {
 	struct input input = {.length = 0};
@@ -512,6 +613,8 @@ int main(void)
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_service_ends),
 		cmocka_unit_test(test_credit),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_token_account),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_tick_before_bytes),

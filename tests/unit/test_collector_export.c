@@ -25,6 +25,7 @@ struct fake_ingest {
 		void *context;
 		uint8_t payload[256];
 		int refused;
+		struct quota_account *account;
 	} offers[OFFERS_MAX];
 	size_t count;
 	size_t committed;
@@ -65,6 +66,8 @@ static int fake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 	}
 	fake->offers[fake->count].on_committed = on_committed;
 	fake->offers[fake->count].context = context;
+	fake->offers[fake->count].account = offer->account;
+	quota_begin(offer->account, offer->bytes.length);
 	fake->count++;
 	return 0;
 }
@@ -91,6 +94,8 @@ struct line {
 	bool known, forgotten, fenced, goodbye;
 	int status; /* of the call; -1: none */
 	bool closed;
+	bool held;     /* not read */
+	uint64_t sent; /* bytes of messages behind the hello */
 };
 
 struct world {
@@ -146,8 +151,7 @@ static size_t line_queued(const struct stream *stream)
 
 static void line_set_reading(struct stream *stream, bool reading)
 {
-	(void)stream;
-	(void)reading;
+	((struct line *)stream)->held = !reading;
 }
 
 static void line_close(struct stream *stream)
@@ -197,6 +201,8 @@ static void commit(struct world *world)
 	while (fake->committed < fake->count) {
 		struct log_place place = {1, fake->offset += 64};
 
+		quota_end(fake->offers[fake->committed].account,
+			fake->offers[fake->committed].record.payload_length);
 		assert_true(clients_durable(world->clients, place,
 				    &fake->offers[fake->committed].record) >= 0);
 		fake->offers[fake->committed].on_committed(fake->offers[fake->committed].context,
@@ -222,12 +228,14 @@ static void send_request(struct line *line, const struct export_request *request
 	struct writer writer = writer_of(buffer, sizeof(buffer));
 
 	export_request_encode(&writer, request);
+	if (request->body != EXPORT_HELLO)
+		line->sent += writer_length(&writer);
 	send_frame(line, FRAME_MESSAGE, buffer, writer_length(&writer));
 }
 
-static struct line *line_open(struct world *world)
+static struct line *line_open_as(struct world *world, uint32_t uid)
 {
-	const struct peer peer = {.rights = ACCESS_SEND};
+	const struct peer peer = {.known = true, .pid = 1, .uid = uid, .rights = ACCESS_SEND};
 	struct line *line = calloc(1, sizeof(*line));
 	uint8_t buffer[128];
 	struct writer writer = writer_of(buffer, sizeof(buffer));
@@ -243,9 +251,15 @@ static struct line *line_open(struct world *world)
 	return line;
 }
 
-static struct line *line_hello(struct world *world, uint8_t client, uint64_t acknowledged)
+static struct line *line_open(struct world *world)
 {
-	struct line *line = line_open(world);
+	return line_open_as(world, 0);
+}
+
+static struct line *line_hello_as(
+	struct world *world, uint32_t uid, uint8_t client, uint64_t acknowledged)
+{
+	struct line *line = line_open_as(world, uid);
 	struct export_request request = {.body = EXPORT_HELLO};
 
 	memset(request.hello.client, client, sizeof(request.hello.client));
@@ -254,6 +268,11 @@ static struct line *line_hello(struct world *world, uint8_t client, uint64_t ack
 	request.hello.acknowledged_sequence = acknowledged;
 	send_request(line, &request);
 	return line;
+}
+
+static struct line *line_hello(struct world *world, uint8_t client, uint64_t acknowledged)
+{
+	return line_hello_as(world, 0, client, acknowledged);
 }
 
 static void line_free(struct line *line)
@@ -276,6 +295,84 @@ static void send_goodbye(struct line *line)
 	const struct export_request request = {.body = EXPORT_GOODBYE, .goodbye = {.emitted = 5}};
 
 	send_request(line, &request);
+}
+
+/* ---- Quotas ------------------------------------------------------------------------- */
+
+/* A client floods over two connections, as far as it is read and has credit: another's
+ * batches are taken all the same, and its credit doesn't shrink. */
+static void test_fair(void **state)
+{
+	const struct quota_limits limits = {.in_flight_bytes = 100};
+	struct world *world = world_new();
+	struct line *flood[2];
+	struct line *other;
+	uint64_t sent[2] = {0, 0};
+	int held = 0;
+
+	(void)state;
+	assert_int_equal(quotas_new(&limits, NULL, NULL, &world->config.quotas), 0);
+	for (int i = 0; i < 2; i++)
+		flood[i] = line_hello_as(world, 1, (uint8_t)(i + 1), 0);
+	other = line_hello_as(world, 2, 9, 0);
+	assert_int_equal(flood[0]->credit, 100);
+	assert_int_equal(flood[1]->credit, 50);
+	assert_int_equal(other->credit, 100);
+	for (uint64_t round = 1; round <= 20; round++) {
+		/* Its last message may be beyond what is left. */
+		for (int i = 0; i < 2; i++)
+			while (!flood[i]->held && flood[i]->sent < flood[i]->credit)
+				send_batch(flood[i], ++sent[i], "twenty bytes or more");
+		assert_true(world->ingest.count - world->ingest.committed <= 7);
+		assert_false(other->held);
+		send_batch(other, round, "batch");
+		export_service_flush(world->service);
+		assert_true(flood[0]->held == flood[1]->held);
+		held += flood[0]->held;
+		commit(world);
+		assert_int_equal(other->durable, round);
+		assert_false(flood[0]->held || flood[1]->held);
+	}
+	assert_true(held > 5);
+	assert_true(other->credit >= 100);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(flood[i]->status, -1);
+		assert_int_equal(flood[i]->durable, sent[i]);
+		line_free(flood[i]);
+	}
+	line_free(other);
+	quotas_free(world->config.quotas);
+	world_free(world);
+}
+
+/* Too fast: no credit for a while, nothing lost. */
+static void test_too_fast(void **state)
+{
+	const struct quota_limits limits = {.bytes_per_second = 1};
+	struct world *world = world_new();
+	struct line *line;
+	struct quota_counts counts;
+
+	(void)state;
+	world->ingest.window = 1 << 20;
+	assert_int_equal(quotas_new(&limits, NULL, NULL, &world->config.quotas), 0);
+	line = line_hello_as(world, 1, 1, 0);
+	assert_int_equal(line->credit, WIRE_PAYLOAD_LIMIT);
+	quota_received(connection_account(line->connection), WIRE_PAYLOAD_LIMIT,
+		clock_monotonic_ms(&clock_system));
+	send_batch(line, 1, "batch");
+	commit(world);
+	assert_int_equal(line->durable, 1);
+	assert_int_equal(line->credit, WIRE_PAYLOAD_LIMIT);
+	quotas_count(world->config.quotas, &counts);
+	assert_true(counts.held > 0);
+	/* Without the limit it goes on. */
+	quotas_configure(world->config.quotas, &(struct quota_limits){0});
+	export_service_flush(world->service);
+	assert_true(line->credit > 1 << 20);
+	line_free(line);
+	quotas_free(world->config.quotas);
+	world_free(world);
 }
 
 /* ---- Tests ------------------------------------------------------------------------ */
@@ -543,6 +640,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_acknowledges_after_commit),
 		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_fair),
+		cmocka_unit_test(test_too_fast),
 		cmocka_unit_test(test_reconnect_in_flight),
 		cmocka_unit_test(test_newer_hello),
 		cmocka_unit_test(test_refusals),

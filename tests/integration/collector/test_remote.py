@@ -20,7 +20,7 @@ from daemon import Daemon  # noqa: E402
 from wire import Closed, Connection, Exporter, one, tree_batch, uuid_text  # noqa: E402
 
 QUERY = "/waft.v1.Query/"
-PERMISSION_DENIED, UNAVAILABLE, UNAUTHENTICATED = 7, 14, 16
+PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAVAILABLE, UNAUTHENTICATED = 7, 8, 14, 16
 TOKEN, OTHER_TOKEN, READER = "correct-horse", "battery-staple", "only-reads"
 
 
@@ -466,6 +466,72 @@ def test_loopback():
         assert daemon.stop() == 0
         stored(daemon, ids)
         assert daemon.peers() == {"{'name': 'build'}"}, daemon.peers()
+
+
+def write_quotas(daemon, **quotas):
+    with open(daemon.file("conf"), "w", encoding="utf-8") as file:
+        for name, value in quotas.items():
+            file.write(f"{name.replace('_', '-')} = {value}\n")
+
+
+def test_quotas():
+    """As many connections as a name may have, whatever token or place they come from;
+    others' don't count; SIGHUP changes it."""
+    with Gateway() as daemon:
+        write_quotas(daemon, client_connections=2)
+        daemon.serve("--config", daemon.file("conf"), certs="optional")
+        kept = [send_one(daemon.connect(None), bearer(token)) for token in (TOKEN, OTHER_TOKEN)]
+        status = refused(daemon.connect(None), bearer(TOKEN))
+        assert status[0] == RESOURCE_EXHAUSTED and "as many connections" in status[1], status
+        assert daemon.metric("client_connections_refused_total") == 1
+        kept += [send_one(daemon.connect()), send_one(daemon.socket)]
+        write_quotas(daemon, client_connections=3)
+        daemon.reload()
+        daemon.wait_log("the configuration was read again")
+        kept.append(send_one(daemon.connect(None), bearer(TOKEN)))
+        assert refused(daemon.connect(None), bearer(TOKEN))[0] == RESOURCE_EXHAUSTED
+        # One that goes makes room.
+        kept[0][0].close()
+        while daemon.metric("connections") > 4:
+            pass
+        kept.append(send_one(daemon.connect(None), bearer(TOKEN)))
+        assert daemon.stop() == 0
+        stored(daemon, [one_id for _, ids in kept for one_id in ids])
+
+
+def test_fair():
+    """A client that sends more than it may in a second has to wait, and loses nothing; all
+    others go on meanwhile."""
+    rate, at_once = 10 << 10, 260 << 10
+    with Gateway() as daemon:
+        daemon.serve("--client-bytes-per-second", str(rate), certs="optional")
+        began = time.monotonic()
+        greedy = Exporter(daemon.connect(None), header=bearer(TOKEN))
+        data, ids = tree_batch(300, 4)
+        sent, count = 0, 0
+        while daemon.metric("client_credit_held_total") == 0:
+            while sent < greedy.credit:
+                greedy.send_batch(data)
+                # The request has some bytes besides: sequence, tag and length.
+                sent, count = sent + len(data) + 6, count + 1
+            greedy.wait(count)
+        # One message may go beyond what is left.
+        most = at_once + len(data) + 100 + rate * (time.monotonic() - began)
+        assert greedy.credit <= most, (greedy.credit, most)
+        modest = Exporter(daemon.connect())
+        small, more = tree_batch(1, 4)
+        for number in range(1, 21):
+            modest.send_batch(small)
+            modest.wait(number)
+        local = send_one(daemon.socket)[1]
+        # In time it gets credit again.
+        while greedy.credit <= sent:
+            greedy.take()
+        greedy.send_batch(data)
+        greedy.wait(count + 1)
+        assert daemon.stop() == 0
+        found = {r["trace_id"] for r in daemon.records()}
+        assert found == {uuid_text(one_id) for one_id in ids + more + local}
 
 
 def main():
