@@ -5,6 +5,7 @@
  * "--" ends them.
  */
 #include "command.h"
+#include "endpoint.h"
 #include "when.h"
 
 #include <ctype.h>
@@ -372,6 +373,16 @@ static const char *need_value(
 	return NULL;
 }
 
+/* The next word when it is a choice of the option, as in "--data full": no command and
+ * no id is called so. Else NULL. */
+static const char *next_choice(struct parser *parser, const struct option *option)
+{
+	if (parser->at + 1 >= parser->argc ||
+		choice_index(option->choices, parser->argv[parser->at + 1]) < 0)
+		return NULL;
+	return parser->argv[++parser->at];
+}
+
 static int take_long(struct parser *parser, const char *word)
 {
 	const char *name = word + 2;
@@ -389,6 +400,8 @@ static int take_long(struct parser *parser, const char *word)
 		strbuf_format(parser->message, "--%s takes no value", option->name);
 		return refuse(parser);
 	}
+	if (value == NULL && option->kind == OPTION_CHOICE_OPT)
+		value = next_choice(parser, option);
 	if (value == NULL && (option->kind == OPTION_FLAG || option->kind == OPTION_CHOICE_OPT)) {
 		store_bare(parser, option);
 		return 0;
@@ -423,6 +436,7 @@ static int check_whole(struct parser *parser)
 	struct arguments *arguments = parser->arguments;
 	const struct command *command = arguments->command;
 	const struct waft_trace_filter *filter = &arguments->filter;
+	const char *problem;
 
 	if (arguments->help || arguments->version)
 		return 0;
@@ -444,6 +458,13 @@ static int check_whole(struct parser *parser)
 	}
 	if (arguments->store != NULL && arguments->endpoint != NULL) {
 		strbuf_string(parser->message, "--store and --endpoint exclude each other");
+		return refuse(parser);
+	}
+	problem = arguments->endpoint != NULL ? endpoint_problem(arguments->endpoint) : NULL;
+	if (problem != NULL) {
+		strbuf_string(parser->message, "--endpoint ");
+		quote(parser->message, arguments->endpoint);
+		strbuf_format(parser->message, " %s", problem);
 		return refuse(parser);
 	}
 	if (filter->max_duration_ns != 0 && filter->min_duration_ns > filter->max_duration_ns) {

@@ -3,12 +3,16 @@
  */
 #include "endpoint.h"
 
+#include "address.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { SOCKET_PATH_BYTES = 108 }; /* of struct sockaddr_un */
 
 const char *const endpoint_stores[] = {"_pyrite/analytics/traces", "/var/lib/waft/traces", NULL};
 
@@ -45,6 +49,34 @@ int endpoint_parse(const char *text, enum endpoint_kind *ret_kind, const char **
 		return 0;
 	}
 	return -EINVAL;
+}
+
+const char *endpoint_problem(const char *text)
+{
+	struct sockaddr_storage numeric;
+	socklen_t length;
+	struct address address;
+	enum endpoint_kind kind;
+	const char *path;
+	const char *why = NULL;
+
+	if (endpoint_parse(text, &kind, &path) != 0)
+		return "is not unix:PATH, tls://HOST:PORT or file:DIR";
+	if (kind == ENDPOINT_FILE)
+		return NULL;
+	if (!endpoint_is_remote(text))
+		return strlen(path) < SOCKET_PATH_BYTES
+			       ? NULL
+			       : "is too long: the path of a socket has at most 107 bytes";
+	if (address_split(text + 6, &address, &why) != 0)
+		return why;
+	if (address.port == 0)
+		return "has no port that can be connected to";
+	/* A name is looked up later. */
+	if (strncmp(text, "tcp://", 6) == 0 && address_numeric(&address, &numeric, &length) == 0 &&
+		!address_is_loopback((struct sockaddr *)&numeric))
+		return "is plain TCP, which is for this machine only: use tls://";
+	return NULL;
 }
 
 static size_t add(

@@ -26,6 +26,10 @@ bool endpoint_is_remote(const char *text);
 int endpoint_parse(
 	const char *text, enum endpoint_kind *ret_kind, const char **ret_path) MUST_CHECK;
 
+/* What is wrong with the text as an endpoint, to stand behind it ("has no port"), or
+ * NULL. Asks nobody and opens nothing. */
+const char *endpoint_problem(const char *text);
+
 enum { ENDPOINT_PATH_BYTES = 256, ENDPOINT_SEARCH_MAX = 3 };
 
 /* The sockets to try, in order; returns how many. One in /tmp is left out unless

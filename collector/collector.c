@@ -543,21 +543,15 @@ static int open_depot(struct collector *collector)
 }
 
 /* What can be wrong with the settings and the machine but for the store, which stays
- * untouched then: files of rules and certificates, addresses, ports in use. */
+ * untouched then: files of rules and certificates, ports in use. */
 static int prepare(struct collector *collector)
 {
-	const char *forward = collector->settings.forward;
 	struct credentials_error error;
-	const char *why;
 	int status = credentials_load(&collector->settings, &collector->credentials, &error);
 
 	if (status < 0) {
 		log_error("%s", error.text);
 		return status;
-	}
-	if (forward != NULL && forward_check(forward, &why) < 0) {
-		log_error("can't forward to %s: %s", forward, why);
-		return -EINVAL;
 	}
 	return sockets_open(collector);
 }

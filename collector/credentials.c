@@ -93,7 +93,7 @@ static bool wants_tls(const struct settings *settings)
 	return settings->listen != NULL && strstr(settings->listen, "tls://") != NULL;
 }
 
-static const char *tls_problem(const struct settings *settings)
+const char *credentials_problem(const struct settings *settings)
 {
 	if (settings->tls_cert == NULL || settings->tls_key == NULL)
 		return "a tls:// endpoint needs --tls-cert and --tls-key";
@@ -122,7 +122,7 @@ static int load_tls(const struct settings *settings, struct credentials *credent
 
 	if (!wants_tls(settings))
 		return 0;
-	problem = tls_problem(settings);
+	problem = credentials_problem(settings);
 	if (problem != NULL) {
 		snprintf(ret_error->text, sizeof(ret_error->text), "%s", problem);
 		return -EINVAL;

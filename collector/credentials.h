@@ -40,4 +40,7 @@ void credentials_done(struct credentials *credentials);
 bool credentials_same_rules(const struct credentials *a, const struct credentials *b);
 bool credentials_same_tls(const struct credentials *a, const struct credentials *b);
 
+/* What a tls:// endpoint needs that the settings lack, as a sentence; NULL: nothing. */
+const char *credentials_problem(const struct settings *settings);
+
 #endif

@@ -115,6 +115,14 @@ __attribute__((warn_unused_result)) int settings_load(int argc, char *const *arg
 	const char *default_file, struct settings *ret_settings, enum settings_result *ret_result,
 	struct settings_error *ret_error);
 
+/*
+ * What holds of all settings together, once they are read: addresses that are some, no
+ * plain TCP beyond loopback, what TLS needs, gateways. Part of settings_load. 0 or
+ * -EINVAL with `ret_error`.
+ */
+__attribute__((warn_unused_result)) int settings_check(
+	const struct settings *settings, struct settings_error *ret_error);
+
 /* Prints --help. */
 void settings_print_help(FILE *to);
 

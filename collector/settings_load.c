@@ -293,6 +293,8 @@ int settings_load(int argc, char *const *argv, const char *default_file,
 			status = read_directory(&settings, file, ret_error);
 		if (status == 0)
 			status = walk_command_line(argc, argv, &settings, &line, ret_error);
+		if (status == 0)
+			status = settings_check(&settings, ret_error);
 	}
 	if (status < 0) {
 		settings_done(&settings);

@@ -110,10 +110,7 @@ static int open_http(struct collector *collector)
 	if (settings->http == NULL)
 		return 0;
 	status = http_listen(settings->http, settings->http_remote != 0, &collector->http_fd);
-	if (status == -EPERM)
-		log_error("--http %s is not a loopback address; --http-remote yes allows it",
-			settings->http);
-	else if (status < 0)
+	if (status < 0)
 		log_error("can't serve HTTP on %s: %s", settings->http, error_text(status));
 	return status;
 }

@@ -18,6 +18,19 @@ void client_answer_done(struct client_answer *answer)
 	*answer = (struct client_answer){0};
 }
 
+bool client_url_fits(const char *url)
+{
+	char *scheme = NULL;
+	CURLU *parsed = curl_url();
+	bool fits = parsed != NULL &&
+		    curl_url_set(parsed, CURLUPART_URL, url, CURLU_GUESS_SCHEME) == CURLUE_OK &&
+		    curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+		    (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0);
+	curl_free(scheme);
+	curl_url_cleanup(parsed);
+	return fits;
+}
+
 void client_escape(struct text *out, const char *text)
 {
 	char *escaped = curl_easy_escape(NULL, text, 0);

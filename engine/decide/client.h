@@ -5,6 +5,8 @@
 #ifndef ENGINE_DECIDE_CLIENT_H
 #define ENGINE_DECIDE_CLIENT_H
 
+#include <stdbool.h>
+
 #include "fault.h"
 #include "text.h"
 
@@ -22,6 +24,9 @@ void client_answer_done(struct client_answer *answer);
  * fault: the service cannot be reached, or its answer is over 64 MiB. */
 int client_ask(const char *url, const char *path, const struct text *body,
 	struct client_answer *ret_answer, struct fault *fault) __attribute__((warn_unused_result));
+
+/* Whether url names a server by HTTP or HTTPS; without a scheme HTTP is meant. */
+bool client_url_fits(const char *url);
 
 /* Appends text to out as one part of a URL's path or query. */
 void client_escape(struct text *out, const char *text);

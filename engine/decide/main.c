@@ -20,7 +20,7 @@
 #include "table.h"
 #include "text.h"
 
-enum { FILE_LIMIT_BYTES = 64 * 1024 * 1024, EXIT_USAGE = 2 };
+enum { FILE_LIMIT_BYTES = 64 * 1024 * 1024, HISTORY_MAX = 1000, EXIT_USAGE = 2 };
 
 /* A parsed command line. */
 struct settings {
@@ -295,9 +295,51 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
+/* Says that an option's value is wrong, and what is allowed. */
+static int refuse(const char *option, const char *value, const char *allowed)
+{
+	struct text visible = {0};
+	text_put_visible(&visible, value, strlen(value));
+	fprintf(stderr, "waft-decide: %s takes %s, not '%s'\n", option, allowed,
+		visible.failed || visible.length_bytes == 0 ? "" : visible.data);
+	text_done(&visible);
+	return -EINVAL;
+}
+
+static bool is_limit(const char *text)
+{
+	size_t length = strlen(text);
+	unsigned long number = strtoul(text, NULL, 10);
+	return length >= 1 && length <= 4 && strspn(text, "0123456789") == length && number >= 1 &&
+	       number <= HISTORY_MAX;
+}
+
+/* What the service takes for an id: 4 hexadecimal digits or more. */
+static bool is_id(const char *text)
+{
+	return strlen(text) >= 4 && strspn(text, "0123456789abcdefABCDEF-") == strlen(text);
+}
+
+/* 0 or -EINVAL. */
+static int check_values(const struct settings *settings)
+{
+	if (!client_url_fits(settings->server))
+		return refuse("--server", settings->server, "a URL, such as http://127.0.0.1:8420");
+	if (settings->limit && !is_limit(settings->limit))
+		return refuse("--limit", settings->limit, "a number from 1 to 1000");
+	if (settings->before && !is_id(settings->before))
+		return refuse("--before", settings->before,
+			"the id of a decision, or a start or an end of 4 digits or more");
+	return 0;
+}
+
 /* 0 to go on, 1 when all is done, -EINVAL for a wrong command line. */
 static int take_options(int argc, char **argv, struct settings *settings)
 {
+	/* What getopt_long calls the program in its messages. */
+	static char name[] = "waft-decide";
+	if (argc > 0)
+		argv[0] = name;
 	for (int c; (c = getopt_long(argc, argv, "n:", options, NULL)) != -1;) {
 		switch (c) {
 		case OPTION_SERVER:
@@ -322,7 +364,7 @@ static int take_options(int argc, char **argv, struct settings *settings)
 			return -EINVAL;
 		}
 	}
-	return 0;
+	return check_values(settings);
 }
 
 static const struct command *take_command(int argc, char **argv, struct settings *settings)
@@ -342,6 +384,16 @@ static const struct command *take_command(int argc, char **argv, struct settings
 			return NULL;
 		}
 		settings->argument = argv[at++];
+		if (*settings->argument == '\0') {
+			fprintf(stderr, "waft-decide: %s is needed, not an empty text\n",
+				command->argument);
+			return NULL;
+		}
+	}
+	if (command->run != run_history && (settings->limit || settings->before)) {
+		fprintf(stderr, "waft-decide: %s is an option of history only\n",
+			settings->limit ? "--limit" : "--before");
+		return NULL;
 	}
 	if (at < argc) {
 		fprintf(stderr, "waft-decide: unexpected argument '%s'\n", argv[at]);

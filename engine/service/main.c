@@ -91,12 +91,20 @@ static int take_number(
 /* 0 to go on, 1 when all is done, -EINVAL for a wrong command line. */
 static int take_options(int argc, char **argv, struct settings *settings)
 {
+	/* What getopt_long calls the program in its messages. */
+	static char name[] = "waft-engined";
+	if (argc > 0)
+		argv[0] = name;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		switch (c) {
 		case OPTION_LISTEN:
 			settings->listen = optarg;
 			break;
 		case OPTION_DB:
+			if (*optarg == '\0') {
+				fputs("waft-engined: --db needs the name of a FILE\n", stderr);
+				return -EINVAL;
+			}
 			settings->db = optarg;
 			break;
 		case OPTION_WORKERS:

@@ -381,7 +381,7 @@ def test_decide_fails_clearly():
         fails(1, "cannot open nothing.json: No such file", "nothing.json")
         fails(1, "cannot read /: Is a directory", "/")
         fails(1, "No decision found with ID: a?b#c", "show", "a?b#c")
-        fails(1, "limit must be a number", "history", "-n", "many")
+        fails(2, "--limit takes a number", "history", "-n", "many")
         fails(2, "is missing")
         fails(2, "show needs an ID", "show")
         fails(2, "unexpected argument 'b'", "a", "b")
@@ -396,7 +396,7 @@ def test_decide_fails_clearly():
     assert done.returncode == 1 and "is waft-engined running?" in done.stderr, done
     done = subprocess.run([os.path.join(BIN, "waft-decide"), "--server", "ftp://x/", "history"],
                           capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "cannot ask ftp://x/" in done.stderr, done
+    assert done.returncode == 2 and "not 'ftp://x/'" in done.stderr, done
 
 
 def test_strange_servers():

@@ -58,6 +58,20 @@ static int parse_number(
 	return 0;
 }
 
+static int check_endpoint(const char *text)
+{
+	static const char *const schemes[] = {"unix:", "file:", "tls://", "tcp://"};
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+		if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
+			return 0;
+	}
+	fprintf(stderr,
+		"waft-load: --endpoint takes unix:PATH, file:DIR, tls://HOST:PORT or "
+		"tcp://127.0.0.1:PORT, not '%s'\n",
+		text);
+	return -EINVAL;
+}
+
 static const struct option options[] = {
 	{"ledger", required_argument, NULL, 'l'},
 	{"endpoint", required_argument, NULL, 'e'},
@@ -87,7 +101,7 @@ static int parse_one(struct arguments *arguments, int option, const char *name)
 		return 0;
 	case 'e':
 		arguments->plan.endpoint = optarg;
-		return 0;
+		return check_endpoint(optarg);
 	case 's':
 		arguments->store = optarg;
 		return 0;
@@ -140,6 +154,10 @@ static void parse_arguments(int argc, char **argv, struct arguments *ret_argumen
 	struct arguments arguments = {.processes = 1, .threads = 1, .depth = 3, .fanout = 2};
 	arguments.plan = (struct emit_plan){.traces = 1000, .shutdown_ms = 10000, .stop_fd = -1};
 	int option, index = 0;
+	/* What getopt_long calls the program in its messages. */
+	static char name[] = "waft-load";
+	if (argc > 0)
+		argv[0] = name;
 	while ((option = getopt_long(argc, argv, "h", options, &index)) != -1) {
 		if (option == 'h') {
 			fputs(usage, stdout);
@@ -173,7 +191,7 @@ static pid_t start_process(struct ledger *ledger, uint32_t process, const struct
 static int run_load(const struct arguments *arguments)
 {
 	struct ledger *ledger;
-	if (!arguments->ledger) {
+	if (!arguments->ledger || !*arguments->ledger) {
 		fputs("waft-load: --ledger FILE is missing: where to keep the count\n", stderr);
 		return EXIT_USAGE;
 	}
@@ -236,6 +254,12 @@ int main(int argc, char **argv)
 		return run_load(&arguments);
 	if (strcmp(argv[optind], "verify") == 0 && optind + 2 == argc && arguments.store)
 		return run_verify(argv[optind + 1], arguments.store);
-	fputs(usage, stderr);
+	if (strcmp(argv[optind], "verify") != 0)
+		fprintf(stderr, "waft-load: unexpected argument '%s'\n", argv[optind]);
+	else if (!arguments.store || optind + 1 == argc)
+		fputs("waft-load: verify needs LEDGER --store DIR\n", stderr);
+	else
+		fprintf(stderr, "waft-load: unexpected argument '%s'\n", argv[optind + 2]);
+	fputs("try 'waft-load --help'\n", stderr);
 	return EXIT_USAGE;
 }

@@ -97,6 +97,15 @@ static void reads_values(void **state)
 	assert_int_equal(line.arguments.data, WAFT_DATA_FULL);
 	assert_int_equal(line.arguments.color, OUTPUT_COLOR_ALWAYS);
 	done(&line);
+	good(&line, "w trace show --data full --color never x");
+	assert_int_equal(line.arguments.data, WAFT_DATA_FULL);
+	assert_int_equal(line.arguments.color, OUTPUT_COLOR_NEVER);
+	assert_string_equal(line.arguments.operands[0], "x");
+	done(&line);
+	good(&line, "w trace show --data last");
+	assert_int_equal(line.arguments.data, WAFT_DATA_SHORT);
+	assert_string_equal(line.arguments.operands[0], "last");
+	done(&line);
 	good(&line, "w stats --color=never --min-duration 1.5s --max-duration=2m --timeout 3s");
 	assert_int_equal(line.arguments.color, OUTPUT_COLOR_NEVER);
 	assert_int_equal(line.arguments.filter.min_duration_ns, 1500000000);

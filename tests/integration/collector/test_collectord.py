@@ -215,7 +215,8 @@ def test_start_refused():
                 (("--http", f"127.0.0.1:{port}"), f"HTTP on 127.0.0.1:{port}: Address already"),
                 (("--listen", f"tcp://127.0.0.1:{port}"), f"tcp://127.0.0.1:{port}: Address al"),
                 (("--socket", path), f"another program, listens on {path}"),
-                (("--listen", "tls://127.0.0.1:0"), "needs --tls-cert")):
+                (("--listen", f"tcp://127.0.0.1:{port}", "--access", "/nonexistent"),
+                 "rules from /nonexistent")):
             code, output = daemon.run_to_end(*options)
             assert code == 1 and wanted in output, (options, code, output)
             assert not os.path.exists(daemon.store), options
@@ -489,7 +490,7 @@ def test_tcp():
     """Loopback TCP takes spans and answers no queries."""
     with Daemon() as daemon:
         code, output = daemon.run_to_end("--listen", "tcp://192.0.2.1:4242")
-        assert code == 1 and "loopback" in output, output
+        assert code == 2 and "loopback" in output, output
         daemon.start("--listen", "tcp://127.0.0.1:0")
         port = int(daemon.ready_line.split("tcp://127.0.0.1:")[1].split(",")[0])
 
@@ -559,7 +560,7 @@ def test_http():
     """/metrics and /healthz, on loopback only."""
     with Daemon() as daemon:
         code, output = daemon.run_to_end("--http", "192.0.2.1:80")
-        assert code == 1 and "is not a loopback address" in output, output
+        assert code == 2 and "is not a loopback address" in output, output
         daemon.start("--http", "127.0.0.1:0", "--quiet", "60s")
         exported(daemon)
         assert daemon.http("/healthz") == (200, "ok\n")
