@@ -19,9 +19,13 @@
 #endif
 
 #define POLYNOMIAL UINT32_C(0x82f63b78) /* reflected */
+#define X_MINUS_33 UINT32_C(0xa9cdda0d) /* x^-33 mod P */
 
 static uint32_t tables[8][256];
 static uint32_t powers[64]; /* x^(2^n) mod P */
+#if defined(__x86_64__)
+static uint32_t shifts[64]; /* x^(2^n - 33) mod P */
+#endif
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
 /* a * b mod P, reflected: the highest bit is x^0. */
@@ -52,6 +56,10 @@ static void tables_fill(void)
 	powers[0] = UINT32_C(1) << 30;
 	for (int n = 1; n < 64; n++)
 		powers[n] = multiply(powers[n - 1], powers[n - 1]);
+#if defined(__x86_64__)
+	for (int n = 0; n < 64; n++)
+		shifts[n] = multiply(powers[n], X_MINUS_33);
+#endif
 }
 
 uint32_t crc32c_portable(uint32_t crc, const void *data, size_t length_bytes)
@@ -73,23 +81,24 @@ uint32_t crc32c_portable(uint32_t crc, const void *data, size_t length_bytes)
 	return ~crc;
 }
 
-uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes)
+/* Moves a over so many bytes, eight bits each: bit n of the length is x^(2^(n + 3)).
+ * Beyond bit 60 a length does not come. */
+static uint32_t move_portable(uint32_t a, uint64_t length_bytes)
 {
-	pthread_once(&tables_once, tables_fill);
-	/* Eight bits a byte: bit n of the length is x^(2^(n + 3)). Beyond bit 60 a
-	 * length does not come. */
-	for (unsigned int n = 3; length_b_bytes != 0 && n < 64; n++, length_b_bytes >>= 1)
-		if (length_b_bytes & 1)
-			crc_a = multiply(powers[n], crc_a);
-	return crc_a ^ crc_b;
+	for (unsigned int n = 3; length_bytes != 0 && n < 64; n++, length_bytes >>= 1)
+		if (length_bytes & 1)
+			a = multiply(powers[n], a);
+	return a;
 }
 
 #if defined(__x86_64__)
 
-enum { BLOCK_BYTES = 1024 };
+enum { LONG_BYTES = 1024, SHORT_BYTES = 128 };
 /* x^(8n - 33) mod P for n of one block and of two. */
-#define SHIFT_1_BLOCK UINT32_C(0x170076fa)
-#define SHIFT_2_BLOCKS UINT32_C(0xa51b6135)
+#define SHIFT_1_LONG UINT32_C(0x170076fa)
+#define SHIFT_2_LONG UINT32_C(0xa51b6135)
+#define SHIFT_1_SHORT UINT32_C(0x0d3b6092)
+#define SHIFT_2_SHORT UINT32_C(0xb9e02b86)
 
 __attribute__((target("sse4.2,pclmul"))) static uint32_t shift(uint32_t crc, uint32_t k)
 {
@@ -107,28 +116,44 @@ __attribute__((target("sse4.2"))) static inline uint64_t step(uint64_t crc, cons
 	return _mm_crc32_u64(crc, word);
 }
 
+/* Three blocks at once; crc is that of what is before them. */
+__attribute__((target("sse4.2,pclmul"))) static inline uint64_t three_blocks(
+	uint64_t crc, const uint8_t *p, size_t block_bytes, uint32_t shift_1, uint32_t shift_2)
+{
+	uint64_t second = 0, third = 0;
+
+	for (size_t i = 0; i < block_bytes; i += 8, p += 8) {
+		crc = step(crc, p);
+		second = step(second, p + block_bytes);
+		third = step(third, p + 2 * block_bytes);
+	}
+	return shift((uint32_t)crc, shift_2) ^ shift((uint32_t)second, shift_1) ^ third;
+}
+
 __attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_sse42(
 	uint32_t initial, const uint8_t *p, size_t length_bytes)
 {
 	uint64_t crc = ~initial;
 
-	for (; length_bytes >= 3 * BLOCK_BYTES; length_bytes -= 3 * BLOCK_BYTES) {
-		uint64_t second = 0, third = 0;
-
-		for (int i = 0; i < BLOCK_BYTES; i += 8, p += 8) {
-			crc = step(crc, p);
-			second = step(second, p + BLOCK_BYTES);
-			third = step(third, p + 2 * BLOCK_BYTES);
-		}
-		p += 2 * BLOCK_BYTES;
-		crc = shift((uint32_t)crc, SHIFT_2_BLOCKS) ^
-		      shift((uint32_t)second, SHIFT_1_BLOCK) ^ third;
-	}
+	for (; length_bytes >= 3 * LONG_BYTES; length_bytes -= 3 * LONG_BYTES, p += 3 * LONG_BYTES)
+		crc = three_blocks(crc, p, LONG_BYTES, SHIFT_1_LONG, SHIFT_2_LONG);
+	for (; length_bytes >= 3 * SHORT_BYTES;
+		length_bytes -= 3 * SHORT_BYTES, p += 3 * SHORT_BYTES)
+		crc = three_blocks(crc, p, SHORT_BYTES, SHIFT_1_SHORT, SHIFT_2_SHORT);
 	for (; length_bytes >= 8; length_bytes -= 8, p += 8)
 		crc = step(crc, p);
 	for (; length_bytes > 0; length_bytes--)
 		crc = _mm_crc32_u8((uint32_t)crc, *p++);
 	return ~(uint32_t)crc;
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t move_sse42(
+	uint32_t a, uint64_t length_bytes)
+{
+	for (unsigned int n = 3; length_bytes != 0 && n < 64; n++, length_bytes >>= 1)
+		if (length_bytes & 1)
+			a = shift(a, shifts[n]);
+	return a;
 }
 
 static bool have_sse42(void)
@@ -142,6 +167,13 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t length_bytes)
 			    : crc32c_portable(crc, data, length_bytes);
 }
 
+uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes)
+{
+	pthread_once(&tables_once, tables_fill);
+	return crc_b ^ (have_sse42() ? move_sse42(crc_a, length_b_bytes)
+				     : move_portable(crc_a, length_b_bytes));
+}
+
 const char *crc32c_implementation(void)
 {
 	return have_sse42() ? "sse4.2" : "portable";
@@ -152,6 +184,12 @@ const char *crc32c_implementation(void)
 uint32_t crc32c(uint32_t crc, const void *data, size_t length_bytes)
 {
 	return crc32c_portable(crc, data, length_bytes);
+}
+
+uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t length_b_bytes)
+{
+	pthread_once(&tables_once, tables_fill);
+	return crc_b ^ move_portable(crc_a, length_b_bytes);
 }
 
 const char *crc32c_implementation(void)

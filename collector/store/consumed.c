@@ -42,19 +42,21 @@ static size_t segment_index(const struct consumed *set, uint32_t number)
 	return i;
 }
 
-static struct consumed_segment *segment_find(const struct consumed *set, uint32_t number)
+static inline struct consumed_segment *segment_find(const struct consumed *set, uint32_t number)
 {
-	size_t i = segment_index(set, number);
+	size_t i = set->count;
+
+	if (i > 0 && set->segments[i - 1].number == number)
+		return &set->segments[i - 1];
+	i = segment_index(set, number);
 
 	return i < set->count && set->segments[i].number == number ? &set->segments[i] : NULL;
 }
 
-static struct consumed_segment *segment_make(struct consumed *set, uint32_t number)
+static struct consumed_segment *segment_insert(struct consumed *set, uint32_t number)
 {
 	size_t i = segment_index(set, number);
 
-	if (i < set->count && set->segments[i].number == number)
-		return &set->segments[i];
 	if (set->count == set->capacity) {
 		size_t capacity = set->capacity == 0 ? 4 : set->capacity * 2;
 		void *grown = realloc(set->segments, capacity * sizeof(*set->segments));
@@ -71,8 +73,16 @@ static struct consumed_segment *segment_make(struct consumed *set, uint32_t numb
 	return &set->segments[i];
 }
 
+static inline struct consumed_segment *segment_make(struct consumed *set, uint32_t number)
+{
+	struct consumed_segment *segment = segment_find(set, number);
+
+	return segment != NULL ? segment : segment_insert(set, number);
+}
+
 /* The slot of a record, or the free one where it would go. capacity > 0. */
-static struct consumed_record *record_slot(const struct consumed_segment *segment, uint32_t offset)
+static inline struct consumed_record *record_slot(
+	const struct consumed_segment *segment, uint32_t offset)
 {
 	size_t mask = segment->capacity - 1;
 	size_t i = (offset >> 3) * UINT32_C(2654435761) & mask;
@@ -101,15 +111,10 @@ static int segment_grow(struct consumed_segment *segment)
 	return 0;
 }
 
-static struct consumed_record *record_make(struct consumed_segment *segment, uint32_t offset)
+static struct consumed_record *record_insert(struct consumed_segment *segment, uint32_t offset)
 {
 	struct consumed_record *record;
 
-	if (segment->capacity > 0) {
-		record = record_slot(segment, offset);
-		if (record->offset != 0)
-			return record;
-	}
 	if ((segment->count + 1) * 4 > segment->capacity * 3 && segment_grow(segment) != 0)
 		return NULL;
 	record = record_slot(segment, offset);
@@ -118,21 +123,30 @@ static struct consumed_record *record_make(struct consumed_segment *segment, uin
 	return record;
 }
 
+static inline struct consumed_record *record_make(struct consumed_segment *segment, uint32_t offset)
+{
+	if (segment->capacity > 0) {
+		struct consumed_record *record = record_slot(segment, offset);
+
+		if (record->offset != 0)
+			return record;
+	}
+	return record_insert(segment, offset);
+}
+
 /* The word of a position; NULL when there is none yet. */
-static uint64_t *record_word(struct consumed_record *record, uint32_t word)
+static inline uint64_t *record_word(struct consumed_record *record, uint32_t word)
 {
 	if (record->words == 0)
 		return word == 0 ? &record->small : NULL;
 	return word < record->words ? &record->bits[word] : NULL;
 }
 
-static uint64_t *record_word_make(struct consumed_record *record, uint32_t word)
+static uint64_t *record_grow(struct consumed_record *record, uint32_t word)
 {
 	uint32_t words = 4;
 	uint64_t *bits;
 
-	if (record_word(record, word) != NULL)
-		return record_word(record, word);
 	while (words <= word)
 		words *= 2;
 	bits = calloc(words, sizeof(*bits));
@@ -149,7 +163,14 @@ static uint64_t *record_word_make(struct consumed_record *record, uint32_t word)
 	return &bits[word];
 }
 
-static bool ordinal_valid(const struct ordinal *ordinal)
+static inline uint64_t *record_word_make(struct consumed_record *record, uint32_t word)
+{
+	uint64_t *bits = record_word(record, word);
+
+	return bits != NULL ? bits : record_grow(record, word);
+}
+
+static inline bool ordinal_valid(const struct ordinal *ordinal)
 {
 	return ordinal->segment > 0 && ordinal->offset >= LOG_SEGMENT_HEADER_BYTES &&
 	       ordinal->offset % 8 == 0 && ordinal->position < POSITIONS_MAX;
@@ -182,9 +203,10 @@ bool consumed_has(const struct consumed *set, const struct ordinal *ordinal)
 	struct consumed_record *record;
 	const uint64_t *word;
 
-	if (segment == NULL || segment->capacity == 0 || !ordinal_valid(ordinal))
+	if (segment == NULL || segment->capacity == 0)
 		return false;
 	record = record_slot(segment, ordinal->offset);
+	/* 0 also for an offset of 0, where no record is. */
 	if (record->offset == 0)
 		return false;
 	word = record_word(record, ordinal->position >> 6);

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "cursor.h"
 #include "part.h"
 #include "utf8.h"
 
@@ -100,32 +105,58 @@ int json_put_text(struct bytes *out, struct slice text, bool repair)
 	return 0;
 }
 
-int json_put_json(struct bytes *out, struct slice json)
+#if defined(__SSE2__)
+/* Copies 16 bytes a time as long as none is a control character; returns how many. */
+static size_t copy_whole(uint8_t *ret, const uint8_t *from, size_t length)
 {
-	const uint8_t *from = json.data;
-	const uint8_t *end = json.data + json.length;
-	uint8_t *at;
-	int ret = bytes_reserve(out, json.length + 8);
+	const __m128i controls = _mm_set1_epi8(0x1f);
+	size_t at = 0;
 
-	if (ret != 0)
-		return ret;
-	at = out->data + out->length;
-	while (end - from >= 8) {
+	for (; length - at >= 16; at += 16) {
+		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(from + at));
+
+		if (_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(bytes, controls), bytes)) != 0)
+			break;
+		_mm_storeu_si128((__m128i *)(void *)(ret + at), bytes);
+	}
+	return at;
+}
+#else
+static size_t copy_whole(uint8_t *ret, const uint8_t *from, size_t length)
+{
+	size_t at = 0;
+
+	for (; length - at >= 8; at += 8) {
 		uint64_t word;
 
-		memcpy(&word, from, 8);
+		memcpy(&word, from + at, 8);
 		if (word_has_control(word))
 			break;
-		memcpy(at, &word, 8);
-		at += 8;
-		from += 8;
+		memcpy(ret + at, &word, 8);
 	}
-	for (; from < end; from++) {
-		if (*from >= 0x20)
-			*at++ = *from;
+	return at;
+}
+#endif
+
+size_t json_copy_json(uint8_t *ret, struct slice json)
+{
+	size_t from = copy_whole(ret, json.data, json.length);
+	size_t to = from;
+
+	for (; from < json.length; from++) {
+		if (json.data[from] >= 0x20)
+			ret[to++] = json.data[from];
 	}
-	out->length = (size_t)(at - out->data);
-	return 0;
+	return to;
+}
+
+int json_put_json(struct bytes *out, struct slice json)
+{
+	int ret = bytes_reserve(out, json.length + 16);
+
+	if (ret == 0)
+		out->length += json_copy_json(out->data + out->length, json);
+	return ret;
 }
 
 /* ---- Numbers -------------------------------------------------------------- */
@@ -135,11 +166,41 @@ static const char pairs[201] =
 	"34353637383940414243444546474849505152535455565758596061626364656667"
 	"6869707172737475767778798081828384858687888990919293949596979899";
 
+/* Two digits as they stand in memory, in the low bytes. */
+static inline uint64_t pair_of(uint32_t value)
+{
+	return le16_read((const uint8_t *)pairs + 2 * (size_t)value);
+}
+
+/* Eight digits with leading zeros, the first in the lowest byte. value < 10^8. */
+static inline uint64_t eight_digits(uint32_t value)
+{
+	uint32_t high = value / 10000;
+	uint32_t low = value % 10000;
+
+	return pair_of(high / 100) | pair_of(high % 100) << 16 | pair_of(low / 100) << 32 |
+	       pair_of(low % 100) << 48;
+}
+
+/* Writes 8 bytes in any case. value < 10^8. */
+static inline size_t format_short(char *ret, uint32_t value)
+{
+	uint64_t text = eight_digits(value);
+	/* Leading zeros differ from '0' in no bit; the last digit is always kept. */
+	uint64_t digits = text ^ UINT64_C(0x3030303030303030);
+	unsigned int zeros = digits != 0 ? (unsigned int)__builtin_ctzll(digits) / 8 : 7;
+
+	le64_write((uint8_t *)ret, text >> 8 * zeros);
+	return 8 - zeros;
+}
+
 static size_t format_digits(char *ret, uint64_t value)
 {
 	char digits[JSON_INTEGER_BYTES];
 	size_t at = sizeof(digits);
 
+	if (value < 100000000)
+		return format_short(ret, (uint32_t)value);
 	while (value >= 100) {
 		at -= 2;
 		memcpy(digits + at, pairs + 2 * (value % 100), 2);
@@ -171,11 +232,8 @@ size_t json_format_i64(char ret[JSON_INTEGER_BYTES], int64_t value)
 /* 9 digits, leading zeros included. */
 static void format_nine(char *ret, uint32_t value)
 {
-	for (int at = 7; at > 0; at -= 2) {
-		memcpy(ret + at, pairs + 2 * (size_t)(value % 100), 2);
-		value /= 100;
-	}
-	ret[0] = (char)('0' + value);
+	ret[0] = (char)('0' + value / 100000000);
+	le64_write((uint8_t *)ret + 1, eight_digits(value % 100000000));
 }
 
 /* Most doubles that programs record have few decimals: they are m / 10^k with both
@@ -341,15 +399,14 @@ size_t json_format_ms(char ret[JSON_MS_BYTES], uint64_t ns)
 {
 	size_t at = json_format_u64(ret, ns / 1000000);
 	uint32_t rest = (uint32_t)(ns % 1000000);
-	char nine[9];
-	size_t digits = 6;
+	uint64_t digits;
 
 	if (rest == 0)
 		return at;
-	format_nine(nine, rest);
-	while (nine[3 + digits - 1] == '0')
-		digits--;
+	/* Six digits of eight; those behind the last that is not '0' are left out. */
+	digits = eight_digits(rest) >> 16;
 	ret[at++] = '.';
-	memcpy(ret + at, nine + 3, digits);
-	return at + digits;
+	le64_write((uint8_t *)ret + at, digits);
+	digits ^= UINT64_C(0x303030303030);
+	return at + 8 - (unsigned int)__builtin_clzll(digits) / 8;
 }

@@ -19,12 +19,14 @@ MUST_CHECK int json_put_text(struct bytes *out, struct slice text, bool repair);
 /* JSON text that json_check accepted, without its line breaks and tabs, which can
  * only stand between values. */
 MUST_CHECK int json_put_json(struct bytes *out, struct slice json);
+/* The same to memory that has room for json.length + 16 bytes; returns the length. */
+size_t json_copy_json(uint8_t *ret, struct slice json);
 
 #define JSON_INTEGER_BYTES 21
 #define JSON_DOUBLE_BYTES 32
 #define JSON_TIMESTAMP_BYTES 30
 #define JSON_SECOND_BYTES 20 /* of a timestamp, with its point */
-#define JSON_MS_BYTES 24
+#define JSON_MS_BYTES 30
 
 /* The decimal digits of a number; returns how many bytes. */
 size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value);

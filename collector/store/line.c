@@ -16,12 +16,7 @@
 #include <stdlib.h>
 
 #include "json_write.h"
-
-/* A stretch of line_writer.pieces. */
-struct line_piece {
-	uint32_t offset;
-	uint32_t length;
-};
+#include "line_internal.h"
 
 /* Attributes that are ours: bits of a set. */
 enum own_attribute {
@@ -33,25 +28,6 @@ enum own_attribute {
 	OWN_REPAIRED = 32,
 };
 
-/* A key of a shape, encoded, and which of ours it is: 0, or one of own_attribute. */
-struct line_key {
-	struct line_piece text;
-	unsigned int own;
-	uint64_t hash; /* for the index */
-};
-
-struct line_shape {
-	struct line_piece names; /* `,"operation":…,"layer":…,"status":"` */
-	struct line_piece site;	 /* scope and `,"attributes":{` with the call site */
-	bool built;
-	unsigned int own; /* attributes that site has: own_attribute */
-};
-
-/* All that line_span writes outside of texts and pieces, with room to spare. */
-enum { FIXED_BYTES = 1024 };
-
-#define PUT(at, text) (memcpy((at), (text), sizeof(text) - 1), (at) + sizeof(text) - 1)
-
 /* Appends a literal. */
 #define APPEND(out, text) bytes_put((out), (text), sizeof(text) - 1)
 
@@ -60,6 +36,7 @@ void line_writer_done(struct line_writer *writer)
 	bytes_done(&writer->head);
 	bytes_done(&writer->resource);
 	bytes_done(&writer->tail);
+	bytes_done(&writer->middle);
 	bytes_done(&writer->pieces);
 	line_index_done(&writer->index);
 	free(writer->shapes);
@@ -248,6 +225,23 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 	return ret != 0 ? ret : APPEND(tail, "},\"error\":");
 }
 
+/* What line_hot.c copies at once. */
+static int build_middle(struct line_writer *writer, const struct batch *batch)
+{
+	struct bytes *middle = &writer->middle;
+	int ret;
+
+	middle->length = 0;
+	writer->hot = !batch->producer.bad_utf8 && !batch->clock.stepped;
+	ret = APPEND(middle, "success\",\"data\":{\"input\":null,\"output\":null");
+	writer->middle_data_end = middle->length;
+	if (ret == 0)
+		ret = bytes_put(middle, writer->head.data, writer->head.length);
+	if (ret == 0)
+		ret = APPEND(middle, "internal\"");
+	return ret != 0 ? ret : bytes_put(middle, writer->resource.data, writer->resource.length);
+}
+
 static int grow_tables(struct line_writer *writer, const struct batch *batch)
 {
 	void *grown;
@@ -281,6 +275,8 @@ int line_batch_begin(
 		ret = build_head(writer, batch);
 	if (ret == 0)
 		ret = build_resource(writer, batch);
+	if (ret == 0)
+		ret = build_middle(writer, batch);
 	if (ret == 0)
 		ret = line_index_begin(&writer->index, batch);
 	return ret != 0 ? ret : build_tail(writer, peer);
@@ -356,17 +352,18 @@ static int build_site(struct bytes *out, const struct batch *batch, const struct
 	return ret;
 }
 
-static int build_keys(
-	struct line_writer *writer, const struct batch *batch, const struct batch_shape *shape)
+static int build_keys(struct line_writer *writer, const struct batch *batch,
+	const struct batch_shape *shape, struct line_shape *line)
 {
+	bool first = false;
 	int ret = 0;
 
 	for (uint32_t i = 0; ret == 0 && i < shape->key_count; i++) {
 		struct line_key *key = &writer->keys[shape->keys + i];
 		struct slice name = batch_slice(batch, batch->keys[shape->keys + i].name);
-		bool first = true;
 
 		key->own = own_of_key(name);
+		line->hot &= key->own == 0;
 		key->hash = index_hash_key(name);
 		key->text.offset = (uint32_t)writer->pieces.length;
 		ret = append_key(&writer->pieces, name, shape->bad_utf8, &first);
@@ -380,9 +377,11 @@ static int build_shape(struct line_writer *writer, const struct batch *batch,
 	const struct batch_shape *shape, struct line_shape *line)
 {
 	struct bytes *out = &writer->pieces;
-	size_t start = out->length;
+	size_t begin = out->length;
+	size_t start = begin;
 	int ret = build_names(out, batch, shape);
 
+	line->hot = !shape->bad_utf8 && !shape->odd_keys;
 	line->names = (struct line_piece){(uint32_t)start, (uint32_t)(out->length - start)};
 	start = out->length;
 	if (ret == 0)
@@ -391,7 +390,11 @@ static int build_shape(struct line_writer *writer, const struct batch *batch,
 		ret = build_site(out, batch, shape, 0, &line->own);
 	line->site = (struct line_piece){(uint32_t)start, (uint32_t)(out->length - start)};
 	if (ret == 0)
-		ret = build_keys(writer, batch, shape);
+		ret = build_keys(writer, batch, shape, line);
+	if (ret == 0)
+		ret = bytes_reserve(out, PIECE_SLACK);
+	line->hot_bytes = FIXED_BYTES + (out->length - begin) + writer->middle.length +
+			  writer->tail.length + shape->key_count * (size_t)JSON_DOUBLE_BYTES;
 	line->built = ret == 0;
 	return ret;
 }
@@ -409,34 +412,9 @@ static void put_front(struct line_writer *writer, const struct line_shape *shape
 	const struct span_view *view, struct bytes *out)
 {
 	static const char *const statuses[] = {"success", "error", "pending"};
-	uint8_t *at = out->data + out->length;
+	uint8_t *at = line_put_front(writer, view, out->data + out->length);
 	const char *status = statuses[view->status];
 
-	at = PUT(at, "{\"trace_id\":\"");
-	if (writer->trace_text[0] == 0 || !trace_id_equal(&writer->trace, &view->trace->id)) {
-		writer->trace = view->trace->id;
-		trace_id_format(&writer->trace, writer->trace_text);
-	}
-	memcpy(at, writer->trace_text, ID_UUID_LENGTH);
-	at += ID_UUID_LENGTH;
-	at = PUT(at, "\",\"span_id\":\"");
-	span_id_format(view->span_id, (char *)at);
-	at += ID_UUID_LENGTH;
-	if (view->parent_id == 0) {
-		at = PUT(at, "\",\"parent_span_id\":null,\"timestamp\":\"");
-	} else {
-		at = PUT(at, "\",\"parent_span_id\":\"");
-		span_id_format(view->parent_id, (char *)at);
-		at += ID_UUID_LENGTH;
-		at = PUT(at, "\",\"timestamp\":\"");
-	}
-	json_format_timestamp_near((char *)at, view->start_ns, &writer->second);
-	at += JSON_TIMESTAMP_BYTES;
-	at = PUT(at, "\",\"duration_ms\":");
-	if (view->status == WIRE_STATUS_PENDING)
-		at = PUT(at, "null");
-	else
-		at += json_format_ms((char *)at, view->duration_ns);
 	at = put_piece(at, writer, shape->names);
 	memcpy(at, status, strlen(status));
 	at += strlen(status);
@@ -506,17 +484,10 @@ static int append_site(const struct line_writer *writer, const struct line_shape
 static int append_shape_key(struct bytes *out, const struct line_writer *writer,
 	const struct line_piece *key, bool *first)
 {
-	uint8_t *at;
+	size_t comma = *first;
 
-	if (bytes_reserve(out, key->length + 1) != 0)
-		return -ENOMEM;
-	at = out->data + out->length;
-	if (!*first)
-		*at++ = ',';
-	at = put_piece(at, writer, *key);
-	out->length = (size_t)(at - out->data);
 	*first = false;
-	return 0;
+	return bytes_put(out, writer->pieces.data + key->offset + comma, key->length - comma);
 }
 
 /* For the index: texts as they are, other values as they stand in the line. */
@@ -783,19 +754,13 @@ static int append_end(
 	return ret != 0 ? ret : APPEND(out, "}\n");
 }
 
-int line_span(
-	struct line_writer *writer, struct batch *batch, struct span_view *view, struct bytes *out)
+/* The line of any span; on failure out is to be set back. */
+static int append_span(struct line_writer *writer, const struct line_shape *shape,
+	struct batch *batch, struct span_view *view, struct bytes *out)
 {
-	struct line_shape *shape = &writer->shapes[batch_shape_index(batch, view->shape)];
-	size_t before = out->length;
-	int ret = 0;
+	int ret = bytes_reserve(out, FIXED_BYTES + shape->names.length);
 
-	memset(writer->index.filter, 0, sizeof(writer->index.filter));
 	span_validate(batch, view);
-	if (!shape->built)
-		ret = build_shape(writer, batch, view->shape, shape);
-	if (ret == 0)
-		ret = bytes_reserve(out, FIXED_BYTES + shape->names.length);
 	if (ret == 0) {
 		put_front(writer, shape, view, out);
 		ret = append_data(view, out);
@@ -806,8 +771,25 @@ int line_span(
 		ret = append_attribute_object(writer, shape, batch, view, out);
 	if (ret == 0)
 		ret = append_rest(batch, view, out);
+	return ret != 0 ? ret : append_end(writer, view, out);
+}
+
+int line_span(
+	struct line_writer *writer, struct batch *batch, struct span_view *view, struct bytes *out)
+{
+	struct line_shape *shape = &writer->shapes[batch_shape_index(batch, view->shape)];
+	size_t before = out->length;
+	int ret = 0;
+
+	memset(writer->index.filter, 0, sizeof(writer->index.filter));
+	if (!shape->built)
+		ret = build_shape(writer, batch, view->shape, shape);
 	if (ret == 0)
-		ret = append_end(writer, view, out);
+		ret = line_hot_span(writer, batch, shape, view, out);
+	if (ret != 0)
+		return ret < 0 ? ret : 0;
+	memset(writer->index.filter, 0, sizeof(writer->index.filter));
+	ret = append_span(writer, shape, batch, view, out);
 	if (ret != 0)
 		out->length = before;
 	return ret;

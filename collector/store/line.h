@@ -27,10 +27,13 @@
 /* What was encoded ahead for one batch. Zero-initialised before the first
  * line_batch_begin; it can be used for one batch after another. Private. */
 struct line_writer {
-	struct bytes head;     /* metadata up to kind */
-	struct bytes resource; /* `,"resource":{…}` or nothing */
-	struct bytes tail;     /* peer, end of metadata, `"error":` */
-	struct bytes pieces;   /* of shapes and keys */
+	struct bytes head;	/* metadata up to kind */
+	struct bytes resource;	/* `,"resource":{…}` or nothing */
+	struct bytes tail;	/* peer, end of metadata, `"error":` */
+	struct bytes pieces;	/* of shapes and keys */
+	struct bytes middle;	/* of most spans: status, no data, metadata up to resource */
+	size_t middle_data_end; /* where `"data":{…` ends in it */
+	bool hot;		/* spans of the batch may go to line_hot_span */
 	struct line_shape *shapes;
 	size_t shape_capacity;
 	struct line_key *keys;
@@ -38,7 +41,10 @@ struct line_writer {
 	struct json_second second;	 /* of the span before */
 	struct trace_id trace;		 /* of the span before */
 	char trace_text[ID_UUID_LENGTH]; /* its text; begins with 0: none yet */
-	struct line_index index;	 /* what it wants to know of the line written last */
+	uint64_t thread;		 /* of the span before, 0: none */
+	char thread_text[40];		 /* `,"thread.id":` and the number */
+	uint8_t thread_length;
+	struct line_index index; /* what it wants to know of the line written last */
 };
 
 void line_writer_done(struct line_writer *writer);

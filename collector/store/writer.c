@@ -269,6 +269,7 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	const struct trace_id *trace_id, size_t spans)
 {
 	const struct bytes *lines = &store->run_lines;
+	uint32_t crc = crc32c(0, lines->data, lines->length);
 	int ret = bytes_reserve(&output->lines, lines->length);
 
 	if (ret == 0 && output->run_count == output->run_capacity) {
@@ -292,10 +293,11 @@ static int add_run(struct jsonl_store *store, struct output *output,
 		.trace_id = *trace_id,
 		.index = store->run_index.run,
 		.run = {.length_bytes = (uint32_t)lines->length,
-			.crc = crc32c(0, lines->data, lines->length),
+			.crc = crc,
 			.spans = (uint32_t)spans},
 	};
 	output->length_bytes += lines->length;
+	output->crc = crc32c_combine(output->crc, crc, lines->length);
 	return bytes_put(&output->lines, lines->data, lines->length);
 }
 
@@ -391,7 +393,6 @@ static int write_lines(struct jsonl_store *store, struct output *output)
 	}
 	if (ret != 0)
 		return ret;
-	output->crc = crc32c(output->crc, lines->data, lines->length);
 	ret = disk_write(store->config.disk, output->file, lines->data, lines->length,
 		output->offset + output->length_bytes - lines->length);
 	lines->length = 0;

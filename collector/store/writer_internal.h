@@ -35,7 +35,7 @@ struct output {
 	int file;	       /* of the part; -1: not open */
 	struct bytes lines;    /* not written yet */
 	uint64_t length_bytes; /* of all runs, with what was written */
-	uint32_t crc;	       /* of what was written */
+	uint32_t crc;	       /* of the same */
 	struct output_run *runs;
 	size_t run_count;
 	size_t run_capacity;

@@ -329,10 +329,25 @@ static void check_line(
 	json_decref(root);
 }
 
+/* What most spans come out by must write what the long way writes. */
+static void check_long_way(struct line_writer *writer, struct batch *batch, struct span_view view,
+	const uint8_t *line, size_t length, const uint64_t *filter)
+{
+	struct bytes out = {0};
+
+	writer->hot = false;
+	assert_int_equal(line_span(writer, batch, &view, &out), 0);
+	assert_int_equal(out.length, length);
+	assert_memory_equal(out.data, line, length);
+	assert_memory_equal(writer->index.filter, filter, sizeof(writer->index.filter));
+	bytes_done(&out);
+}
+
 static void check_batch(const uint8_t *data, size_t length)
 {
 	struct log_peer peer = {.known = true, .pid = 1, .uid = 2};
 	struct line_writer writer = {0};
+	struct line_writer other = {0};
 	struct batch batch = {0};
 	struct batch_iter iter;
 	struct span_view view;
@@ -341,15 +356,20 @@ static void check_batch(const uint8_t *data, size_t length)
 
 	if (batch_open(&batch, data, length) == 0) {
 		assert_int_equal(line_batch_begin(&writer, &batch, &peer), 0);
+		assert_int_equal(line_batch_begin(&other, &batch, &peer), 0);
 		batch_iter_init(&iter);
 		while ((ret = batch_next(&batch, &iter, &view)) == 1) {
+			struct span_view as_read = view;
 			size_t before = out.length;
 
 			assert_int_equal(line_span(&writer, &batch, &view, &out), 0);
+			check_long_way(&other, &batch, as_read, out.data + before,
+				out.length - before, writer.index.filter);
 			check_line((char *)out.data + before, out.length - before, &batch, &view);
 		}
 	}
 	line_writer_done(&writer);
+	line_writer_done(&other);
 	batch_done(&batch);
 	bytes_done(&out);
 }
@@ -381,6 +401,52 @@ static void test_random_batches(void **state)
 }
 
 /* ---- Pieces --------------------------------------------------------------------- */
+
+/* A span of nothing, or of texts of each length with something odd at each place. */
+static void test_ordinary_spans(void **state)
+{
+	static const char odd[] = {'x', '"', '\\', 0x1f, ' ', 0x7f, (char)0x85};
+	static const struct key_write key = {
+		{(const uint8_t *)"some key of 17 B", 16}, WIRE_KEY_STRING};
+	const struct shape_write shapes[2] = {{.id = 1, .name = {(const uint8_t *)"a", 1}},
+		{.id = 2, .name = {(const uint8_t *)"b", 1}, .keys = &key, .key_count = 1}};
+	struct trace_write trace = {.id = {{1, 2, 3}}};
+	static uint8_t buffer[WIRE_BATCH_LIMIT];
+	uint32_t sequence = 1;
+
+	(void)state;
+	for (size_t length = 0; length <= 20; length++) {
+		struct batch_writer writer;
+		long bytes;
+
+		batch_writer_init(&writer, buffer, sizeof(buffer));
+		batch_writer_producer(&writer, slice_of_text("s"), 1, slice_of_text("h"), NULL, 0);
+		batch_writer_clock(&writer,
+			&(struct batch_clock){.source = WIRE_CLOCK_MONOTONIC, .ns_per_tick = 1});
+		batch_writer_shape(&writer, &shapes[0]);
+		batch_writer_shape(&writer, &shapes[1]);
+		batch_writer_section_begin(&writer, 1, 1000000, length % 2, &trace);
+		for (size_t at = 0; at < length || at == 0; at++) {
+			for (size_t i = 0; i < sizeof(odd); i++) {
+				char text[21] = "abcdefghijklmnopqrst";
+				struct value value = {
+					.type = VALUE_TEXT, .text = slice_of(text, length)};
+				struct span_write span = {.shape = &shapes[i == 0 ? 0 : 1],
+					.sequence = sequence++,
+					.end_raw = 1000000 + at,
+					.duration_raw = at,
+					.values = &value};
+
+				text[at] = odd[i];
+				assert_true(batch_writer_span(&writer, &span));
+			}
+		}
+		batch_writer_section_end(&writer);
+		bytes = batch_writer_finish(&writer);
+		assert_true(bytes > 0);
+		check_batch(buffer, (size_t)bytes);
+	}
+}
 
 static void expect_double(double value, const char *expected)
 {
@@ -516,6 +582,7 @@ int main(void)
 		cmocka_unit_test(test_pending_and_stepped),
 		cmocka_unit_test(test_keys_of_ours),
 		cmocka_unit_test(test_random_batches),
+		cmocka_unit_test(test_ordinary_spans),
 		cmocka_unit_test(test_doubles),
 		cmocka_unit_test(test_integers_and_times),
 		cmocka_unit_test(test_texts),
