@@ -7,6 +7,11 @@
 
 set(WAFT_ONLY_LABEL "" CACHE STRING "Build by default only the tests of this label")
 
+# tests-threads, tests-fuzz: the programs of the tests of a label.
+foreach(label threads fuzz)
+  add_custom_target(tests-${label})
+endforeach()
+
 set(WAFT_TESTS_DIR ${CMAKE_CURRENT_SOURCE_DIR})
 
 function(_waft_test_properties test default_timeout)
@@ -24,12 +29,17 @@ function(_waft_test_properties test default_timeout)
 endfunction()
 
 # Leaves a test's program out of the default target unless it has the label
-# that this build is for.
+# that this build is for, and puts it into its label's own.
 function(_waft_test_program target)
   cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
   if(WAFT_ONLY_LABEL AND NOT WAFT_ONLY_LABEL IN_LIST arg_LABELS)
     set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
   endif()
+  foreach(label IN LISTS arg_LABELS)
+    if(TARGET tests-${label})
+      add_dependencies(tests-${label} ${target})
+    endif()
+  endforeach()
 endfunction()
 
 # waft_unit_test(<name> <libraries...>): builds unit/test_<name>.c and runs it

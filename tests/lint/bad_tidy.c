@@ -1,4 +1,5 @@
 /* scripts/lint --self-test: what clang-tidy must refuse, a check a function. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,12 @@ int bad_compare(const char *a, const char *b)
 int bad_recursion(struct node *node)
 {
 	return node == NULL ? 0 : 1 + bad_recursion(node->next);
+}
+
+/* expect: clang-diagnostic-format-security */
+void bad_format(const char *text)
+{
+	printf(text);
 }
 
 /* expect: cert-err34-c */
