@@ -196,7 +196,8 @@ struct layout {
 
 static size_t trace_field_length(const struct span_data *span)
 {
-	return span->carry == NULL ? 2 + 18 : SPAN_HEAD + 18 + span->carry->trace_length;
+	return span->carry == NULL ? (size_t)CHUNK_TRACE_BYTES
+				   : SPAN_HEAD + 18 + span->carry->trace_length;
 }
 
 static size_t bytes_field_length(const struct buffer *buffer)
@@ -442,46 +443,49 @@ void chunk_write(struct thread *thread, const struct span_data *span)
 		process_drop(WAFT_DROP_BUFFER_FULL, 1);
 }
 
-bool chunk_write_first(
+uint8_t *chunk_write_first(
 	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open)
 {
-	enum { TRACE_BYTES = 2 + 18 };
+	/* Tags and lengths of Span.trace and Trace.trace_id. */
 	static const uint8_t trace_head[4] = {TAG_SPAN_TRACE, 18, TAG_TRACE_TRACE_ID, 16};
 	struct waft_hot_ *hot = thread->hot;
-	uint64_t now = waft_clock_(hot);
-	uint64_t since = now - hot->clock_base;
-	uint64_t duration = now - WAFT_LOAD_(&open->slot->start);
+	waft_pair_ trace = WAFT_PAIR_((uint64_t *)open->trace);
 	uint64_t sequence = open->raw - hot->id_base;
-	uint32_t length = 18 + TRACE_BYTES + span->fill_;
-	uint64_t word;
+	uint64_t now;
+	uint64_t since;
+	uint64_t duration;
+	uint32_t length;
 	uint32_t at;
 	uint8_t *to;
+	uint8_t *behind;
 
-	if (hot->chunk == NULL || ((since | duration | sequence) >> 32) != 0)
-		return false;
+	/* In a forked child there is none, and no slot to look at either. */
+	if (hot->chunk == NULL)
+		return NULL;
+	now = waft_clock_(hot);
+	since = now - hot->clock_base;
+	duration = now - WAFT_LOAD_(&open->slot->start);
+	if (((since | duration | sequence) >> 32) != 0)
+		return NULL;
 	at = WAFT_LOAD_((uint32_t *)(void *)hot->chunk);
-	if (at + TRACE_BYTES > hot->limit)
-		return false;
+	if (at + CHUNK_TRACE_BYTES > hot->limit)
+		return NULL;
 	to = hot->chunk + at;
-	to[0] = TAG_SECTION_SPANS;
+	behind = waft_copy_values_(to + 21 + CHUNK_TRACE_BYTES, span);
+	waft_encode_(
+		to, behind, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence, open, span);
+	length = (uint32_t)(behind - to) - 3;
 	to[1] = (uint8_t)(length | 0x80);
 	to[2] = (uint8_t)(length >> 7);
-	to[3] = TAG_SPAN_TIMES;
-	word = since | duration << 32;
-	memcpy(to + 4, &word, 8);
-	to[12] = TAG_SPAN_IDS;
-	word = sequence | open->distance << 32 | (uint64_t)span->shape_ << 48;
-	memcpy(to + 13, &word, 8);
 	memcpy(to + 21, trace_head, 4);
-	memcpy(to + 25, open->trace, 16);
-	waft_copy_values_(to + 41, span->values_, span->fill_);
-	carry_release(thread->chunk_carry);
-	thread->chunk_carry = NULL;
-	memcpy(thread->chunk_trace, open->trace, sizeof(thread->chunk_trace));
-	memcpy(hot->trace, open->trace, sizeof(hot->trace));
-	WAFT_STORE_(&hot->ended, hot->ended + 1);
-	__atomic_store_n((uint32_t *)(void *)hot->chunk, at + 3 + length, __ATOMIC_RELEASE);
-	return true;
+	WAFT_PAIR_(to + 25) = trace;
+	if (thread->chunk_carry != NULL) {
+		carry_release(thread->chunk_carry);
+		thread->chunk_carry = NULL;
+	}
+	WAFT_PAIR_(thread->chunk_trace) = trace;
+	WAFT_PAIR_(hot->trace) = trace;
+	return behind;
 }
 
 void chunk_write_shared(const struct span_data *span)

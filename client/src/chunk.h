@@ -24,8 +24,9 @@ enum {
 	CHUNK_UNITS_FIRST = 4,
 	CHUNK_UNITS_MOST = 64,
 	CHUNK_UNITS_LEAST = 2,
+	CHUNK_TRACE_BYTES = 2 + 18, /* of Span.trace without carry */
 	/* The most that inlined code writes from an offset it finds within limit. */
-	CHUNK_HOT_BYTES = 21 + WAFT_VALUES_ROOM_ + WAFT_VALUES_SLACK_,
+	CHUNK_HOT_BYTES = 21 + WAFT_VALUES_ROOM_ + WAFT_LANE_BYTES_,
 };
 
 struct chunk {
@@ -63,8 +64,9 @@ struct span_data {
 void chunk_write(struct thread *thread, const struct span_data *span);
 
 /* The shortest way for a hot span (waft_end's conditions hold but for the trace)
- * that is the first of its trace in a row. False: nothing was done. */
-bool chunk_write_first(
+ * that is the first of its trace in a row. Returns behind it, to be published; NULL:
+ * nothing was done. */
+uint8_t *chunk_write_first(
 	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open);
 
 /* The same from a thread that has no chunk of its own: to the shared one. The

@@ -19,6 +19,7 @@
 #include "snapshot.h"
 #include "span.h"
 #include "utf8.h"
+#include "values.h"
 
 /* A value as it stands among a span's values. */
 struct value_bytes {
@@ -51,25 +52,25 @@ static uint32_t field_length(const unsigned char *field)
 	}
 }
 
-/* Where the index-th value of a type stands; fill_ when there is none. */
-static uint32_t value_at(const struct waft_span *span, enum wire_key_type type, uint32_t index)
+/* Where the index-th value of a type stands; fill when there is none. */
+static uint32_t value_at(const struct values *values, enum wire_key_type type, uint32_t index)
 {
 	uint32_t at = 0;
 
-	while (at < span->fill_) {
-		if (span->values_[at] == tag_of(type) && index-- == 0)
+	while (at < values->fill) {
+		if (values->bytes[at] == tag_of(type) && index-- == 0)
 			return at;
-		at += field_length(span->values_ + at);
+		at += field_length(values->bytes + at);
 	}
-	return span->fill_;
+	return values->fill;
 }
 
-static void value_cut(struct waft_span *span, uint32_t at)
+static void value_cut(struct values *values, uint32_t at)
 {
-	uint32_t length = field_length(span->values_ + at);
+	uint32_t length = field_length(values->bytes + at);
 
-	memmove(span->values_ + at, span->values_ + at + length, span->fill_ - at - length);
-	span->fill_ -= length;
+	memmove(values->bytes + at, values->bytes + at + length, values->fill - at - length);
+	values->fill -= length;
 }
 
 /* False: too long to stand in the struct at all. */
@@ -168,6 +169,7 @@ static void generic_add(
 	}
 	extra->attributes++;
 	span->bits_ |= WAFT_SPAN_GENERIC_;
+	span->shape_ |= WAFT_SHAPE_APART_;
 }
 
 /* ---- Setting an attribute --------------------------------------------------------- */
@@ -186,33 +188,43 @@ static uint32_t shape_without(uint32_t shape, uint32_t key)
 	return without;
 }
 
+/* The span's shape is another. */
+static void shape_set(struct waft_span *span, uint32_t shape)
+{
+	span->shape_ = shape | (span->shape_ & WAFT_SHAPE_APART_);
+}
+
 /* The key has a value already: put the new one in its place, or make room for it
  * elsewhere. True when it is done. */
 static bool value_replace(struct waft_span *span, uint32_t key, const struct value_bytes *value)
 {
+	struct values values;
 	enum wire_key_type type;
 	uint32_t index;
 	uint32_t at;
 	uint32_t length;
 	uint32_t without;
 
-	if (!shape_find(span->shape_, key, &type, &index))
+	if (!shape_find(span_shape(span), key, &type, &index))
 		return false;
-	at = value_at(span, type, index);
-	length = field_length(span->values_ + at);
+	values_load(span, &values);
+	at = value_at(&values, type, index);
+	length = field_length(values.bytes + at);
 	if (value != NULL && type == value->type &&
-		span->fill_ - length + value->length <= WAFT_VALUES_ROOM_) {
-		memmove(span->values_ + at + value->length, span->values_ + at + length,
-			span->fill_ - at - length);
-		memcpy(span->values_ + at, value->bytes, value->length);
-		span->fill_ = span->fill_ - length + value->length;
+		values.fill - length + value->length <= WAFT_VALUES_ROOM_) {
+		memmove(values.bytes + at + value->length, values.bytes + at + length,
+			values.fill - at - length);
+		memcpy(values.bytes + at, value->bytes, value->length);
+		values.fill = values.fill - length + value->length;
+		values_store(span, &values);
 		return true;
 	}
-	without = shape_without(span->shape_, key);
+	without = shape_without(span_shape(span), key);
 	if (without == 0)
 		return true; /* no shapes left: the old value stays */
-	value_cut(span, at);
-	span->shape_ = without;
+	value_cut(&values, at);
+	values_store(span, &values);
+	shape_set(span, without);
 	return false;
 }
 
@@ -241,16 +253,14 @@ static void attribute_set(struct waft_span *span, struct open *open, struct waft
 		generic_remove(open->extra, attribute->key);
 	if (key != 0 && value_replace(span, key, fits ? &value : NULL))
 		return;
-	before = span->shape_;
-	if (key != 0 && fits && span->fill_ + value.length <= WAFT_VALUES_ROOM_)
+	before = span_shape(span);
+	if (key != 0 && fits)
 		next = shape_next(before, key, value.type);
-	if (next == 0) {
+	if (next == 0 || !values_append(span, value.bytes, value.length)) {
 		generic_add(span, open, &seen);
 		return;
 	}
-	memcpy(span->values_ + span->fill_, value.bytes, value.length);
-	span->fill_ += value.length;
-	span->shape_ = next;
+	shape_set(span, next);
 	/* The first step stays: a call site that sees several shapes would only push
 	 * them out in turn. */
 	if (site != NULL && value.type != WIRE_KEY_INT64)
@@ -267,9 +277,28 @@ static void slow_set(
 		attribute_set(span, open, key, attribute);
 }
 
-void waft_attr_string_slow_(
-	struct waft_span *span, struct waft_key_ *key, const char *value, size_t length)
+/* A text whose step of the shape is known, but which inlined code leaves to us. */
+static bool text_append(struct waft_span *span, uint64_t change, const char *value, size_t length)
 {
+	uint8_t bytes[WAFT_VALUES_ROOM_] = {TAG_SPAN_STRINGS};
+
+	if ((uint32_t)change != span->shape_ || length > sizeof(bytes) - 2)
+		return false;
+	bytes[1] = (uint8_t)length;
+	memcpy(bytes + 2, value, length);
+	if (!values_append(span, bytes, (uint32_t)length + 2))
+		return false;
+	span->shape_ = (uint32_t)(change >> 32);
+	return true;
+}
+
+void waft_attr_string_slow_(struct waft_span *span, struct waft_key_ *key, const char *value)
+{
+	uint64_t change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
+	size_t length = strlen(value);
+
+	if (text_append(span, change, value, length))
+		return;
 	slow_set(span, key,
 		&(struct waft_attribute){.key = key->name,
 			.type = WAFT_TYPE_STRING,

@@ -10,6 +10,7 @@
 #include "process.h"
 #include "sampler.h"
 #include "shape.h"
+#include "values.h"
 
 /* ---- Places --------------------------------------------------------------- */
 
@@ -94,8 +95,8 @@ static void span_none(struct waft_span *span)
 {
 	span->open_ = NULL;
 	span->bits_ = 0;
-	span->fill_ = 0;
-	span->shape_ = 0;
+	span->lanes_ = 0;
+	span->shape_ = WAFT_SHAPE_NONE_;
 }
 
 /* One that the sampler left out and that nothing hangs on: only its place. */
@@ -131,7 +132,7 @@ static void slot_fill(struct open *open, uint32_t shape, struct thread *thread)
 
 static void parent_set(struct open *open, const struct place *parent)
 {
-	open->hot.distance = parent->not_random ? WAFT_TRAIT_NOT_RANDOM_ : 0;
+	open->hot.distance = WAFT_TRAIT_HOT_ | (parent->not_random ? WAFT_TRAIT_NOT_RANDOM_ : 0);
 	open->parent = parent->id;
 	if (parent->id == 0)
 		return;
@@ -147,8 +148,8 @@ static void span_fill(struct waft_span *span, const struct open *open, uint32_t 
 {
 	span->open_ = (struct waft_open_ *)&open->hot;
 	span->generation_ = WAFT_LOAD_(&open->hot.generation);
-	span->shape_ = shape;
-	span->fill_ = 0;
+	span->shape_ = (open->hot.flags & OPEN_UNSAMPLED) != 0 ? WAFT_SHAPE_NONE_ : shape;
+	span->lanes_ = 0;
 	memcpy(span->trace_, open->hot.trace, sizeof(span->trace_));
 	span->raw_ = open->hot.raw;
 	span->parent_ = open->parent;
@@ -255,58 +256,79 @@ static uint32_t site_shape(struct waft_site_ *site)
 	return shape;
 }
 
-/* The commonest of what is not inlined: the root of a new trace. */
-static bool root_begin(struct thread *thread, struct waft_span *span, uint32_t shape)
+/* The commonest of what is not inlined: the root of a new trace. In pieces as
+ * inlined code loads them. */
+static void root_begin(struct thread *thread, struct waft_span *span, uint32_t shape)
 {
 	struct waft_hot_ *hot = thread->hot;
 	struct waft_open_ *open = hot->free;
 	struct waft_slot_ *slot;
+	uint64_t generation;
+	uint64_t id[2];
+	waft_pair_ trace;
+	waft_pair_ ids;
 
-	if (open == NULL)
-		return false;
+	random_trace_id(&thread->random, id);
+	trace = waft_pair_of_(id[0], id[1]);
+	ids = waft_pair_of_(hot->next_raw, 0);
+	generation = WAFT_LOAD_(&open->generation);
 	hot->free = open->next;
-	random_trace_id(&thread->random, open->trace);
 	open->raw = hot->next_raw++;
-	open->distance = 0;
+	open->distance = WAFT_TRAIT_HOT_;
 	open->prev = waft_thread_.current;
+	WAFT_PAIR_(open->trace) = trace;
 	waft_thread_.current = open;
 	span->open_ = open;
-	span->generation_ = WAFT_LOAD_(&open->generation);
-	span->shape_ = shape;
-	span->fill_ = 0;
-	memcpy(span->trace_, open->trace, sizeof(span->trace_));
-	span->raw_ = open->raw;
-	span->parent_ = 0;
-	if (!sampler_decide(&process.config.sampler, (const uint8_t *)open->trace)) {
+	WAFT_PAIR_(span->trace_) = trace;
+	WAFT_PAIR_(&span->raw_) = ids;
+	if (!sampler_decide(&process.config.sampler, (const uint8_t *)id)) {
 		open->flags = OPEN_UNSAMPLED;
-		span->bits_ = WAFT_SPAN_UNSAMPLED_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_;
+		WAFT_WORD_(&span->generation_) =
+			generation |
+			(uint64_t)(WAFT_SPAN_UNSAMPLED_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_)
+				<< 32;
+		WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
 		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
-		return true;
+		return;
 	}
-	span->bits_ = WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_;
+	WAFT_WORD_(&span->generation_) = generation | WAFT_TRAIT_HOT_;
+	WAFT_WORD_(&span->shape_) = shape;
 	slot = open->slot;
-	WAFT_STORE_(&slot->raw, open->raw);
-	WAFT_STORE_(&slot->parent, 0);
-	WAFT_STORE_(&slot->trace[0], open->trace[0]);
-	WAFT_STORE_(&slot->trace[1], open->trace[1]);
+	waft_slot_pair_(&slot->raw, ids);
+	waft_slot_pair_(slot->trace, trace);
 	WAFT_STORE_(&slot->shape, shape);
 	WAFT_STORE_(&slot->start, waft_clock_(hot));
-	__atomic_store_n(&slot->state, (uint64_t)span->generation_ << 32 | WAFT_SLOT_OPEN_,
-		__ATOMIC_RELEASE);
-	return true;
+	__atomic_store_n(&slot->state, generation << 32 | WAFT_SLOT_OPEN_, __ATOMIC_RELEASE);
+}
+
+static bool is_root(unsigned int mode)
+{
+	return mode == WAFT_BEGIN_NEW_TRACE_ ||
+	       (mode == WAFT_BEGIN_CURRENT_ && waft_thread_.current == NULL);
+}
+
+/* As inlined code asks: this is no forked child, the tracer has not stopped, and there
+ * is a slot. */
+static bool is_ready(const struct waft_hot_ *hot, const struct waft_site_ *site)
+{
+	return (uintptr_t)hot > (uintptr_t)WAFT_DISABLED_ && hot->free != NULL &&
+	       (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) == 0 &&
+	       __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE) != 0;
 }
 
 void waft_begin_slow_(
 	struct waft_span *span, struct waft_site_ *site, unsigned int mode, unsigned int abi)
 {
-	struct thread *thread = begin_thread(span, abi);
+	struct waft_hot_ *hot = waft_thread_.hot;
 	struct place parent = {0};
+	struct thread *thread;
 
-	if (thread == NULL)
+	if (is_root(mode) && span != NULL && abi == WAFT_ABI_ && is_ready(hot, site)) {
+		root_begin(waft_thread_.self, span, WAFT_LOAD_(&site->shape));
 		return;
-	if ((mode == WAFT_BEGIN_NEW_TRACE_ ||
-		    (mode == WAFT_BEGIN_CURRENT_ && waft_thread_.current == NULL)) &&
-		root_begin(thread, span, site_shape(site)))
+	}
+	thread = begin_thread(span, abi);
+	if (thread == NULL)
 		return;
 	if ((mode & WAFT_BEGIN_NEW_TRACE_) == 0)
 		place_current(&parent);
@@ -461,6 +483,7 @@ static void span_finish(struct thread *thread, struct waft_span *span, struct op
 {
 	bool own = open->thread == thread;
 	struct span_data data;
+	struct values values;
 
 	if (own && (open->hot.flags & OPEN_DETACHED) == 0)
 		thread_abandon(thread, open);
@@ -468,9 +491,10 @@ static void span_finish(struct thread *thread, struct waft_span *span, struct op
 		return;
 	if ((span->bits_ & WAFT_SPAN_UNSAMPLED_) == 0) {
 		data_fill(&data, open, thread);
-		data.shape = span->shape_;
-		data.values = span->values_;
-		data.fill = span->fill_;
+		values_load(span, &values);
+		data.shape = span_shape(span);
+		data.values = values.bytes;
+		data.fill = values.fill;
 		chunk_write(thread, &data);
 	}
 	if (own && waft_thread_.current == &open->hot)
@@ -480,27 +504,39 @@ static void span_finish(struct thread *thread, struct waft_span *span, struct op
 		thread_bell(thread);
 }
 
-/* The commonest of what is not inlined: a hot span whose trace is another than
- * that of the span before, and the root of a trace that is not sampled. */
-static bool end_common(struct waft_span *span, struct open *open)
+/* waft_end's conditions hold but for the trace: that of the span before in the chunk is
+ * another, or there is no chunk, or this is a forked child, where all of hot is 0. */
+void waft_end_first_(struct waft_span *span)
+{
+	struct thread *thread = waft_thread_.self;
+	struct waft_open_ *open = span->open_;
+	struct waft_hot_ *hot = waft_thread_.hot;
+	uint8_t *behind = NULL;
+
+	if ((WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) == 0)
+		behind = chunk_write_first(thread, span, open);
+	if (behind == NULL) {
+		waft_end_slow_(span);
+		return;
+	}
+	waft_close_(span, open, hot, hot->chunk, behind, span->generation_);
+}
+
+/* The root of a trace that is not sampled, which nothing is written of. */
+static bool end_unsampled(struct waft_span *span, struct open *open)
 {
 	struct thread *thread = waft_thread_.self;
 
 	if (waft_thread_.current != &open->hot || thread->epoch != process.epoch ||
 		WAFT_LOAD_(&open->hot.generation) != span->generation_ ||
-		(span->bits_ & WAFT_SPAN_EXTRA_) != 0)
+		(span->bits_ & WAFT_SPAN_EXTRA_) != 0 || open->hot.flags != OPEN_UNSAMPLED)
 		return false;
-	if (open->hot.flags == OPEN_UNSAMPLED)
-		open->hot.flags = 0;
-	else if (open->hot.flags != 0 || !chunk_write_first(thread, span, &open->hot))
-		return false;
-	__atomic_store_n(&open->hot.slot->state, 0, __ATOMIC_RELEASE);
-	WAFT_STORE_(&open->hot.generation, (span->generation_ + 1) & WAFT_GENERATION_);
+	open->hot.flags = 0;
+	WAFT_STORE_(&open->hot.generation, span->generation_ + WAFT_GENERATION_STEP_);
 	waft_thread_.current = open->hot.prev;
 	open->hot.next = thread->hot->free;
 	thread->hot->free = &open->hot;
 	span->open_ = NULL;
-	span->bits_ &= ~(uint32_t)WAFT_SPAN_RECORDING_;
 	if (WAFT_LOAD_(&thread->hot->bell) != 0)
 		thread_bell(thread);
 	return true;
@@ -511,7 +547,7 @@ void waft_end_slow_(struct waft_span *span)
 	struct open *open = open_of(span->open_);
 	struct thread *thread;
 
-	if (process_is_running() && waft_thread_.self != NULL && end_common(span, open))
+	if (process_is_running() && waft_thread_.self != NULL && end_unsampled(span, open))
 		return;
 
 	thread = thread_get();

@@ -31,6 +31,12 @@ void place_current(struct place *ret_place);
 /* A span's own place, open or ended; trace zero: not known. */
 void place_of_span(const struct waft_span *span, struct place *ret_place);
 
+/* The id of the span's shape. */
+static inline uint32_t span_shape(const struct waft_span *span)
+{
+	return span->shape_ & ~WAFT_SHAPE_APART_;
+}
+
 /* The slot of a span on which something may be set: open, recorded, of this
  * process. NULL otherwise. */
 struct open *span_open(const struct waft_span *span);

@@ -46,7 +46,7 @@ static bool slots_add_locked(struct thread *thread)
 		struct open *open = &block->opens[i];
 
 		open->thread = thread;
-		open->hot.generation = 1;
+		open->hot.generation = WAFT_GENERATION_STEP_;
 		open->hot.slot = slots != NULL ? &slots[i] : &open->own_slot;
 		WAFT_STORE_(&open->hot.slot->clock, thread->source);
 		WAFT_STORE_(&open->hot.slot->thread, thread->tid);
@@ -75,7 +75,7 @@ struct open *thread_take_slot(struct thread *thread)
 
 bool open_claim(struct open *open, uint32_t generation, bool own)
 {
-	uint32_t after = own ? (generation + 1) & WAFT_GENERATION_ : generation | ~WAFT_GENERATION_;
+	uint32_t after = own ? generation + WAFT_GENERATION_STEP_ : generation | ~WAFT_GENERATION_;
 
 	return (generation & ~WAFT_GENERATION_) == 0 &&
 	       __atomic_compare_exchange_n(&open->hot.generation, &generation, after, false,
@@ -88,7 +88,8 @@ static void slot_clean(struct thread *thread, struct open *open)
 	uint32_t generation = WAFT_LOAD_(&open->hot.generation);
 
 	if ((generation & ~WAFT_GENERATION_) != 0)
-		WAFT_STORE_(&open->hot.generation, (generation + 1) & WAFT_GENERATION_);
+		WAFT_STORE_(&open->hot.generation,
+			(generation & WAFT_GENERATION_) + WAFT_GENERATION_STEP_);
 	if ((open->hot.flags & OPEN_CARRY) != 0)
 		carry_release(open->carry);
 	open->carry = NULL;

@@ -152,6 +152,56 @@ static void attributes_body(void)
 	fake_free(fake);
 }
 
+/* Texts of all lengths and places in memory, behind one another in one span: what they
+ * do not fill comes from none of what lies around them. */
+static void texts_body(void)
+{
+	struct fake_collector *fake = begin();
+	struct waft_span span;
+	_Alignas(16) char place[160];
+	char wanted[400];
+	unsigned int spans = 0;
+
+	for (size_t length = 0; length <= 100; length += length < 20 ? 1 : 9)
+		for (size_t at = 0; at < 16; at += 1 + at % 3, spans++) {
+			memset(place, '#', sizeof(place));
+			for (size_t i = 0; i < length; i++)
+				place[at + i] = (char)('a' + (i + length) % 26);
+			place[at + length] = '\0';
+			WAFT_BEGIN(&span, "texts");
+			waft_attr_string(&span, "s", place + at);
+			waft_attr_int(&span, "i", -1);
+			waft_attr_string(&span, "t", place + at + length / 2);
+			waft_attr_double(&span, "d", -0.5);
+			waft_attr_string(&span, "u", place + at + length);
+			waft_attr_bool(&span, "b", false);
+			waft_end(&span);
+		}
+	tracer_end(fake, NULL);
+	spans = 0;
+	for (size_t length = 0; length <= 100; length += length < 20 ? 1 : 9)
+		for (size_t at = 0; at < 16; at += 1 + at % 3, spans++) {
+			const struct fake_span *found = fake_find(fake, "texts", spans);
+			const char *s = strstr(found->attributes, "s=");
+
+			for (size_t i = 0; i < length; i++)
+				place[i] = (char)('a' + (i + length) % 26);
+			place[length] = '\0';
+			snprintf(wanted, sizeof(wanted), "s=%s;", place);
+			CHECK(s != NULL && strncmp(s, wanted, strlen(wanted)) == 0);
+			snprintf(wanted, sizeof(wanted), "t=%s;", place + length / 2);
+			CHECK(strstr(found->attributes, wanted) != NULL);
+			CHECK(strstr(found->attributes, "i=-1;") != NULL);
+			CHECK(strstr(found->attributes, "d=-0.5;") != NULL);
+			CHECK(strstr(found->attributes, "u=;") != NULL);
+			CHECK(strstr(found->attributes, "b=false;") != NULL);
+			CHECK_INT(found->repairs, 0);
+		}
+	for (uint64_t i = 1; i <= fake->durable; i++)
+		CHECK(memmem(fake->batches[i], fake->batch_lengths[i], "####", 4) == NULL);
+	fake_free(fake);
+}
+
 /* A key set again replaces, whatever the kinds and lengths. */
 static void replace_body(void)
 {
@@ -544,6 +594,7 @@ TEST(tree)
 TEST(time)
 TEST(deep)
 TEST(attributes)
+TEST(texts)
 TEST(replace)
 TEST(arrays)
 TEST(redacted)
@@ -563,6 +614,7 @@ int main(void)
 		cmocka_unit_test(test_time),
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_arrays),
 		cmocka_unit_test(test_redacted),

@@ -14,6 +14,9 @@
 #define WAFT_INLINE_H
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,13 +24,36 @@ extern "C" {
 
 /* What inlined code and library must agree on; checked at a thread's and at a
  * call site's first span. */
-#define WAFT_ABI_ 1u
+#define WAFT_ABI_ 2u
+
+#if defined(__SANITIZE_THREAD__)
+#define WAFT_THREAD_SANITIZER_
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WAFT_THREAD_SANITIZER_
+#endif
+#endif
 
 #define WAFT_HOT_INLINE_ static inline __attribute__((always_inline))
 #define WAFT_LIKELY_(x) __builtin_expect(!!(x), 1)
 #define WAFT_UNLIKELY_(x) __builtin_expect(!!(x), 0)
 #define WAFT_LOAD_(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define WAFT_STORE_(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+/* One more, where others may be reading and none else counts. */
+#if defined(WAFT_THREAD_SANITIZER_)
+#define WAFT_COUNT_(p) WAFT_STORE_(p, WAFT_LOAD_(p) + 1)
+#else
+#define WAFT_COUNT_(p) (++*(p))
+#endif
+
+/* Two words in one register. What is stored in one piece must be loaded in no larger
+ * one soon after: a processor waits for such a store to leave it. */
+typedef unsigned long long waft_pair_
+	__attribute__((__vector_size__(16), __may_alias__, __aligned__(1)));
+typedef uint64_t waft_word_ __attribute__((__may_alias__));
+#define WAFT_PAIR_(p) (*(waft_pair_ *)(void *)(p))
+#define WAFT_WORD_(p) (*(waft_word_ *)(void *)(p))
 
 /* ---- What the fast path touches ---------------------------------------- */
 
@@ -53,15 +79,20 @@ struct waft_open_ {
 	struct waft_slot_ *slot;
 	uint64_t trace[2];
 	uint64_t raw;
-	uint32_t generation;
+	uint32_t generation; /* these two are read as one word, too */
 	uint32_t flags; /* not 0: ended by the library; of WAFT_OPEN_APART_: so are its children */
 	uint64_t distance; /* low 16 bits: to the parent's raw; high 32: WAFT_TRAIT_… */
 };
-/* What children take over. */
+/* What children take over: of bits_, in its word. */
 #define WAFT_TRAITS_ 0xffffffff00000000u
-#define WAFT_TRAIT_NOT_RANDOM_ 0x100000000u /* the trace id came without W3C's random flag */
+#define WAFT_TRAIT_HOT_ \
+	((uint64_t)(WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_) << 32)
+/* The trace id came without W3C's random flag; where bits_ has it in its word. */
+#define WAFT_TRAIT_NOT_RANDOM_ ((uint64_t)WAFT_SPAN_NOT_RANDOM_ << 32)
 enum { WAFT_OPEN_UNSAMPLED_ = 1, WAFT_OPEN_APART_ = 0xff };
-#define WAFT_GENERATION_ 0x7fffffffu /* the bit above: another thread ended it */
+/* Of a generation; the bit below: another thread ended it. */
+#define WAFT_GENERATION_ 0xfffffffeu
+#define WAFT_GENERATION_STEP_ 2u
 
 /* A thread's writing place, in memory that the kernel wipes in a forked child,
  * where all of it is zero: every fast path then takes the slow way. */
@@ -112,29 +143,46 @@ struct waft_key_ {
 	const char *name;
 };
 
-enum { WAFT_VALUES_ROOM_ = 96, WAFT_VALUES_SLACK_ = 16 };
+/* An encoded value, or 16 bytes of one; the values of a span are what its lanes hold
+ * in a row. A lane is stored and loaded in one piece. */
+struct waft_lane_ {
+	uint64_t value[2];
+	uint64_t length;
+};
+enum {
+	WAFT_LANES_ = 6,
+	WAFT_LANE_BYTES_ = 16,
+	WAFT_VALUES_ROOM_ = 96,
+	WAFT_LANE_STRIDE_ = 24,
+	WAFT_LANES_END_ = WAFT_LANES_ * WAFT_LANE_STRIDE_,
+};
 
 struct waft_span {
 	struct waft_open_ *open_; /* NULL: not begun, not recorded, or ended */
-	uint32_t generation_;
-	uint32_t shape_;
-	uint32_t bits_; /* WAFT_SPAN_… */
-	uint32_t fill_; /* bytes of values_ */
+	uint32_t generation_;	  /* these two are read as one word, too */
+	uint32_t bits_;		  /* WAFT_SPAN_… */
+	uint32_t shape_;	  /* and these; WAFT_SHAPE_APART_ is no part of the id */
+	uint32_t lanes_;	  /* in use: where the next is, in bytes */
 	uint64_t trace_[2];
 	uint64_t raw_;
 	uint64_t parent_;
-	unsigned char values_[WAFT_VALUES_ROOM_ + WAFT_VALUES_SLACK_];
+	struct waft_lane_ values_[WAFT_LANES_];
 };
+/* The low 16 bits are for what waft_end must see, where a slot's flags are 0. */
 enum {
-	WAFT_SPAN_RECORDING_ = 1, /* what is set on it will be stored */
-	WAFT_SPAN_PARENT_RAW_ = 2,
-	WAFT_SPAN_KNOWN_ = 4,	   /* trace_ and raw_ are set, also after the end */
-	WAFT_SPAN_EXTRA_ = 8,	   /* more of it lies with the library */
-	WAFT_SPAN_ID_ = 16,	   /* raw_ is the id itself, not what is mixed */
-	WAFT_SPAN_UNSAMPLED_ = 32, /* left out by the sampler */
-	WAFT_SPAN_GENERIC_ = 64,   /* some attribute lies in no shape */
-	WAFT_SPAN_NOT_RANDOM_ = 128,
+	WAFT_SPAN_EXTRA_ = 0x8000,	/* more of it lies with the library */
+	WAFT_SPAN_RECORDING_ = 0x10000, /* what is set on it will be stored */
+	WAFT_SPAN_PARENT_RAW_ = 0x20000,
+	WAFT_SPAN_KNOWN_ = 0x40000,	  /* trace_ and raw_ are set, also after the end */
+	WAFT_SPAN_ID_ = 0x80000,	  /* raw_ is the id itself, not what is mixed */
+	WAFT_SPAN_UNSAMPLED_ = 0x100000,  /* left out by the sampler */
+	WAFT_SPAN_GENERIC_ = 0x200000,	  /* some attribute lies in no shape */
+	WAFT_SPAN_NOT_RANDOM_ = 0x400000, /* as WAFT_TRAIT_NOT_RANDOM_ */
 };
+/* Of shape_: no change of a call site's fits, so that the library sets each value.
+ * Where nothing is recorded, all bits are set. */
+#define WAFT_SHAPE_APART_ 0x80000000u
+#define WAFT_SHAPE_NONE_ 0xffffffffu
 
 /* ---- The slow ways ------------------------------------------------------ */
 
@@ -146,10 +194,11 @@ WAFT_PUBLIC void waft_begin_child_(struct waft_span *span, struct waft_site_ *si
 WAFT_PUBLIC void waft_begin_sibling_(struct waft_span *span, struct waft_site_ *site,
 	const struct waft_span *other, unsigned int mode, unsigned int abi);
 WAFT_PUBLIC void waft_end_slow_(struct waft_span *span);
+WAFT_PUBLIC void waft_end_first_(struct waft_span *span);
 WAFT_PUBLIC void waft_bell_slow_(void);
 WAFT_PUBLIC uint64_t waft_clock_slow_(void);
 WAFT_PUBLIC void waft_attr_string_slow_(
-	struct waft_span *span, struct waft_key_ *key, const char *value, size_t length);
+	struct waft_span *span, struct waft_key_ *key, const char *value);
 WAFT_PUBLIC void waft_attr_int_slow_(struct waft_span *span, struct waft_key_ *key, int64_t value);
 WAFT_PUBLIC void waft_attr_double_slow_(
 	struct waft_span *span, struct waft_key_ *key, double value);
@@ -168,74 +217,111 @@ WAFT_HOT_INLINE_ uint64_t waft_clock_(const struct waft_hot_ *hot)
 	return waft_clock_slow_();
 }
 
+WAFT_HOT_INLINE_ waft_pair_ waft_pair_of_(uint64_t first, uint64_t second)
+{
+	waft_pair_ pair = {first, second};
+
+	return pair;
+}
+
+/* Two words of the slot, which others may be reading. */
+WAFT_HOT_INLINE_ void waft_slot_pair_(uint64_t *to, waft_pair_ pair)
+{
+#if defined(WAFT_THREAD_SANITIZER_)
+	WAFT_STORE_(&to[0], pair[0]);
+	WAFT_STORE_(&to[1], pair[1]);
+#else
+	WAFT_PAIR_(to) = pair;
+#endif
+}
+
+WAFT_HOT_INLINE_ void waft_begin_none_(struct waft_span *span)
+{
+	span->open_ = NULL;
+	WAFT_WORD_(&span->generation_) = 0;
+	WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
+}
+
+/* What an unsampled span has inside is not recorded either: its place is the outer
+ * one's. */
+WAFT_HOT_INLINE_ void waft_begin_unsampled_(
+	struct waft_span *span, struct waft_hot_ *hot, const struct waft_open_ *parent)
+{
+	span->open_ = NULL;
+	WAFT_WORD_(&span->generation_) = (uint64_t)(WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_) << 32 |
+					 (parent->distance & WAFT_TRAIT_NOT_RANDOM_);
+	WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
+	WAFT_PAIR_(span->trace_) = WAFT_PAIR_(parent->trace);
+	span->raw_ = parent->raw;
+	span->parent_ = 0;
+	WAFT_COUNT_(&hot->not_sampled);
+}
+
 WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *site)
 {
 	struct waft_hot_ *hot = waft_thread_.hot;
 	struct waft_open_ *parent = waft_thread_.current;
 	struct waft_open_ *open;
 	struct waft_slot_ *slot;
+	waft_pair_ trace;
+	waft_pair_ ids;
 	uint64_t raw;
 	uint64_t distance;
+	uint64_t traits;
+	uint64_t generation;
 	uint32_t shape;
 
 	if (span == NULL)
 		return;
-	if (hot == WAFT_DISABLED_) {
-		span->open_ = NULL;
-		span->bits_ = 0;
+	if (WAFT_UNLIKELY_((uintptr_t)hot <= (uintptr_t)WAFT_DISABLED_)) {
+		if (hot == NULL)
+			goto slow;
+		waft_begin_none_(span);
 		return;
 	}
-	shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
-	if (WAFT_UNLIKELY_(hot == NULL || parent == NULL || shape == 0))
+	if (WAFT_UNLIKELY_(parent == NULL))
 		goto slow;
+	shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
 	open = hot->free;
+	if (WAFT_UNLIKELY_(open == NULL))
+		goto slow;
+	if (WAFT_UNLIKELY_(shape == 0))
+		goto slow;
+	if (WAFT_UNLIKELY_((WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0))
+		goto slow;
+	if (WAFT_UNLIKELY_((parent->flags & WAFT_OPEN_APART_) != 0)) {
+		if (parent->flags != WAFT_OPEN_UNSAMPLED_)
+			goto slow;
+		waft_begin_unsampled_(span, hot, parent);
+		return;
+	}
 	raw = hot->next_raw;
 	distance = raw - parent->raw;
-	if (WAFT_UNLIKELY_(open == NULL || (parent->flags & WAFT_OPEN_APART_) != 0 ||
-			   distance > 65535 ||
-			   (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0)) {
-		if (open == NULL || parent->flags != WAFT_OPEN_UNSAMPLED_ ||
-			(WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0)
-			goto slow;
-		/* What an unsampled span has inside is not recorded either: its place is
-		 * the outer one's. */
-		span->open_ = NULL;
-		span->bits_ = WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_ |
-			      (uint32_t)(parent->distance >> 25 & WAFT_SPAN_NOT_RANDOM_);
-		span->trace_[0] = parent->trace[0];
-		span->trace_[1] = parent->trace[1];
-		span->raw_ = parent->raw;
-		span->parent_ = 0;
-		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
-		return;
-	}
+	if (WAFT_UNLIKELY_(distance > 65535))
+		goto slow;
+	/* Of what can be a parent here, WAFT_TRAIT_HOT_ is among them. */
+	traits = parent->distance & WAFT_TRAITS_;
+	generation = WAFT_LOAD_(&open->generation);
+	trace = WAFT_PAIR_(parent->trace);
+	ids = waft_pair_of_(raw, parent->raw);
+	slot = open->slot;
 	hot->free = open->next;
 	hot->next_raw = raw + 1;
 	open->prev = parent;
-	open->trace[0] = parent->trace[0];
-	open->trace[1] = parent->trace[1];
+	WAFT_PAIR_(open->trace) = trace;
 	open->raw = raw;
-	open->distance = distance | (parent->distance & WAFT_TRAITS_);
+	open->distance = distance | traits;
 	waft_thread_.current = open;
 	span->open_ = open;
-	span->generation_ = WAFT_LOAD_(&open->generation);
-	span->shape_ = shape;
-	span->bits_ = WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_ |
-		      (uint32_t)(parent->distance >> 25 & WAFT_SPAN_NOT_RANDOM_);
-	span->fill_ = 0;
-	span->trace_[0] = parent->trace[0];
-	span->trace_[1] = parent->trace[1];
-	span->raw_ = raw;
-	span->parent_ = parent->raw;
-	slot = open->slot;
-	WAFT_STORE_(&slot->raw, raw);
-	WAFT_STORE_(&slot->parent, parent->raw);
-	WAFT_STORE_(&slot->trace[0], parent->trace[0]);
-	WAFT_STORE_(&slot->trace[1], parent->trace[1]);
+	WAFT_WORD_(&span->generation_) = generation | traits;
+	WAFT_WORD_(&span->shape_) = shape;
+	WAFT_PAIR_(span->trace_) = trace;
+	WAFT_PAIR_(&span->raw_) = ids;
+	waft_slot_pair_(&slot->raw, ids);
+	waft_slot_pair_(slot->trace, trace);
 	WAFT_STORE_(&slot->shape, shape);
 	WAFT_STORE_(&slot->start, waft_clock_(hot));
-	__atomic_store_n(&slot->state, (uint64_t)span->generation_ << 32 | WAFT_SLOT_OPEN_,
-		__ATOMIC_RELEASE);
+	__atomic_store_n(&slot->state, generation << 32 | WAFT_SLOT_OPEN_, __ATOMIC_RELEASE);
 	return;
 slow:
 	waft_begin_slow_(span, site, WAFT_BEGIN_CURRENT_, WAFT_ABI_);
@@ -244,8 +330,7 @@ slow:
 WAFT_HOT_INLINE_ void waft_begin_root_(struct waft_span *span, struct waft_site_ *site)
 {
 	if (span != NULL && waft_thread_.hot == WAFT_DISABLED_) {
-		span->open_ = NULL;
-		span->bits_ = 0;
+		waft_begin_none_(span);
 		return;
 	}
 	waft_begin_slow_(span, site, WAFT_BEGIN_NEW_TRACE_, WAFT_ABI_);
@@ -253,80 +338,116 @@ WAFT_HOT_INLINE_ void waft_begin_root_(struct waft_span *span, struct waft_site_
 
 /* ---- End ---------------------------------------------------------------- */
 
-/* The values of a hot span: 32 bytes, and up to 96 by 16, over the end into what
- * the next span overwrites. Most spans have less than 32: lengths that change from
- * span to span then cost no branch that is foretold wrongly. */
-WAFT_HOT_INLINE_ void waft_copy_values_(uint8_t *to, const unsigned char *from, uint32_t length)
+WAFT_HOT_INLINE_ bool waft_pairs_equal_(const uint64_t *a, const uint64_t *b)
 {
-	uint32_t at;
+#if defined(__SSE2__)
+	__m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)a),
+		_mm_loadu_si128((const __m128i *)(const void *)b));
 
-	__builtin_memcpy(to, from, 16);
-	__builtin_memcpy(to + 16, from + 16, 16);
-	for (at = 32; WAFT_UNLIKELY_(at < length); at += 16)
-		__builtin_memcpy(to + at, from + at, 16);
+	return _mm_movemask_epi8(same) == 0xffff;
+#else
+	return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+#endif
 }
 
-/* Writes Section.spans: its tag, the length in 2 padded bytes, `times`, `ids`
- * and the values. Returns the bytes. */
-WAFT_HOT_INLINE_ uint32_t waft_encode_(
-	uint8_t *to, uint64_t times, uint64_t ids, const struct waft_span *span)
+/* The lanes' values in a row, over the end into what the next span overwrites.
+ * Returns behind them. */
+WAFT_HOT_INLINE_ uint8_t *waft_copy_values_(uint8_t *to, const struct waft_span *span)
 {
-	uint32_t length = 18 + span->fill_;
-	uint64_t head = 0x2a | (uint64_t)((length & 0x7f) | 0x80) << 8 |
-			(uint64_t)(length >> 7) << 16 | (uint64_t)0x09 << 24 | times << 32;
-	uint64_t middle = times >> 32 | (uint64_t)0x11 << 32 | ids << 40;
-	uint64_t tail = ids >> 24;
+	const unsigned char *lane = (const unsigned char *)span->values_;
+	const unsigned char *end = lane + span->lanes_;
 
-	__builtin_memcpy(to, &head, 8);
-	__builtin_memcpy(to + 8, &middle, 8);
-	__builtin_memcpy(to + 16, &tail, 8);
-	waft_copy_values_(to + 21, span->values_, span->fill_);
-	return 3 + length;
+	for (; lane != end; lane += WAFT_LANE_STRIDE_) {
+		WAFT_PAIR_(to) = WAFT_PAIR_((unsigned char *)lane);
+		to += WAFT_WORD_((unsigned char *)lane + WAFT_LANE_BYTES_);
+	}
+	return to;
+}
+
+/* Section.spans but for its values, of which `behind` is the end: its tag, the length
+ * in 2 padded bytes (the second is 0), `times` and `ids`. */
+WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, const uint8_t *behind, uint32_t since,
+	uint32_t duration, uint32_t sequence, const struct waft_open_ *open,
+	const struct waft_span *span)
+{
+	uint32_t head = (uint32_t)(behind - to - 3) << 8 | 0x0900802a;
+	uint16_t distance = (uint16_t)open->distance;
+	uint16_t shape = (uint16_t)span->shape_;
+
+	__builtin_memcpy(to, &head, 4);
+	__builtin_memcpy(to + 4, &since, 4);
+	__builtin_memcpy(to + 8, &duration, 4);
+	to[12] = 0x11;
+	__builtin_memcpy(to + 13, &sequence, 4);
+	__builtin_memcpy(to + 17, &distance, 2);
+	__builtin_memcpy(to + 19, &shape, 2);
+}
+
+/* Publishes what was written up to `behind`, and gives the slot back. */
+WAFT_HOT_INLINE_ void waft_close_(struct waft_span *span, struct waft_open_ *open,
+	struct waft_hot_ *hot, uint8_t *chunk, const uint8_t *behind, uint32_t generation)
+{
+	WAFT_COUNT_(&hot->ended);
+	__atomic_store_n((uint32_t *)(void *)chunk, (uint32_t)(behind - chunk), __ATOMIC_RELEASE);
+	WAFT_STORE_(&open->slot->state, 0);
+	/* With the flags, which are 0. */
+	WAFT_STORE_((waft_word_ *)(void *)&open->generation,
+		(uint32_t)(generation + WAFT_GENERATION_STEP_));
+	waft_thread_.current = open->prev;
+	open->next = hot->free;
+	hot->free = open;
+	span->open_ = NULL;
+	if (WAFT_UNLIKELY_(WAFT_LOAD_(&hot->bell) != 0))
+		waft_bell_slow_();
 }
 
 WAFT_HOT_INLINE_ void waft_end(struct waft_span *span)
 {
 	struct waft_open_ *open;
 	struct waft_hot_ *hot;
+	struct waft_slot_ *slot;
 	uint8_t *chunk;
+	uint8_t *behind;
+	uint64_t claim;
 	uint64_t now;
 	uint64_t since;
 	uint64_t duration;
 	uint64_t sequence;
 	uint32_t at;
 
-	if (span == NULL || span->open_ == NULL)
+	if (span == NULL)
 		return;
 	open = span->open_;
+	if (open == NULL)
+		return;
 	hot = waft_thread_.hot;
-	if (WAFT_UNLIKELY_(waft_thread_.current != open ||
-			   span->generation_ != WAFT_LOAD_(&open->generation) || open->flags != 0 ||
-			   (span->bits_ & WAFT_SPAN_EXTRA_) != 0))
+	if (WAFT_UNLIKELY_(waft_thread_.current != open))
 		goto slow;
+	/* The same generation, nothing in flags, nor WAFT_SPAN_EXTRA_. */
+	claim = WAFT_WORD_(&span->generation_);
+	if (WAFT_UNLIKELY_(
+		    (claim ^ WAFT_LOAD_((waft_word_ *)(void *)&open->generation)) << 16 != 0))
+		goto slow;
+	/* Nor is there a chunk where hot->trace is 0. */
+	if (WAFT_UNLIKELY_(!waft_pairs_equal_(hot->trace, open->trace))) {
+		waft_end_first_(span);
+		return;
+	}
 	chunk = hot->chunk;
-	if (WAFT_UNLIKELY_(chunk == NULL || ((hot->trace[0] ^ open->trace[0]) |
-						    (hot->trace[1] ^ open->trace[1])) != 0))
-		goto slow;
+	slot = open->slot;
 	now = waft_clock_(hot);
-	at = WAFT_LOAD_((uint32_t *)(void *)chunk);
 	since = now - hot->clock_base;
-	duration = now - WAFT_LOAD_(&open->slot->start);
+	duration = now - WAFT_LOAD_(&slot->start);
 	sequence = open->raw - hot->id_base;
-	if (WAFT_UNLIKELY_(((since | duration | sequence) >> 32) != 0 || at > hot->limit))
+	if (WAFT_UNLIKELY_(((since | duration | sequence) >> 32) != 0))
 		goto slow;
-	at += waft_encode_(chunk + at, since | duration << 32,
-		sequence | open->distance << 32 | (uint64_t)span->shape_ << 48, span);
-	WAFT_STORE_(&hot->ended, hot->ended + 1);
-	__atomic_store_n((uint32_t *)(void *)chunk, at, __ATOMIC_RELEASE);
-	WAFT_STORE_(&open->slot->state, 0);
-	WAFT_STORE_(&open->generation, (span->generation_ + 1) & WAFT_GENERATION_);
-	waft_thread_.current = open->prev;
-	open->next = hot->free;
-	hot->free = open;
-	span->open_ = NULL;
-	span->bits_ &= ~(uint32_t)WAFT_SPAN_RECORDING_;
-	if (WAFT_UNLIKELY_(WAFT_LOAD_(&hot->bell) != 0))
-		waft_bell_slow_();
+	at = WAFT_LOAD_((uint32_t *)(void *)chunk);
+	if (WAFT_UNLIKELY_(at > hot->limit))
+		goto slow;
+	behind = waft_copy_values_(chunk + at + 21, span);
+	waft_encode_(chunk + at, behind, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence,
+		open, span);
+	waft_close_(span, open, hot, chunk, behind, (uint32_t)claim);
 	return;
 slow:
 	waft_end_slow_(span);
@@ -334,7 +455,7 @@ slow:
 
 WAFT_HOT_INLINE_ bool waft_recording(const struct waft_span *span)
 {
-	return span != NULL && (span->bits_ & WAFT_SPAN_RECORDING_) != 0;
+	return span != NULL && span->open_ != NULL && (span->bits_ & WAFT_SPAN_RECORDING_) != 0;
 }
 
 WAFT_HOT_INLINE_ bool waft_context_valid(const struct waft_context *context)
@@ -351,114 +472,120 @@ WAFT_HOT_INLINE_ bool waft_context_valid(const struct waft_context *context)
 
 /* ---- Attributes --------------------------------------------------------- */
 
-/* At most 94 bytes; reads nothing beyond them. Of 4 to 16 bytes it makes four
- * pieces of 4, which overlap as the length wants it: without a branch, since one by
- * length is foretold wrongly every other time. */
-WAFT_HOT_INLINE_ void waft_copy_text_(unsigned char *to, const char *from, size_t length)
+/* The shape's change here is known, and a lane is free. */
+WAFT_HOT_INLINE_ bool waft_attr_fits_(const struct waft_span *span, uint64_t change)
 {
-	if (WAFT_LIKELY_(length - 4 <= 12)) {
-		size_t second = (length >> 1 | length >> 2) & 4; /* 4 from 8 bytes on */
-		uint32_t pieces[4];
-
-		__builtin_memcpy(&pieces[0], from, 4);
-		__builtin_memcpy(&pieces[1], from + second, 4);
-		__builtin_memcpy(&pieces[2], from + length - 4 - second, 4);
-		__builtin_memcpy(&pieces[3], from + length - 4, 4);
-		__builtin_memcpy(to, &pieces[0], 4);
-		__builtin_memcpy(to + second, &pieces[1], 4);
-		__builtin_memcpy(to + length - 4 - second, &pieces[2], 4);
-		__builtin_memcpy(to + length - 4, &pieces[3], 4);
-	} else if (length > 16) {
-		__builtin_memcpy(to, from, length);
-	} else {
-		for (size_t i = 0; i < length; i++)
-			to[i] = (unsigned char)from[i];
-	}
+	return WAFT_LIKELY_((uint32_t)change == span->shape_) &&
+	       WAFT_LIKELY_(span->lanes_ < WAFT_LANES_END_);
 }
 
-/* The shape's change here is known, and there is room. */
-WAFT_HOT_INLINE_ bool waft_attr_fits_(
-	const struct waft_span *span, uint64_t change, uint32_t length_bytes)
+WAFT_HOT_INLINE_ void waft_attr_put_(
+	struct waft_span *span, uint64_t change, waft_pair_ value, uint64_t length)
 {
-	return WAFT_LIKELY_((uint32_t)change == span->shape_ &&
-			    span->fill_ + length_bytes <= WAFT_VALUES_ROOM_ &&
-			    (span->bits_ & WAFT_SPAN_GENERIC_) == 0);
+	uint64_t at = span->lanes_;
+	unsigned char *lane = (unsigned char *)span->values_ + at;
+
+	WAFT_PAIR_(lane) = value;
+	WAFT_WORD_(lane + WAFT_LANE_BYTES_) = length;
+	span->lanes_ = (uint32_t)at + WAFT_LANE_STRIDE_;
+	span->shape_ = (uint32_t)(change >> 32);
+}
+
+/* Takes short texts; false: it is left to the library. */
+WAFT_HOT_INLINE_ bool waft_attr_text_(struct waft_span *span, uint64_t change, const char *text)
+{
+#if defined(__SSE2__)
+	/* As many bytes of a lane are kept as the text has. */
+	static const unsigned char keep[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	__m128i value;
+	uint32_t ends;
+	uint64_t length;
+
+	/* The compiler may not know which text it is, nor what it takes for granted of it. */
+	__asm__("" : "+r"(text));
+	/* 16 bytes can be loaded when they are one of memory's own 16: nothing ends inside.
+	 * What lies behind the text is not used, nor copied. */
+	if (WAFT_UNLIKELY_(((uintptr_t)text & 15) != 0))
+		return false;
+	/* Not in C, for which a text ends where it ends. */
+	__asm__("movdqa %1, %0" : "=x"(value) : "m"(*(const char(*)[16])(const void *)text));
+	ends = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(value, _mm_setzero_si128())) & 0x7fff;
+	if (WAFT_UNLIKELY_(ends == 0))
+		return false;
+	length = (uint32_t)__builtin_ctz(ends);
+	value = _mm_and_si128(
+		value, _mm_loadu_si128((const __m128i *)(const void *)(keep + 16 - length)));
+	value = _mm_or_si128(
+		_mm_slli_si128(value, 2), _mm_cvtsi32_si128((int)(0x22 | length << 8)));
+	waft_attr_put_(span, change, (waft_pair_)value, length + 2);
+#else
+	size_t length = strlen(text);
+	unsigned char value[WAFT_LANE_BYTES_] = {0x22, (unsigned char)length};
+
+	if (length > WAFT_LANE_BYTES_ - 2)
+		return false;
+	__builtin_memcpy(value + 2, text, length);
+	waft_attr_put_(span, change, WAFT_PAIR_(value), length + 2);
+#endif
+	return true;
 }
 
 WAFT_HOT_INLINE_ void waft_attr_string_(
 	struct waft_span *span, struct waft_key_ *key, const char *value)
 {
 	uint64_t change;
-	size_t length;
-	unsigned char *to;
 
-	if (!waft_recording(span) || value == NULL)
+	if (span == NULL || span->open_ == NULL || value == NULL)
 		return;
 	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	length = strlen(value);
-	if (length > WAFT_VALUES_ROOM_ - 2 ||
-		!waft_attr_fits_(span, change, (uint32_t)length + 2)) {
-		waft_attr_string_slow_(span, key, value, length);
+	if (waft_attr_fits_(span, change) && waft_attr_text_(span, change, value))
 		return;
-	}
-	to = span->values_ + span->fill_;
-	to[0] = 0x22;
-	to[1] = (unsigned char)length;
-	waft_copy_text_(to + 2, value, length);
-	span->fill_ += (uint32_t)length + 2;
-	span->shape_ = (uint32_t)(change >> 32);
+	if (waft_recording(span))
+		waft_attr_string_slow_(span, key, value);
 }
 
 WAFT_HOT_INLINE_ void waft_attr_int_(struct waft_span *span, struct waft_key_ *key, int64_t value)
 {
-	uint64_t change;
 	int32_t small = (int32_t)value;
+	uint64_t change;
 
-	if (!waft_recording(span))
+	if (span == NULL || span->open_ == NULL)
 		return;
 	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (small != value || !waft_attr_fits_(span, change, 5)) {
+	if (waft_attr_fits_(span, change) && WAFT_LIKELY_(small == value))
+		waft_attr_put_(
+			span, change, waft_pair_of_(0x2d | (uint64_t)(uint32_t)small << 8, 0), 5);
+	else if (waft_recording(span))
 		waft_attr_int_slow_(span, key, value);
-		return;
-	}
-	span->values_[span->fill_] = 0x2d;
-	__builtin_memcpy(span->values_ + span->fill_ + 1, &small, 4);
-	span->fill_ += 5;
-	span->shape_ = (uint32_t)(change >> 32);
 }
 
 WAFT_HOT_INLINE_ void waft_attr_double_(struct waft_span *span, struct waft_key_ *key, double value)
 {
 	uint64_t change;
+	uint64_t bits;
 
-	if (!waft_recording(span))
+	if (span == NULL || span->open_ == NULL)
 		return;
 	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (!waft_attr_fits_(span, change, 9)) {
+	__builtin_memcpy(&bits, &value, 8);
+	if (waft_attr_fits_(span, change))
+		waft_attr_put_(span, change, waft_pair_of_(0x39 | bits << 8, bits >> 56), 9);
+	else if (waft_recording(span))
 		waft_attr_double_slow_(span, key, value);
-		return;
-	}
-	span->values_[span->fill_] = 0x39;
-	__builtin_memcpy(span->values_ + span->fill_ + 1, &value, 8);
-	span->fill_ += 9;
-	span->shape_ = (uint32_t)(change >> 32);
 }
 
 WAFT_HOT_INLINE_ void waft_attr_bool_(struct waft_span *span, struct waft_key_ *key, bool value)
 {
 	uint64_t change;
 
-	if (!waft_recording(span))
+	if (span == NULL || span->open_ == NULL)
 		return;
 	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (!waft_attr_fits_(span, change, 2)) {
+	if (waft_attr_fits_(span, change))
+		waft_attr_put_(span, change, waft_pair_of_(value ? 0x140 : 0x40, 0), 2);
+	else if (waft_recording(span))
 		waft_attr_bool_slow_(span, key, value);
-		return;
-	}
-	span->values_[span->fill_] = 0x40;
-	span->values_[span->fill_ + 1] = value ? 1 : 0;
-	span->fill_ += 2;
-	span->shape_ = (uint32_t)(change >> 32);
 }
 
 /* ---- Ends of blocks ----------------------------------------------------- */
