@@ -248,6 +248,21 @@ static int store_attribute(struct parser *parser, const struct option *option, c
 	return 0;
 }
 
+static int store_text(struct parser *parser, const struct option *option, const char *value)
+{
+	struct text_list *list = (void *)((char *)parser->arguments + option->offset);
+
+	if (value[0] == '\0')
+		return refuse_value(parser, option, value);
+	if (list->count == WAFT_VIEWER_PLACES_MAX) {
+		strbuf_format(parser->message, "--%s may be given %d times at most", option->name,
+			WAFT_VIEWER_PLACES_MAX);
+		return refuse(parser);
+	}
+	list->texts[list->count++] = value;
+	return 0;
+}
+
 /* An option without a value: a flag, or a choice whose second one is meant. */
 static void store_bare(struct parser *parser, const struct option *option)
 {
@@ -292,6 +307,8 @@ static int store_value(struct parser *parser, const struct option *option, const
 			return refuse_value(parser, option, value);
 		*(const char **)place = value;
 		return 0;
+	case OPTION_TEXTS:
+		return store_text(parser, option, value);
 	case OPTION_CHOICE:
 	case OPTION_CHOICE_OPT:
 		index = choice_index(option->choices, value);
@@ -431,12 +448,28 @@ static int take_letters(struct parser *parser, const char *word)
 
 /* ---- The whole -------------------------------------------------------- */
 
+static int check_endpoints(struct parser *parser)
+{
+	const struct text_list *endpoints = &parser->arguments->endpoints;
+
+	for (size_t i = 0; i < endpoints->count; i++) {
+		const char *problem = endpoint_problem(endpoints->texts[i]);
+
+		if (problem == NULL)
+			continue;
+		strbuf_string(parser->message, "--endpoint ");
+		quote(parser->message, endpoints->texts[i]);
+		strbuf_format(parser->message, " %s", problem);
+		return refuse(parser);
+	}
+	return 0;
+}
+
 static int check_whole(struct parser *parser)
 {
 	struct arguments *arguments = parser->arguments;
 	const struct command *command = arguments->command;
 	const struct waft_trace_filter *filter = &arguments->filter;
-	const char *problem;
 
 	if (arguments->help || arguments->version)
 		return 0;
@@ -456,17 +489,12 @@ static int check_whole(struct parser *parser)
 		strbuf_format(parser->message, "%s needs %s", command->name, command->operands);
 		return refuse(parser);
 	}
-	if (arguments->store != NULL && arguments->endpoint != NULL) {
+	if (arguments->stores.count != 0 && arguments->endpoints.count != 0) {
 		strbuf_string(parser->message, "--store and --endpoint exclude each other");
 		return refuse(parser);
 	}
-	problem = arguments->endpoint != NULL ? endpoint_problem(arguments->endpoint) : NULL;
-	if (problem != NULL) {
-		strbuf_string(parser->message, "--endpoint ");
-		quote(parser->message, arguments->endpoint);
-		strbuf_format(parser->message, " %s", problem);
-		return refuse(parser);
-	}
+	if (check_endpoints(parser) != 0)
+		return -EINVAL;
 	if (filter->max_duration_ns != 0 && filter->min_duration_ns > filter->max_duration_ns) {
 		strbuf_string(parser->message, "--min-duration is longer than --max-duration");
 		return refuse(parser);

@@ -18,6 +18,8 @@
 #define BACKEND_NO_COLLECTOR \
 	"\nIs waft-collectord running? Without it, --store DIR reads a directory of traces."
 
+enum { BACKEND_PLACES_MAX = WAFT_VIEWER_PLACES_MAX };
+
 struct backend;
 
 /* A line that became durable; line.data NULL when only missed is told. Another
@@ -55,6 +57,10 @@ int backend_store_open(
  * -ENOENT, -ECONNREFUSED, -EACCES, -ETIMEDOUT: *error says it. */
 int backend_rpc_open(const char *path, uint32_t timeout_ms, struct backend **ret_backend,
 	struct strbuf *error) MUST_CHECK;
+
+/* Puts a place beside those of *backend, which becomes a backend that reads them all as
+ * one; both are taken. -E2BIG: that is too many; -ENOMEM. */
+int backend_many_add(struct backend **backend, struct backend *place) MUST_CHECK;
 
 /* Sets backend->error and returns code. */
 int backend_fail(struct backend *backend, int code, const char *format, ...)

@@ -30,8 +30,8 @@ static int64_t clamp(uint64_t ns)
 	return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
 }
 
-int store_filter_init(struct store_filter *made, struct store_backend *store,
-	const struct waft_trace_filter *filter)
+int store_filter_init(
+	struct store_filter *made, struct backend *backend, const struct waft_trace_filter *filter)
 {
 	*made = (struct store_filter){.filter = {.since_ns = filter->since_ns,
 					      .until_ns = filter->until_ns,
@@ -44,7 +44,7 @@ int store_filter_init(struct store_filter *made, struct store_backend *store,
 					      .grep = slice_or_none(filter->grep)}};
 	if (filter->status != NULL &&
 		filter_set_status(&made->filter, slice_of_text(filter->status)) != 0)
-		return backend_fail(&store->backend, -EINVAL,
+		return backend_fail(backend, -EINVAL,
 			"\"%s\" is not a status: success, error or pending", filter->status);
 	if (filter->attribute_count == 0)
 		return 0;
@@ -74,27 +74,30 @@ static struct slice status_slice(enum record_status status)
 							: "success");
 }
 
+int store_summary_add(struct listing *into, const struct trace_summary *from)
+{
+	struct listing_entry entry = {.trace_id = from->trace_id,
+		.start_ns = from->start_ns,
+		.duration_ms = (double)from->duration_ns / 1e6,
+		.pending = from->pending,
+		.operation = from->operation,
+		.layer = from->layer,
+		.status = status_slice(from->status),
+		.services = from->services,
+		.service_count = from->service_count,
+		.spans = from->spans,
+		.errors = from->errors};
+
+	return listing_add(into, &entry);
+}
+
 static int add_page(struct listing *into, const struct query_list *page)
 {
-	for (size_t i = 0; i < page->count; i++) {
-		const struct trace_summary *from = &page->traces[i];
-		struct listing_entry entry = {.trace_id = from->trace_id,
-			.start_ns = from->start_ns,
-			.duration_ms = (double)from->duration_ns / 1e6,
-			.pending = from->pending,
-			.operation = from->operation,
-			.layer = from->layer,
-			.status = status_slice(from->status),
-			.services = from->services,
-			.service_count = from->service_count,
-			.spans = from->spans,
-			.errors = from->errors};
-		int result = listing_add(into, &entry);
+	int result = 0;
 
-		if (result != 0)
-			return result;
-	}
-	return 0;
+	for (size_t i = 0; result == 0 && i < page->count; i++)
+		result = store_summary_add(into, &page->traces[i]);
+	return result;
 }
 
 static int store_list(struct backend *backend, const struct waft_trace_filter *filter, size_t limit,
@@ -104,7 +107,7 @@ static int store_list(struct backend *backend, const struct waft_trace_filter *f
 	struct query_list pages[2] = {{0}, {0}};
 	struct store_filter made;
 	unsigned now = 0;
-	int result = store_filter_init(&made, store, filter);
+	int result = store_filter_init(&made, backend, filter);
 
 	/* The page asked for lies in the answer before, so two are kept. */
 	while (result == 0 && into->count < limit) {
@@ -177,19 +180,10 @@ static int store_get(struct backend *backend, const char *id, struct trace_build
 
 /* ---- Figures ---------------------------------------------------------- */
 
-static int store_stats(
-	struct backend *backend, const struct waft_trace_filter *filter, struct figures *into)
+int store_figures_add(struct figures *into, const struct stats *stats)
 {
-	struct store_backend *store = (struct store_backend *)backend;
-	struct stats *stats = stats_new();
-	struct store_filter made = {0};
-	int result = stats == NULL ? -ENOMEM : store_filter_init(&made, store, filter);
+	int result = 0;
 
-	if (result == 0) {
-		result = query_stats(store->reader, &made.filter, stats);
-		if (result != 0)
-			result = failed(store, result);
-	}
 	for (size_t i = 0; result == 0 && i < stats_count(stats); i++) {
 		const struct stats_row *from = stats_at(stats, i);
 		struct waft_operation_stats row = {.count = from->count,
@@ -202,6 +196,24 @@ static int store_stats(
 
 		result = figures_add(into, from->service, from->operation, from->layer, &row);
 	}
+	return result;
+}
+
+static int store_stats(
+	struct backend *backend, const struct waft_trace_filter *filter, struct figures *into)
+{
+	struct store_backend *store = (struct store_backend *)backend;
+	struct stats *stats = stats_new();
+	struct store_filter made = {0};
+	int result = stats == NULL ? -ENOMEM : store_filter_init(&made, backend, filter);
+
+	if (result == 0) {
+		result = query_stats(store->reader, &made.filter, stats);
+		if (result != 0)
+			result = failed(store, result);
+	}
+	if (result == 0)
+		result = store_figures_add(into, stats);
 	stats_free(stats);
 	store_filter_done(&made);
 	return result;

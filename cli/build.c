@@ -6,6 +6,8 @@
  */
 #include "build.h"
 
+#include "merge.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,7 +170,9 @@ int trace_build_add(struct trace_build *build, struct slice line)
 		build->bad_lines++;
 		return 0;
 	}
-	result = tree_add(&build->tree, record, (uint32_t)build->count);
+	result = build->peers_apart
+			 ? merge_add(&build->tree, &build->scratch, record, (uint32_t)build->count)
+			 : tree_add(&build->tree, record, (uint32_t)build->count);
 	if (result == 0)
 		build->count++;
 	return result;

@@ -60,6 +60,7 @@ struct trace_build {
 	size_t capacity;
 	struct tree tree;
 	uint64_t bad_lines;
+	bool peers_apart; /* spans that differ in metadata.peer alone are one (merge.h) */
 };
 
 /* Takes one stored line; one that is no record is counted and passed over. */

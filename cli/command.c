@@ -14,17 +14,18 @@
 
 static const struct option global_list[] = {
 	{.name = "endpoint",
-		.kind = OPTION_TEXT,
+		.kind = OPTION_TEXTS,
 		.value = "ENDPOINT",
 		.help = "ask this collector: unix:PATH, tls://HOST:PORT, or file:DIR for a store "
-			"without one",
-		.offset = AT(endpoint),
+			"without one; may be given several times: they are read as one",
+		.offset = AT(endpoints),
 		.complete = "file"},
 	{.name = "store",
-		.kind = OPTION_TEXT,
+		.kind = OPTION_TEXTS,
 		.value = "DIR",
-		.help = "read this trace directory, without a collector",
-		.offset = AT(store),
+		.help = "read this trace directory, without a collector; may be given several "
+			"times: they are read as one",
+		.offset = AT(stores),
 		.complete = "directory"},
 	{.name = "timeout",
 		.kind = OPTION_DURATION,

@@ -24,6 +24,12 @@ enum exit_code {
 	EXIT_USAGE = 2,	 /* the command line is wrong */
 };
 
+/* Of an option that may be given several times. */
+struct text_list {
+	const char *texts[WAFT_VIEWER_PLACES_MAX];
+	size_t count;
+};
+
 /* What a command line said. Texts are borrowed from argv. */
 struct arguments {
 	const struct command *command;
@@ -32,8 +38,8 @@ struct arguments {
 
 	bool help;
 	bool version;
-	const char *endpoint;
-	const char *store;
+	struct text_list endpoints;
+	struct text_list stores;
 	uint64_t timeout_ns;
 	bool json;
 	bool utc;
@@ -58,6 +64,7 @@ struct arguments {
 enum option_kind {
 	OPTION_FLAG,
 	OPTION_TEXT,
+	OPTION_TEXTS, /* may be repeated: struct text_list */
 	OPTION_NUMBER,
 	OPTION_DURATION, /* in ns */
 	OPTION_TIME,

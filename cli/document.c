@@ -325,7 +325,10 @@ static void zsh_options(struct strbuf *text, const struct option_group *group)
 				option->name, option->letter, option->name, needs_value ? "=" : "");
 		else
 			strbuf_format(text, "%s--%s%s",
-				option->kind == OPTION_ATTRIBUTE ? "\\*" : "", option->name,
+				option->kind == OPTION_ATTRIBUTE || option->kind == OPTION_TEXTS
+					? "\\*"
+					: "",
+				option->name,
 				option->kind == OPTION_CHOICE_OPT ? "=-"
 				: needs_value			  ? "="
 								  : "");

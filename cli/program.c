@@ -20,19 +20,30 @@ static int complain(const struct strbuf *message, int code)
 	return code;
 }
 
+/* Opens one place more. */
+static int open_place(struct waft_viewer *viewer, const char *name, bool first)
+{
+	return first ? waft_viewer_open(viewer, name) : waft_viewer_add(viewer, name);
+}
+
 /* Opens what the command line names. */
 static int open_viewer(const struct arguments *arguments, struct waft_viewer *viewer)
 {
+	const struct text_list *stores = &arguments->stores;
+	const struct text_list *endpoints = &arguments->endpoints;
 	struct strbuf where = {0};
-	const char *name = arguments->endpoint;
-	int result;
+	int result = 0;
 
 	waft_viewer_set_timeout(viewer, (uint32_t)(arguments->timeout_ns / WHEN_NS_PER_MS));
-	if (arguments->store != NULL) {
-		strbuf_format(&where, "file:%s", arguments->store);
-		name = where.failed ? NULL : where.bytes;
+	if (stores->count == 0 && endpoints->count == 0)
+		return waft_viewer_open(viewer, NULL);
+	for (size_t i = 0; result == 0 && i < endpoints->count; i++)
+		result = open_place(viewer, endpoints->texts[i], i == 0);
+	for (size_t i = 0; result == 0 && i < stores->count; i++) {
+		strbuf_clear(&where);
+		strbuf_format(&where, "file:%s", stores->texts[i]);
+		result = open_place(viewer, where.failed ? "" : where.bytes, i == 0);
 	}
-	result = waft_viewer_open(viewer, name);
 	strbuf_done(&where);
 	return result;
 }
@@ -43,7 +54,8 @@ static void warn_passed_over(
 {
 	uint64_t lines = waft_viewer_passed_over(viewer);
 	const char *where = waft_viewer_where(viewer);
-	const char *directory = strchr(where, ':');
+	/* Of several places each is named as it was given. */
+	const char *directory = strstr(where, ", ") == NULL ? strchr(where, ':') : NULL;
 
 	if (lines == 0 || command->run == run_status)
 		return;

@@ -8,6 +8,8 @@
 #include "filter.h"
 
 struct reader;
+struct stats;
+struct trace_summary;
 
 struct store_backend {
 	struct backend backend;
@@ -22,9 +24,13 @@ struct store_filter {
 };
 
 /* 0, -EINVAL (said in the backend's error) or -ENOMEM. */
-int store_filter_init(struct store_filter *made, struct store_backend *store,
+int store_filter_init(struct store_filter *made, struct backend *backend,
 	const struct waft_trace_filter *filter) MUST_CHECK;
 void store_filter_done(struct store_filter *made);
+
+/* What the queries return as what the viewer does. 0 or -ENOMEM. */
+int store_summary_add(struct listing *into, const struct trace_summary *from) MUST_CHECK;
+int store_figures_add(struct figures *into, const struct stats *stats) MUST_CHECK;
 
 /* store_tail.c */
 int store_tail(struct backend *backend, const struct waft_trace_filter *filter,

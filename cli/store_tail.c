@@ -303,7 +303,7 @@ int store_tail(struct backend *backend, const struct waft_trace_filter *filter,
 	struct store_backend *store = (struct store_backend *)backend;
 	struct tail tail = {.store = store, .on_line = on_line, .arg = arg, .quiet = true};
 	struct store_filter made;
-	int result = store_filter_init(&made, store, filter);
+	int result = store_filter_init(&made, backend, filter);
 
 	if (result != 0)
 		return result;

@@ -17,6 +17,7 @@ enum { DEFAULT_TIMEOUT_MS = 10000, DEFAULT_LIMIT = 20 };
 
 struct waft_viewer {
 	struct backend *backend; /* NULL: not open */
+	size_t places;		 /* that it reads */
 	uint32_t timeout_ms;
 	struct strbuf where;
 	struct strbuf error;
@@ -77,17 +78,29 @@ static int fail(struct waft_viewer *viewer, int code, const char *text)
 static int open_one(
 	struct waft_viewer *viewer, enum endpoint_kind kind, const char *path, struct strbuf *error)
 {
+	struct backend *place = NULL;
 	int result = kind == ENDPOINT_UNIX
-			     ? backend_rpc_open(path, viewer->timeout_ms, &viewer->backend, error)
-			     : backend_store_open(path, &viewer->backend, error);
+			     ? backend_rpc_open(path, viewer->timeout_ms, &place, error)
+			     : backend_store_open(path, &place, error);
 
 	if (result != 0)
 		return result;
+	if (viewer->backend != NULL) {
+		result = backend_many_add(&viewer->backend, place);
+		if (result != 0) {
+			place->ops->close(place);
+			return result;
+		}
+		strbuf_string(&viewer->where, ", ");
+	} else {
+		viewer->backend = place;
+	}
 	if (endpoint_is_remote(path))
 		strbuf_string(&viewer->where, path);
 	else
 		strbuf_format(
 			&viewer->where, "%s:%s", kind == ENDPOINT_UNIX ? "unix" : "file", path);
+	viewer->places++;
 	return viewer->where.failed ? -ENOMEM : 0;
 }
 
@@ -157,6 +170,17 @@ int waft_viewer_open(struct waft_viewer *viewer, const char *where)
 		return open_named(viewer, where, "the endpoint");
 	where = endpoint_environment();
 	return where != NULL ? open_named(viewer, where, "WAFT_ENDPOINT") : open_first(viewer);
+}
+
+int waft_viewer_add(struct waft_viewer *viewer, const char *where)
+{
+	if (viewer == NULL)
+		return -ENOMEM;
+	if (viewer->backend == NULL)
+		return fail(viewer, -EBADF, "the viewer is not open");
+	if (viewer->places == WAFT_VIEWER_PLACES_MAX)
+		return fail(viewer, -E2BIG, "too many places: 16 can be read as one");
+	return open_named(viewer, where, "the endpoint");
 }
 
 void waft_viewer_set_timeout(struct waft_viewer *viewer, uint32_t timeout_ms)

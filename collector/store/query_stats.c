@@ -17,33 +17,6 @@ struct counter {
 	struct stats *stats; /* owned; of this try */
 };
 
-static int count_spans(struct counter *counter)
-{
-	const struct trace_load *load = &counter->load;
-
-	for (size_t i = 0; i < load->tree.row_count; i++) {
-		const struct tree_row *row = &load->tree.rows[i];
-		const struct trace_item *item;
-		int64_t number;
-		int ret;
-
-		if (row->missing || (row->flags & TREE_DUPLICATE) != 0)
-			continue;
-		item = &load->items[row->item];
-		if (!item->spans_match)
-			continue;
-		number = stats_row_of(counter->stats, load->texts[item->service],
-			load->texts[item->operation], load->texts[item->layer]);
-		if (number < 0)
-			return (int)number;
-		ret = stats_add(
-			counter->stats, number, row->status, row->duration_ns, row->self_ns);
-		if (ret != 0)
-			return ret;
-	}
-	return 0;
-}
-
 static int count_trace(struct counter *counter, const struct walk_trace *trace)
 {
 	struct trace_load *load = &counter->load;
@@ -60,7 +33,7 @@ static int count_trace(struct counter *counter, const struct walk_trace *trace)
 	if (ret == 0)
 		ret = trace_load_end(load);
 	if (ret == 0 && trace_load_matches(load))
-		ret = count_spans(counter);
+		ret = trace_load_stats(load, counter->stats);
 	return ret;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "trace_load.h"
 
+#include "stats.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,4 +389,28 @@ int trace_load_summary(
 	if (ret == 0)
 		*ret_summary = summary;
 	return ret;
+}
+
+int trace_load_stats(const struct trace_load *load, struct stats *into)
+{
+	for (size_t i = 0; i < load->tree.row_count; i++) {
+		const struct tree_row *row = &load->tree.rows[i];
+		const struct trace_item *item;
+		int64_t number;
+		int ret;
+
+		if (row->missing || (row->flags & TREE_DUPLICATE) != 0)
+			continue;
+		item = &load->items[row->item];
+		if (!item->spans_match)
+			continue;
+		number = stats_row_of(into, load->texts[item->service],
+			load->texts[item->operation], load->texts[item->layer]);
+		if (number < 0)
+			return (int)number;
+		ret = stats_add(into, number, row->status, row->duration_ns, row->self_ns);
+		if (ret != 0)
+			return ret;
+	}
+	return 0;
 }

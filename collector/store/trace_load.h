@@ -68,4 +68,7 @@ bool trace_load_matches(const struct trace_load *load);
 int trace_load_summary(const struct trace_load *load, struct scratch *into,
 	struct trace_summary *ret_summary) MUST_CHECK;
 
+/* After the end: counts the spans on which the filter's span part holds. -ENOMEM. */
+int trace_load_stats(const struct trace_load *load, struct stats *into) MUST_CHECK;
+
 #endif

@@ -245,6 +245,32 @@ class Filters(Store):
         self.assertEqual(table[1].split()[:5], ["db.read", "persistence", "back", "1", "1"])
         self.assertEqual(len(table), 2)
 
+    def test_several_stores_are_one(self):
+        """What is split over two, and partly in both, is listed and shown as one."""
+        trace = str(uuid.uuid4())
+        root = record(trace, span_id(1), operation="root", service="front", duration=9.0)
+        child = record(trace, span_id(2), span_id(1), start=0.001, operation="child",
+                       service="back", status="error", error="broken")
+        other = os.path.join(self.directory, "other")
+        os.mkdir(other)
+        self.write(root, child)
+        with open(os.path.join(other, "2026-01-09.jsonl"), "w", encoding="utf-8") as file:
+            file.write(child + "\n" + record(trace, span_id(3), span_id(2), start=0.002,
+                                             operation="leaf", duration=0.5) + "\n")
+        several = ("--store", other)
+        listed = self.traces(*several)
+        self.assertEqual([(t["trace_id"], t["operation"], t["spans"], t["errors"], t["services"])
+                          for t in listed if t["trace_id"] == trace], [(trace, "root", 3, 1, ["back", "front", "svc"])])
+        tree = self.run_ok("trace", "show", trace, *several)
+        self.assertEqual(re.findall("(?m)^ *[✓✗].*$", tree), [
+            "✓ root (9.00ms) [core]", "  ✗ child (1.00ms) [core]", "    ✓ leaf (0.50ms) [core]"])
+        stats = [json.loads(line) for line in
+                 self.run_ok("stats", "--json", "--operation", "child", *several).splitlines()]
+        self.assertEqual([(s["operation"], s["count"]) for s in stats], [("child", 1)])
+        code, out, err = waftctl("status", "--store", self.directory, *several)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("a status is of one place", err)
+
     def test_ambiguous_id(self):
         other = self.ids[0][:-1] + "f"
         self.write(record(other, span_id(9)))
@@ -554,7 +580,7 @@ class CommandLines(unittest.TestCase):
         self.assertIn("unix:/no/such.sock: No such file or directory", err)
         self.assertIn("Is waft-collectord running?", err)
         code, _, err = waftctl("--endpoint", "nonsense", "trace", "list")
-        self.assertEqual(code, 1)
+        self.assertEqual(code, 2)
         self.assertIn('"nonsense" is not unix:PATH, tls://HOST:PORT or file:DIR', err)
         with tempfile.TemporaryDirectory() as empty:
             code, _, err = waftctl("trace", "list", cwd=empty)

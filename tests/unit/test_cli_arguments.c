@@ -64,7 +64,7 @@ static void reads_options_anywhere(void **state)
 	(void)state;
 	good(&line, "waftctl --store d trace list -n 5 --json --layer=api --errors");
 	assert_ptr_equal(line.arguments.command, command_find("trace list"));
-	assert_string_equal(line.arguments.store, "d");
+	assert_string_equal(line.arguments.stores.texts[0], "d");
 	assert_int_equal(line.arguments.limit, 5);
 	assert_true(line.arguments.json);
 	assert_true(line.arguments.filter.errors);
@@ -76,7 +76,7 @@ static void reads_options_anywhere(void **state)
 	assert_int_equal(line.arguments.operand_count, 1);
 	assert_string_equal(line.arguments.operands[0], "last");
 	assert_int_equal(line.arguments.data, WAFT_DATA_SHORT);
-	assert_string_equal(line.arguments.store, "/x");
+	assert_string_equal(line.arguments.stores.texts[0], "/x");
 	done(&line);
 
 	good(&line, "waft trace show -- --odd");

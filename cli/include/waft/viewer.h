@@ -69,11 +69,19 @@ WAFT_PUBLIC void waft_viewer_free(struct waft_viewer *viewer);
  * an endpoint; -EALREADY: open already. */
 WAFT_PUBLIC WAFT_MUST_CHECK int waft_viewer_open(struct waft_viewer *viewer, const char *where);
 
+enum { WAFT_VIEWER_PLACES_MAX = 16 };
+
+/* Reads one more place, as waft_viewer_open takes it (not NULL), together with those
+ * that are open: traces that lie in several are one, and a span that is in several is
+ * there once. List, trace, stats and open spans are of all; tail and status are
+ * -ENOTSUP. The same errors; -EBADF: the viewer is not open; -E2BIG: too many. */
+WAFT_PUBLIC WAFT_MUST_CHECK int waft_viewer_add(struct waft_viewer *viewer, const char *where);
+
 /* The longest that a call to a collector may take; 0: the default, 10,000. */
 WAFT_PUBLIC void waft_viewer_set_timeout(struct waft_viewer *viewer, uint32_t timeout_ms);
 
-/* What is being read, as waft_viewer_open takes it; "" before it is open. Valid
- * as long as the viewer. */
+/* What is being read, as waft_viewer_open takes it, of several with ", " between; ""
+ * before it is open. Valid until the next place is added. */
 WAFT_PUBLIC const char *waft_viewer_where(const struct waft_viewer *viewer);
 
 /* What went wrong in the last call that failed; "" when none has. Never NULL;
