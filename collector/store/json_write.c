@@ -199,6 +199,10 @@ static size_t format_digits(char *ret, uint64_t value)
 	char digits[JSON_INTEGER_BYTES];
 	size_t at = sizeof(digits);
 
+	if (value < 10) {
+		ret[0] = (char)('0' + value);
+		return 1;
+	}
 	if (value < 100000000)
 		return format_short(ret, (uint32_t)value);
 	while (value >= 100) {

@@ -302,7 +302,7 @@ static int add_run(struct jsonl_store *store, struct output *output,
 }
 
 static int flush(struct jsonl_store *store);
-static int write_lines(struct jsonl_store *store, struct output *output);
+static int write_lines(struct jsonl_store *store, struct output *output, bool all);
 
 static int take_run(struct jsonl_store *store, const struct store_run *run)
 {
@@ -329,7 +329,7 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 	}
 	ret = add_run(store, output, &run->trace_id, (size_t)count);
 	if (ret == 0 && output->lines.length >= store->write_bytes)
-		ret = write_lines(store, output);
+		ret = write_lines(store, output, false);
 	return ret;
 }
 
@@ -378,11 +378,24 @@ static int check_room(struct jsonl_store *store, uint64_t bytes)
 	return 0;
 }
 
-/* Appends the output's lines to its part, without a sync. */
-static int write_lines(struct jsonl_store *store, struct output *output)
+/* How much of the lines, which begin there in the part, is to be written now: up to a
+ * multiple of write_bytes, since the page cache takes that as one large folio. */
+static size_t whole_bytes(const struct jsonl_store *store, const struct bytes *lines, uint64_t at)
+{
+	uint64_t end = at + lines->length;
+
+	end -= end % store->write_bytes;
+	return end > at ? (size_t)(end - at) : 0;
+}
+
+/* Appends the output's lines to its part, without a sync; but for all what goes beyond
+ * a multiple of write_bytes may stay. */
+static int write_lines(struct jsonl_store *store, struct output *output, bool all)
 {
 	struct bytes *lines = &output->lines;
 	int ret = check_room(store, lines->length);
+	uint64_t at;
+	size_t count;
 
 	if (ret == 0 && !output->written) {
 		ret = writer_open_part(store, output);
@@ -393,12 +406,16 @@ static int write_lines(struct jsonl_store *store, struct output *output)
 	}
 	if (ret != 0)
 		return ret;
-	ret = disk_write(store->config.disk, output->file, lines->data, lines->length,
-		output->offset + output->length_bytes - lines->length);
-	lines->length = 0;
-	if (ret != 0)
+	at = output->offset + output->length_bytes - lines->length;
+	count = all ? lines->length : whole_bytes(store, lines, at);
+	ret = disk_write(store->config.disk, output->file, lines->data, count, at);
+	if (ret != 0) {
 		writer_part_failed(store, output, ret, false);
-	return ret;
+		return ret;
+	}
+	lines->length -= count;
+	memmove(lines->data, lines->data + count, lines->length);
+	return 0;
 }
 
 static int write_outputs(struct jsonl_store *store)
@@ -407,7 +424,7 @@ static int write_outputs(struct jsonl_store *store)
 
 	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
 		if (store->outputs[i].lines.length > 0)
-			ret = write_lines(store, &store->outputs[i]);
+			ret = write_lines(store, &store->outputs[i], true);
 	}
 	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
 		struct output *output = &store->outputs[i];

@@ -4,7 +4,7 @@
 
 #include "writer_internal.h"
 
-enum { TOLD_AT_ONCE = 64 };
+enum { TOLD_AT_ONCE = 256 };
 
 int writer_index_line(struct jsonl_store *store, struct span_source *source,
 	const struct span_view *view, size_t line_at)
