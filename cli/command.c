@@ -206,6 +206,9 @@ GROUP("Options", ps_list);
 	"a time of today (14:30), a date (2026-01-09, its midnight), \"2026-01-09 14:30\", or "   \
 	"RFC 3339. Without a zone it is local, with --utc UTC. Durations are 250us, 10ms, 1.5s, " \
 	"2m or 1h; a bare number is milliseconds."
+#define ABOUT_ADMIN                                                                            \
+	"Root, the collector's own user, members of its admin-group and those with the right " \
+	"admin in its rules may do this."
 #define ABOUT_FILTERS                                                                              \
 	"Service, operation, layer and attributes must hold on one same span. Names are compared " \
 	"as a whole, --grep looks for a part."
@@ -295,6 +298,38 @@ const struct command commands[] = {
 		.groups = {&ps_list_group},
 		.reads = true,
 		.run = run_ps},
+	{.name = "admin reload",
+		.summary = "have the collector read its configuration again",
+		.text = "Has the collector read its configuration, rules and certificates again, "
+			"as "
+			"SIGHUP does, and says what was wrong: then the old stays. Settings that "
+			"need a restart are named.\n\n" ABOUT_ADMIN,
+		.run = run_admin_reload},
+	{.name = "admin flush",
+		.summary = "have all that is held written into files",
+		.text = "Has the collector write every span into files that it holds at this "
+			"moment, whether their traces have ended or not, and waits for it "
+			"(--timeout).\n\n" ABOUT_ADMIN,
+		.examples = "waftctl admin flush && cp -a /var/lib/waft/traces backup",
+		.run = run_admin_flush},
+	{.name = "admin clients",
+		.summary = "show who sends, and what became of it",
+		.text = "Lists what each user, certificate, token or address has of connections "
+			"and "
+			"bytes (its quotas are client-connections, client-in-flight-bytes and "
+			"client-bytes-per-second of the collector), then the ledger of each client "
+			"process: emitted = stored + dropped + unknown + in "
+			"flight.\n\n" ABOUT_ADMIN,
+		.run = run_admin_clients},
+	{.name = "admin log-level",
+		.operands = "LEVEL",
+		.min_operands = 1,
+		.max_operands = 1,
+		.summary = "set what the collector logs",
+		.text = "Sets the collector's log level: error, warning, notice, info or debug. It "
+			"holds until the configuration is read again.\n\n" ABOUT_ADMIN,
+		.examples = "waftctl admin log-level debug",
+		.run = run_admin_log_level},
 	{.name = "version",
 		.summary = "print the version",
 		.text = "Prints the version of waftctl and of the protocol that it speaks.",

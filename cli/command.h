@@ -138,12 +138,22 @@ void document_bash(struct strbuf *text);
 void document_zsh(struct strbuf *text);
 void document_fish(struct strbuf *text);
 
+/* What status and admin clients share: a client's ledger as a line, and as a JSON object
+ * (without the newline), and bytes with their unit. */
+void format_ledger_line(struct strbuf *text, const struct waft_ledger *client);
+void format_ledger_json(struct strbuf *text, const struct waft_ledger *client);
+void format_bytes(struct strbuf *text, uint64_t bytes);
+
 int run_trace_list(const struct arguments *, struct output *, struct waft_viewer *);
 int run_trace_show(const struct arguments *, struct output *, struct waft_viewer *);
 int run_trace_tail(const struct arguments *, struct output *, struct waft_viewer *);
 int run_stats(const struct arguments *, struct output *, struct waft_viewer *);
 int run_status(const struct arguments *, struct output *, struct waft_viewer *);
 int run_ps(const struct arguments *, struct output *, struct waft_viewer *);
+int run_admin_reload(const struct arguments *, struct output *, struct waft_viewer *);
+int run_admin_flush(const struct arguments *, struct output *, struct waft_viewer *);
+int run_admin_log_level(const struct arguments *, struct output *, struct waft_viewer *);
+int run_admin_clients(const struct arguments *, struct output *, struct waft_viewer *);
 int run_version(const struct arguments *, struct output *, struct waft_viewer *);
 int run_help(const struct arguments *, struct output *, struct waft_viewer *);
 

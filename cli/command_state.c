@@ -233,7 +233,7 @@ static void ledger_sentence(struct strbuf *text, const struct waft_ledger *ledge
 		in_flight(ledger));
 }
 
-static void append_bytes(struct strbuf *text, uint64_t bytes)
+void format_bytes(struct strbuf *text, uint64_t bytes)
 {
 	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
 	double amount = (double)bytes / 1024;
@@ -288,16 +288,16 @@ static void store_lines(struct strbuf *text, const struct waft_status *status)
 	label(text, "Store");
 	strbuf_safe(text, status->store, strlen(status->store));
 	strbuf_string(text, ", ");
-	append_bytes(text, status->store_bytes);
+	format_bytes(text, status->store_bytes);
 	strbuf_string(text, " in files, ");
-	append_bytes(text, status->log_bytes);
+	format_bytes(text, status->log_bytes);
 	strbuf_string(text, " in the log\n");
 	label(text, "Spans");
 	strbuf_format(text, "%" PRIu64 " written, %" PRIu64 " waiting, %" PRIu64 " expired\n",
 		status->spans_written, status->spans_waiting, status->spans_expired);
 	if (status->quarantined_bytes != 0) {
 		label(text, "Quarantine");
-		append_bytes(text, status->quarantined_bytes);
+		format_bytes(text, status->quarantined_bytes);
 		strbuf_string(text, " (see .waft/quarantine in the store)\n");
 	}
 	if (status->batches_refused != 0) {
@@ -306,9 +306,17 @@ static void store_lines(struct strbuf *text, const struct waft_status *status)
 	}
 	if (status->resident_bytes != 0) {
 		label(text, "Memory");
-		append_bytes(text, status->resident_bytes);
+		format_bytes(text, status->resident_bytes);
 		strbuf_string(text, "\n");
 	}
+}
+
+void format_ledger_line(struct strbuf *text, const struct waft_ledger *client)
+{
+	strbuf_safe(text, client->service, strlen(client->service));
+	strbuf_format(text, " (pid %" PRIu64 "%s): ", client->pid,
+		client->connected ? ", connected" : "");
+	ledger_sentence(text, client);
 }
 
 static void client_lines(struct strbuf *text, const struct waft_status *status, bool all)
@@ -325,10 +333,7 @@ static void client_lines(struct strbuf *text, const struct waft_status *status, 
 		const struct waft_ledger *client = &status->clients[i];
 
 		strbuf_string(text, "  ");
-		strbuf_safe(text, client->service, strlen(client->service));
-		strbuf_format(text, " (pid %" PRIu64 "%s): ", client->pid,
-			client->connected ? ", connected" : "");
-		ledger_sentence(text, client);
+		format_ledger_line(text, client);
 		strbuf_string(text, "\n");
 	}
 }
@@ -373,6 +378,16 @@ static void json_ledger(struct strbuf *text, const struct waft_ledger *ledger)
 		ledger->unknown, in_flight(ledger), ledger->duplicates);
 }
 
+void format_ledger_json(struct strbuf *text, const struct waft_ledger *client)
+{
+	strbuf_format(text, "{\"client\":\"%s\",", client->client);
+	json_text(text, "service", client->service);
+	strbuf_format(text, ",\"pid\":%" PRIu64 ",\"connected\":%s,", client->pid,
+		client->connected ? "true" : "false");
+	json_ledger(text, client);
+	strbuf_string(text, "}");
+}
+
 static void status_json(struct strbuf *text, const struct waft_status *status)
 {
 	static const char *const words[] = {"serving", "degraded", "not_serving", "no_collector"};
@@ -401,12 +416,8 @@ static void status_json(struct strbuf *text, const struct waft_status *status)
 	for (size_t i = 0; i < status->client_count; i++) {
 		const struct waft_ledger *client = &status->clients[i];
 
-		strbuf_format(text, "%s{\"client\":\"%s\",", i == 0 ? "" : ",", client->client);
-		json_text(text, "service", client->service);
-		strbuf_format(text, ",\"pid\":%" PRIu64 ",\"connected\":%s,", client->pid,
-			client->connected ? "true" : "false");
-		json_ledger(text, client);
-		strbuf_string(text, "}");
+		strbuf_string(text, i == 0 ? "" : ",");
+		format_ledger_json(text, client);
 	}
 	strbuf_string(text, "]}\n");
 }

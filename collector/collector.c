@@ -37,6 +37,12 @@ static void configure_store_modes(struct collector *collector)
 	disk->dir_mode = mode | ((mode & 0444) >> 2);
 }
 
+static struct peer_groups groups_of(const struct settings *settings)
+{
+	return (struct peer_groups){.query = peers_group(settings->query_group),
+		.admin = peers_group(settings->admin_group)};
+}
+
 /* Those of connections and regions: what can be shared out anew. */
 static uint32_t descriptors_in_use(const struct collector *collector)
 {
@@ -126,56 +132,72 @@ static void apply_settings(struct collector *collector)
 	apply_quotas(collector, connections);
 	regions_configure(
 		collector->regions, settings->salvage_ms, regions_allowed(collector, connections));
-	server_configure(collector->server, connections, settings->idle_ms,
-		peers_group(settings->query_group));
+	server_configure(collector->server, connections, settings->idle_ms, groups_of(settings));
 }
 
 /* Rules and certificates anew; what was good stays while the new is not. */
-static void reload_credentials(struct collector *collector)
+static int reload_credentials(struct collector *collector, char *ret_text, size_t room)
 {
 	struct credentials fresh;
 	struct credentials_error error;
-	bool rules;
+	int status = credentials_load(&collector->settings, &fresh, &error);
 
-	if (credentials_load(&collector->settings, &fresh, &error) < 0) {
+	if (status < 0) {
 		log_error("rules and certificates stay as they were: %s", error.text);
-		collector->reloads_failed++;
-		return;
+		snprintf(
+			ret_text, room, "rules and certificates stay as they were: %s", error.text);
+		return status;
 	}
-	rules = !credentials_same_rules(&collector->credentials, &fresh);
-	if (!rules && credentials_same_tls(&collector->credentials, &fresh)) {
-		credentials_done(&fresh);
-		return;
-	}
-	server_secure(collector->server, fresh.access, fresh.tls, rules);
-	credentials_done(&collector->credentials);
-	collector->credentials = fresh;
-	log_notice("rules and certificates were read again");
+	collector->fresh_rules = !credentials_same_rules(&collector->credentials, &fresh);
+	collector->fresh_any =
+		collector->fresh_rules || !credentials_same_tls(&collector->credentials, &fresh);
+	collector->fresh = fresh;
+	return 0;
 }
 
-static void reload(struct collector *collector)
+void collector_settle(struct collector *collector)
+{
+	if (collector->fresh_any) {
+		server_secure(collector->server, collector->fresh.access, collector->fresh.tls,
+			collector->fresh_rules);
+		credentials_done(&collector->credentials);
+		collector->credentials = collector->fresh;
+		collector->fresh = (struct credentials){0};
+		log_notice("rules and certificates were read again");
+	}
+	collector->fresh_any = false;
+	credentials_done(&collector->fresh);
+}
+
+int collector_reload(struct collector *collector, char *ret_text, size_t room)
 {
 	struct settings settings;
 	struct settings_error error;
-	char text[512];
+	int status;
 
 	notify_send("RELOADING=1");
-	if (collector->config.reload(collector->config.context, &settings, &error) < 0) {
+	collector->reloads++;
+	status = collector->config.reload(collector->config.context, &settings, &error);
+	if (status < 0) {
 		log_error("the configuration stays as it was: %s", error.text);
-		collector->reloads_failed++;
+		snprintf(ret_text, room, "the configuration stays as it was: %s", error.text);
 	} else {
-		if (settings_need_restart(&collector->settings, &settings, text, sizeof(text)) > 0)
-			log_warning("a restart is needed for: %s", text);
+		char wait[512];
+
+		if (settings_need_restart(&collector->settings, &settings, wait, sizeof(wait)) > 0)
+			log_warning("a restart is needed for: %s", wait);
 		settings_done(&collector->settings);
 		collector->settings = settings;
+		snprintf(ret_text, room, "%s", wait);
 		apply_settings(collector);
-		reload_credentials(collector);
+		status = reload_credentials(collector, ret_text, room);
 		flow_pulse(collector);
 		flow_balance(collector);
 		log_notice("the configuration was read again");
 	}
-	collector->reloads++;
+	collector->reloads_failed += status < 0;
 	notify_send("READY=1");
+	return status;
 }
 
 static void log_summary(struct collector *collector)
@@ -237,10 +259,12 @@ static void on_housekeeping(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
 	struct collector *collector = handle->data;
+	char text[512]; /* the log has it */
 
 	switch (number) {
 	case SIGHUP:
-		reload(collector);
+		(void)collector_reload(collector, text, sizeof(text));
+		collector_settle(collector);
 		break;
 	case SIGUSR1:
 		log_summary(collector);
@@ -460,7 +484,7 @@ static int start_services(struct collector *collector)
 		.idle_ms = collector->settings.idle_ms,
 		.frame_budget_bytes =
 			(size_t)(collector->settings.memory_limit / FRAME_BUDGET_SHARE),
-		.query_gid = peers_group(collector->settings.query_group),
+		.groups = groups_of(&collector->settings),
 	};
 	int status =
 		quotas_new(&(struct quota_limits){0}, flow_on_held, collector, &collector->quotas);
@@ -491,6 +515,11 @@ static int start_services(struct collector *collector)
 	status = start_readers(collector);
 	if (status < 0)
 		return status;
+	status = admin_service_new(&admin_ops, collector, &collector->admin);
+	if (status < 0)
+		return status;
+	collector->method_count += admin_service_methods(
+		collector->admin, &collector->methods[collector->method_count]);
 	server.method_count = collector->method_count;
 	return server_new(&server, &collector->server);
 }
@@ -634,6 +663,7 @@ static void finish(struct collector *collector)
 		depot_close(&collector->depot);
 	}
 	sockets_close(collector);
+	admin_service_free(collector->admin);
 	quotas_free(collector->quotas);
 	credentials_done(&collector->credentials);
 	settings_done(&collector->settings);

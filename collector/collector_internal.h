@@ -5,6 +5,7 @@
 #ifndef WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
 #define WAFT_COLLECTOR_COLLECTOR_INTERNAL_H
 
+#include "admin_service.h"
 #include "collector.h"
 #include "credentials.h"
 #include "depot.h"
@@ -59,6 +60,10 @@ struct collector {
 	struct http *http;	   /* NULL: not asked for */
 	struct verifier *verifier; /* NULL: not started */
 	struct quotas *quotas;
+	struct admin_service *admin;
+	struct credentials fresh; /* that a reload found: see collector_settle */
+	bool fresh_rules;	  /* they are other */
+	bool fresh_any;
 	struct server *server;
 	struct credentials credentials;
 	struct service_method methods[COLLECTOR_METHODS_MAX];
@@ -85,6 +90,10 @@ struct collector {
 	int commit_error;
 	int store_error;
 	uint64_t flying_spans;
+	uint64_t handed_spans;	/* to the store's thread, since the start */
+	uint64_t written_spans; /* of these, those that are in files */
+	uint64_t flush_ms; /* what is held since then or before is written; 0: nothing is flushed */
+	uint64_t flush_handed;	 /* handed_spans when all of it was; UINT64_MAX: not yet */
 	uint64_t dropped_before; /* spans given up by an agent, and answered, before the start */
 	/* Drain. */
 	uint64_t drain_by_ms;
@@ -109,6 +118,19 @@ int sockets_accept(struct collector *collector) MUST_CHECK;
 /* Removes the sockets' files and closes what was handed to nobody. */
 void sockets_close(struct collector *collector);
 
+/* ---- collector.c ------------------------------------------------------------- */
+
+/* Reads settings, rules and certificates anew. 0 with the names of settings that wait for
+ * a restart, or a negative errno with what is wrong: the old stay. What is new of rules
+ * and certificates holds from collector_settle on. */
+int collector_reload(struct collector *collector, char *ret_text, size_t room);
+void collector_settle(struct collector *collector);
+
+/* ---- admin.c -------------------------------------------------------------------- */
+
+/* What the Admin service does. */
+extern const struct admin_ops admin_ops;
+
 /* ---- flow.c ---------------------------------------------------------------- */
 
 /* Looks at memory, log and disk; sets window and pause; hands early runs over. */
@@ -116,6 +138,12 @@ void flow_balance(struct collector *collector);
 
 /* Hands over what is due; sets the timer for what will be. */
 void flow_pulse(struct collector *collector);
+
+/* Begins to hand over all that is held now. */
+void flow_flush(struct collector *collector);
+
+/* Whether that is in files. */
+bool flow_flushed(const struct collector *collector);
 
 /* Hands over everything that is held, as far as the store may have at once.
  * Whether nothing is left. */

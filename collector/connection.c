@@ -323,6 +323,9 @@ static bool authorize(struct connection *connection, const struct frame *frame,
 		method->right == ACCESS_SEND ? "this peer may not send spans here"
 		: method->right == ACCESS_FORWARD
 			? "this peer may not forward here: it needs the right in --access"
+		: method->right == ACCESS_ADMIN
+			? "this peer may not administer: root, members of --admin-group and who "
+			  "has the right admin in --access may"
 			: "this peer may not query here: see --access and --query-group",
 		0);
 	return false;

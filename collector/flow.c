@@ -18,6 +18,7 @@
 static void hand_over(struct collector *collector, struct run *run)
 {
 	collector->flying_spans += run->count;
+	collector->handed_spans += run->count;
 	keeper_put(collector->keeper, run);
 }
 
@@ -54,20 +55,45 @@ static void set_pulse(struct collector *collector, bool at_once)
 	(void)uv_timer_start(&collector->pulse, on_pulse, wait_ms, 0);
 }
 
-void flow_pulse(struct collector *collector)
+/* Up to when traces are due. What a flush is for has been held long enough then. */
+static uint64_t due_ms(const struct collector *collector)
 {
 	uint64_t now_ms = collector_now_ms(collector);
+	uint64_t flush_ms = collector->flush_ms + collector->settings.hold_ms;
+
+	return collector->flush_ms > 0 && flush_ms > now_ms ? flush_ms : now_ms;
+}
+
+void flow_pulse(struct collector *collector)
+{
+	uint64_t now_ms = due_ms(collector);
 	int runs = 0;
 
 	while (may_fly(collector) && runs < RUNS_PER_PULSE) {
 		struct run *run = assembler_take_due(collector->depot.assembler, now_ms);
 
-		if (run == NULL)
+		if (run == NULL) {
+			if (collector->flush_ms > 0)
+				collector->flush_handed = collector->handed_spans;
+			collector->flush_ms = 0;
 			break;
+		}
 		hand_over(collector, run);
 		runs++;
 	}
 	set_pulse(collector, runs == RUNS_PER_PULSE);
+}
+
+void flow_flush(struct collector *collector)
+{
+	collector->flush_ms = collector_now_ms(collector);
+	collector->flush_handed = UINT64_MAX;
+	flow_pulse(collector);
+}
+
+bool flow_flushed(const struct collector *collector)
+{
+	return collector->written_spans >= collector->flush_handed;
 }
 
 /* ---- Pressure --------------------------------------------------------------- */
@@ -252,6 +278,7 @@ void flow_on_written(void *context, struct run *run)
 	struct collector *collector = context;
 
 	collector->flying_spans -= run->count;
+	collector->written_spans += run->count;
 	assembler_written(collector->depot.assembler, run);
 }
 
@@ -271,6 +298,8 @@ void flow_on_progress(void *context, int error)
 		return;
 	flow_pulse(collector);
 	flow_balance(collector);
+	if (collector->admin != NULL)
+		admin_service_on_progress(collector->admin);
 	drain_step(collector);
 }
 

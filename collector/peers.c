@@ -27,7 +27,8 @@ static size_t groups_of(int fd, gid_t first, gid_t ret_groups[GROUPS_MAX])
 	return 1 + length / sizeof(ret_groups[0]);
 }
 
-void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct peer *ret_peer)
+void peer_of_socket(
+	int fd, const struct access *access, struct peer_groups special, struct peer *ret_peer)
 {
 	struct ucred credentials = {0, (uid_t)-1, (gid_t)-1};
 	socklen_t length = sizeof(credentials);
@@ -44,9 +45,12 @@ void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct
 	ret_peer->gid = credentials.gid;
 	count = groups_of(fd, credentials.gid, groups);
 	ret_peer->rights = access_of_socket(access, credentials.uid, groups, count);
-	for (size_t i = 0; query_gid != (gid_t)-1 && i < count; i++)
-		if (groups[i] == query_gid)
+	for (size_t i = 0; i < count; i++) {
+		if (special.query != (gid_t)-1 && groups[i] == special.query)
 			ret_peer->rights |= ACCESS_QUERY;
+		if (special.admin != (gid_t)-1 && groups[i] == special.admin)
+			ret_peer->rights |= ACCESS_ADMIN;
+	}
 }
 
 int peer_pidfd(int fd, uint32_t pid)

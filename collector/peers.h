@@ -2,8 +2,9 @@
  * Who is at the other end of a socket, and what they may do.
  *
  * On a Unix socket: what access.h says of the user and groups; members of the
- * query group may also query. On plain TCP (loopback) the peer is not known: it may
- * send while there are no rules, and needs a token once there are. Any thread.
+ * query group may also query, members of the admin group administer. On plain TCP (loopback) the
+ * peer is not known: it may send while there are no rules, and needs a token once there are. Any
+ * thread.
  */
 #ifndef WAFT_COLLECTOR_PEERS_H
 #define WAFT_COLLECTOR_PEERS_H
@@ -13,8 +14,15 @@
 
 #include <sys/types.h>
 
-/* access NULL: no rules; query_gid -1: no group. */
-void peer_of_socket(int fd, const struct access *access, gid_t query_gid, struct peer *ret_peer);
+/* Whose members have a right beside what the rules say; -1: no group. */
+struct peer_groups {
+	gid_t query;
+	gid_t admin;
+};
+
+/* access NULL: no rules. */
+void peer_of_socket(
+	int fd, const struct access *access, struct peer_groups special, struct peer *ret_peer);
 
 /* The number of a group by its name; -1 when there is none. Reads the system's
  * databases: at start and reload only. */

@@ -587,6 +587,16 @@ static void pack_status(struct status_answer *status, uint32_t stream_id, struct
 	} while (at < status->client_count && ret->status == GRPC_OK);
 }
 
+static void free_status(struct status_answer *status)
+{
+	if (status == NULL)
+		return;
+	free(status->infos);
+	free(status->listed);
+	free(status->clients);
+	free(status);
+}
+
 void report_status(void *context, uint32_t stream_id, struct answer *ret)
 {
 	struct status_answer *status = calloc(1, sizeof(*status));
@@ -595,12 +605,78 @@ void report_status(void *context, uint32_t stream_id, struct answer *ret)
 		answer_fail(ret, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory");
 	else
 		pack_status(status, stream_id, ret);
-	if (status != NULL) {
-		free(status->infos);
-		free(status->listed);
-		free(status->clients);
+	free_status(status);
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+/* Accounts of one message. */
+struct listed_accounts {
+	uint32_t stream_id;
+	struct answer *answer;
+	size_t count;
+	Waft__V1__AccountStatus accounts[CLIENTS_A_MESSAGE];
+	Waft__V1__AccountStatus *pointers[CLIENTS_A_MESSAGE];
+};
+
+static void pack_accounts(struct listed_accounts *listed)
+{
+	Waft__V1__ListClientsResponse response = WAFT__V1__LIST_CLIENTS_RESPONSE__INIT;
+
+	response.n_accounts = listed->count;
+	response.accounts = listed->pointers;
+	if (listed->count > 0)
+		answer_pack(&response.base, listed->stream_id, listed->answer);
+	listed->count = 0;
+}
+
+static void add_account(void *context, const struct quota_view *view)
+{
+	struct listed_accounts *listed = context;
+	Waft__V1__AccountStatus *account = &listed->accounts[listed->count];
+
+	waft__v1__account_status__init(account);
+	account->name = (char *)(uintptr_t)view->name;
+	account->connections = view->connections;
+	account->senders = view->senders;
+	account->in_flight_bytes = view->in_flight_bytes;
+	account->received_bytes = view->received_bytes;
+	account->connections_refused = view->refused;
+	account->credit_held = view->held;
+	listed->pointers[listed->count++] = account;
+	if (listed->count == CLIENTS_A_MESSAGE)
+		pack_accounts(listed);
+}
+
+static void pack_clients(const struct status_answer *status, uint32_t stream_id, struct answer *ret)
+{
+	for (size_t at = 0; at < status->client_count; at += CLIENTS_A_MESSAGE) {
+		Waft__V1__ListClientsResponse response = WAFT__V1__LIST_CLIENTS_RESPONSE__INIT;
+		size_t count = status->client_count - at;
+
+		response.clients = status->clients + at;
+		response.n_clients = count < CLIENTS_A_MESSAGE ? count : CLIENTS_A_MESSAGE;
+		answer_pack(&response.base, stream_id, ret);
 	}
-	free(status);
+}
+
+void report_clients(void *context, uint32_t stream_id, struct answer *ret)
+{
+	struct collector *collector = context;
+	struct status_answer *status = calloc(1, sizeof(*status));
+	struct listed_accounts *accounts = calloc(1, sizeof(*accounts));
+
+	if (status == NULL || accounts == NULL || fill_clients(collector, status) < 0) {
+		answer_fail(ret, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory");
+	} else {
+		accounts->stream_id = stream_id;
+		accounts->answer = ret;
+		quotas_each(collector->quotas, add_account, accounts);
+		pack_accounts(accounts);
+		pack_clients(status, stream_id, ret);
+	}
+	free_status(status);
+	free(accounts);
 }
 
 /* ---- Texts -------------------------------------------------------------------------- */

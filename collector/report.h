@@ -41,6 +41,9 @@ void report_gather(struct collector *collector, struct report *ret);
 void report_health(void *context, uint32_t stream_id, struct answer *ret);
 void report_status(void *context, uint32_t stream_id, struct answer *ret);
 
+/* Of ListClients; context: the collector. */
+void report_clients(void *context, uint32_t stream_id, struct answer *ret);
+
 /* The Prometheus text format, version 0.0.4. Owned by the caller; NULL without
  * memory. */
 char *report_metrics(const struct report *report, size_t *ret_length);

@@ -186,7 +186,7 @@ static int open_link(struct acceptor *acceptor, struct link *link)
 	if (acceptor->is_tls) {
 		status = open_tls(server, link);
 	} else {
-		peer_of_socket(fd, server->config.access, server->config.query_gid, &peer);
+		peer_of_socket(fd, server->config.access, server->config.groups, &peer);
 		snprintf(peer.address, sizeof(peer.address), "%s", link->address);
 		status = connection_new(&server->connections, &link->stream, &peer, link->opened_ms,
 			&link->connection);
@@ -335,11 +335,11 @@ int server_new(const struct server_config *config, struct server **ret)
 	return 0;
 }
 
-void server_configure(
-	struct server *server, uint32_t max_connections, uint64_t idle_ms, gid_t query_gid)
+void server_configure(struct server *server, uint32_t max_connections, uint64_t idle_ms,
+	struct peer_groups groups)
 {
 	server->config.max_connections = max_connections;
-	server->config.query_gid = query_gid;
+	server->config.groups = groups;
 	server->connections.idle_ms = idle_ms;
 }
 

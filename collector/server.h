@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "connection.h"
 #include "listener.h"
+#include "peers.h"
 #include "tls.h"
 
 #include <uv.h>
@@ -27,8 +28,7 @@ struct server_config {
 	/* Bytes of frames that are not whole, over all connections. Beyond, new bytes
 	 * are read in small pieces, and the slowest peers' silence ends them. */
 	size_t frame_budget_bytes;
-	/* Who may query besides those of `access`: members of this group; -1: none. */
-	gid_t query_gid;
+	struct peer_groups groups;   /* who has rights besides those of `access` */
 	const struct access *access; /* borrowed; NULL: no rules */
 	struct tls_context *tls;     /* borrowed; NULL: there is no TLS listener */
 	struct quotas *quotas;	     /* borrowed; NULL: none */
@@ -54,8 +54,8 @@ int server_new(const struct server_config *config, struct server **ret) MUST_CHE
 int server_listen(struct server *server, const struct listener *listener) MUST_CHECK;
 
 /* New limits. */
-void server_configure(
-	struct server *server, uint32_t max_connections, uint64_t idle_ms, gid_t query_gid);
+void server_configure(struct server *server, uint32_t max_connections, uint64_t idle_ms,
+	struct peer_groups groups);
 
 /* New rules and certificates, for connections from now on; the server borrows
  * them until the next call. Those before end with UNAVAILABLE, so that their

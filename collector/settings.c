@@ -58,6 +58,8 @@ const struct setting settings_table[] = {
 		"permissions of the store's files: 0640 lets a group read"},
 	{"query-group", SETTING_TEXT, AT(query_group), "GROUP", NULL, 0, 64, 1,
 		"group that may query, besides root and the daemon's user"},
+	{"admin-group", SETTING_TEXT, AT(admin_group), "GROUP", NULL, 0, 64, 1,
+		"group that may administer (waftctl admin), besides root and the daemon's user"},
 	{"memory-limit", SETTING_SIZE, AT(memory_limit), "SIZE", "128M", 16 * MIB, 1024 * GIB, 1,
 		"cap of the daemon's memory"},
 	{"log-limit", SETTING_SIZE, AT(log_limit), "SIZE", "1G", 256 * KIB, 64 * GIB, 1,
@@ -204,6 +206,14 @@ static int parse_level(const char *text, uint64_t *ret_value)
 		}
 	}
 	return -EINVAL;
+}
+
+const char *settings_level_name(uint64_t level)
+{
+	for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++)
+		if (level_names[i].value == level)
+			return level_names[i].name;
+	return "";
 }
 
 /* The place of a word among those of "a|b|c". */

@@ -32,6 +32,7 @@ struct settings {
 	uint64_t forward_max_bytes;
 	uint64_t tls_client_certs; /* 0: optional, 1: required */
 	char *query_group;	   /* who may query besides root and our own uid */
+	char *admin_group;	   /* who may administer, the same */
 	uint64_t socket_mode;	   /* permission bits of the socket */
 	uint64_t store_mode;	   /* permission bits of files; directories get x too */
 	uint64_t http_remote;	   /* bool: --http may name an address beyond loopback */
@@ -122,6 +123,9 @@ __attribute__((warn_unused_result)) int settings_load(int argc, char *const *arg
  */
 __attribute__((warn_unused_result)) int settings_check(
 	const struct settings *settings, struct settings_error *ret_error);
+
+/* "info", of settings.log_level. */
+const char *settings_level_name(uint64_t level);
 
 /* Prints --help. */
 void settings_print_help(FILE *to);

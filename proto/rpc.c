@@ -230,6 +230,14 @@ static const struct rpc_method methods[] = {
 		&waft__v1__status_response__descriptor, 0},
 	{WIRE_METHOD_OPEN_SPANS, &waft__v1__open_spans_request__descriptor,
 		&waft__v1__open_spans_response__descriptor, 0},
+	{WIRE_METHOD_RELOAD, &waft__v1__reload_request__descriptor,
+		&waft__v1__reload_response__descriptor, 0},
+	{WIRE_METHOD_FLUSH, &waft__v1__flush_request__descriptor,
+		&waft__v1__flush_response__descriptor, 0},
+	{WIRE_METHOD_SET_LOG_LEVEL, &waft__v1__set_log_level_request__descriptor,
+		&waft__v1__set_log_level_response__descriptor, 0},
+	{WIRE_METHOD_LIST_CLIENTS, &waft__v1__list_clients_request__descriptor,
+		&waft__v1__list_clients_response__descriptor, 0},
 };
 
 const struct rpc_method *rpc_method_find(struct slice path)

@@ -1,5 +1,5 @@
 /*
- * The control plane: messages of the Query service as protobuf-c structures
+ * The control plane: messages of the services Query and Admin as protobuf-c structures
  * (generated from waft.proto), and getting them safely in and out of frames'
  * payloads. protobuf-c never sees bytes that rpc_scan has not passed: it has no
  * limit of depth, and a few bytes can make it allocate many.
@@ -61,7 +61,7 @@ struct rpc_method {
 	int server_streaming;
 };
 
-/* The method of a path, of the Query service; NULL: UNIMPLEMENTED. */
+/* The method of a path, of the services Query and Admin; NULL: UNIMPLEMENTED. */
 const struct rpc_method *rpc_method_find(struct slice path);
 
 #endif

@@ -44,6 +44,10 @@ enum {
 #define WIRE_METHOD_HEALTH "/waft.v1.Query/Health"
 #define WIRE_METHOD_STATUS "/waft.v1.Query/Status"
 #define WIRE_METHOD_OPEN_SPANS "/waft.v1.Query/OpenSpans"
+#define WIRE_METHOD_RELOAD "/waft.v1.Admin/Reload"
+#define WIRE_METHOD_FLUSH "/waft.v1.Admin/Flush"
+#define WIRE_METHOD_SET_LOG_LEVEL "/waft.v1.Admin/SetLogLevel"
+#define WIRE_METHOD_LIST_CLIENTS "/waft.v1.Admin/ListClients"
 
 /* ---- Protobuf wire types ------------------------------------------------ */
 

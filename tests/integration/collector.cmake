@@ -13,3 +13,10 @@ foreach(name one ledger kills partitions failover outage rights)
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_forward.py ${name}
     TIMEOUT 120)
 endforeach()
+
+# The Admin service; each function of test_admin.py is one test.
+foreach(name flush flush_full reload log_level clients rights waftctl)
+  waft_integration_test(admin_${name}
+    COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_admin.py ${name}
+    TIMEOUT 120)
+endforeach()

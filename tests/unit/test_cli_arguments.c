@@ -130,7 +130,8 @@ static void refuses_unknown_commands(void **state)
 	(void)state;
 	bad("waftctl",
 		"what to do? There are: trace list, trace show, trace tail, stats, status, ps, "
-		"version, help\nTry: waftctl help");
+		"admin reload, admin flush, admin clients, admin log-level, version, help\nTry: "
+		"waftctl help");
 	bad("waftctl trace", "trace what? There are: trace list, trace show, trace tail\n"
 			     "Try: waftctl help trace");
 	bad("waftctl trcae", "no command \"trcae\"; did you mean \"trace\"?\nTry: waftctl help");

@@ -610,7 +610,7 @@ def other_user(*groups):
 
 
 def check_other_users(daemon, group):
-    """All may send, only the group may query."""
+    """All may send, only the group may query and administer."""
     program = os.path.join(daemon.directory, "waftctl")  # where another user gets to it
     shutil.copy(os.path.join(os.environ["WAFT_BIN"], "waftctl"), program)
 
@@ -628,6 +628,10 @@ def check_other_users(daemon, group):
     assert code == 1 and "may not query" in output, (code, output)
     with other_user(group.gr_gid):
         assert set(list_traces(daemon)) >= set(ids)
+        assert Connection(daemon.socket).unary("/waft.v1.Admin/Flush")[0] == 0
+    with other_user():
+        status_of_flush = Connection(daemon.socket).unary("/waft.v1.Admin/Flush")
+        assert status_of_flush[0] == 7 and "--admin-group" in status_of_flush[1], status_of_flush
     code, output = status(group.gr_gid)
     assert code == 0 and "may not" not in output, (code, output)
     return ids
@@ -639,7 +643,7 @@ def test_service():
         os.chmod(daemon.directory, 0o755)
         group = foreign_group()
         options = ("--config", os.path.join(SHIPPED, "collectord.conf"), "--query-group",
-                   group.gr_name)
+                   group.gr_name, "--admin-group", group.gr_name)
         daemon.start(*options, umask=0o027)
         assert stat.S_IMODE(os.stat(daemon.socket).st_mode) == 0o666
         # The daemon's own uid may query, whatever the group.
