@@ -220,6 +220,18 @@ void pool_reap(struct pool *pool)
 
 /* ---- Calls ---- */
 
+/* Ends the stopped process of an IDLE slot, and empties the slot; the trace that
+ * needs the place tells of it. */
+static void end_stopped(struct slot *slot)
+{
+	WAFT_SPAN(span, "worker_pool.replace");
+	waft_attr_int(&span, "process.pid", slot->pid);
+	waft_errorf(&span, "worker %d is stopped, and is replaced", (int)slot->pid);
+	log_warning("worker %d is stopped, and is replaced", (int)slot->pid);
+	char end[64];
+	slot_end(slot, 0, end, sizeof(end));
+}
+
 /* A slot that can be used at once, or NULL; with the lock held. *ret_error says
  * why an empty one could not be filled. */
 static struct slot *find_slot(struct pool *pool, int *ret_error)
@@ -237,9 +249,7 @@ static struct slot *find_slot(struct pool *pool, int *ret_error)
 			empty = slot;
 	}
 	if (empty == NULL && stopped != NULL) {
-		char end[64];
-		log_warning("worker %d is stopped, and is replaced", (int)stopped->pid);
-		slot_end(stopped, 0, end, sizeof(end));
+		end_stopped(stopped);
 		empty = stopped;
 	}
 	if (empty == NULL)

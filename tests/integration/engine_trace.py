@@ -305,12 +305,16 @@ def test_a_lost_worker_is_in_the_trace():
         with Service("--timeout", "1", environment=traced.environment) as service:
             worker = service.workers()[0]
             os.kill(worker, signal.SIGSTOP)
-            status, _, body = service.analyze(DECISION)
-            assert status == 503, body
-        answer = json.loads(body)
-        replaced = by_operation(traced.records(answer["trace_id"]))["worker_pool.replace"][0]
+            status, headers, body = service.analyze(DECISION)
+            assert status == 200, body
+        trace = by_operation(traced.records(headers["traceresponse"].split("-")[1]))
+        replaced = trace["worker_pool.replace"][0]
         assert replaced["metadata"]["attributes"]["process.pid"] == worker
-        assert (replaced["status"], replaced["error"]) == ("error", answer["detail"]), replaced
+        assert (replaced["status"], replaced["error"]) == (
+            "error", f"worker {worker} is stopped, and is replaced"), replaced
+        # Another did it all.
+        done = trace["decision_matrix.calculate_wsm"]
+        assert done and all(span["metadata"]["pid"] != worker for span in done), done
 
 
 def test_killed_collector_fails_no_decision():
