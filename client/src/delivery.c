@@ -265,6 +265,8 @@ static void connection_open(struct delivery *delivery, uint64_t now)
 	struct session_client self;
 	int fd;
 
+	/* The host may have taken the last one away: half a frame of it may be left. */
+	connection_close(delivery);
 	if (config_token(&process.config, token) < 0) {
 		connection_fail(delivery, now);
 		return;
