@@ -81,10 +81,12 @@ static bool admin_open(const struct arguments *arguments, struct admin *ret_admi
 		(struct admin){.timeout_ms = (uint32_t)(arguments->timeout_ns / WHEN_NS_PER_MS)};
 	if (ret_admin->timeout_ms == 0)
 		ret_admin->timeout_ms = 10000;
-	if (arguments->store != NULL)
+	if (arguments->stores.count != 0)
 		strbuf_string(&why, "admin asks a collector: --store DIR is none");
+	else if (arguments->endpoints.count > 1)
+		strbuf_string(&why, "admin asks one collector: name a single --endpoint");
 	else
-		result = connect_any(ret_admin, arguments->endpoint, &why);
+		result = connect_any(ret_admin, arguments->endpoints.texts[0], &why);
 	if (result != 0)
 		(void)fprintf(stderr, "waftctl: %s\n",
 			why.bytes != NULL && !why.failed ? why.bytes : "out of memory");
