@@ -58,6 +58,7 @@ struct client {
 	struct client *next; /* in its bucket */
 	uint8_t id[16];
 	uint64_t accepted; /* the highest number taken */
+	uint64_t emitted;  /* as it said last */
 	uint64_t durable;
 	uint32_t in_flight; /* messages */
 	bool goodbye;	    /* is durable */
@@ -291,6 +292,7 @@ static void fill_offer(struct session *session, const struct export_request *req
 			.name_length = name_length},
 		.sequence = request->sequence,
 		.emitted = request->emitted,
+		.emitted_before = session->client->emitted,
 		.account = session->sender.account,
 	};
 	memcpy(ret_offer->client, session->client->id, sizeof(ret_offer->client));
@@ -308,6 +310,8 @@ static void offer(struct session *session, const struct ingest_offer *what,
 		client->in_flight++;
 		if (what->sequence > client->accepted)
 			client->accepted = what->sequence;
+		if (what->emitted > client->emitted)
+			client->emitted = what->emitted;
 		sender_read(&session->sender);
 		return;
 	}
@@ -602,6 +606,8 @@ static void on_hello(struct session *session, const struct hello *hello)
 	session->client->durable = durable;
 	if (session->client->accepted < durable)
 		session->client->accepted = durable;
+	if (known && session->client->emitted < info.counts.emitted)
+		session->client->emitted = info.counts.emitted;
 	session->told_refusal = hello->acknowledged_sequence;
 	session->state = forgotten ? SESSION_FORGOTTEN : SESSION_SENDING;
 	service->counts.forgotten += forgotten;

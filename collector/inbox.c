@@ -64,6 +64,7 @@ struct inbox {
 	uint8_t client[WIRE_CLIENT_ID_BYTES];
 	uint64_t accepted;
 	uint64_t emitted;
+	uint64_t emitted_before;
 	bool have_goodbye;
 	struct goodbye goodbye;
 	size_t in_flight;
@@ -215,6 +216,7 @@ static int offer(struct inbox *inbox, enum log_kind kind, uint64_t sequence, uin
 		.format = LOG_FORMAT_WAFT_V1,
 		.sequence = sequence,
 		.emitted = inbox->emitted,
+		.emitted_before = inbox->emitted_before,
 		.dropped = dropped > UINT32_MAX ? UINT32_MAX : (uint32_t)dropped,
 		.bytes = bytes,
 	};
@@ -225,6 +227,7 @@ static int offer(struct inbox *inbox, enum log_kind kind, uint64_t sequence, uin
 		return -EAGAIN;
 	status = ingest_offer(inbox->config.ingest, &what, on_committed, inbox);
 	if (status == 0) {
+		inbox->emitted_before = inbox->emitted;
 		inbox->in_flight++;
 		inbox->counts.batches++;
 	}
@@ -350,6 +353,7 @@ static void reset_file(struct inbox *inbox)
 	inbox->lost = false;
 	inbox->accepted = 0;
 	inbox->emitted = 0;
+	inbox->emitted_before = 0;
 	frame_reader_done(&inbox->reader);
 	frame_reader_init(&inbox->reader);
 }

@@ -23,9 +23,10 @@ struct ingest_offer {
 	uint8_t client[16];
 	uint64_t sequence; /* 0: the protocol has none */
 	uint64_t emitted;
-	uint8_t share;	     /* enum log_share */
-	uint64_t receive_ns; /* when an agent got it; 0: now */
-	uint32_t dropped;    /* spans, of LOG_DROP */
+	uint64_t emitted_before; /* as the client's message before said; of LOG_BATCH */
+	uint8_t share;		 /* enum log_share */
+	uint64_t receive_ns;	 /* when an agent got it; 0: now */
+	uint32_t dropped;	 /* spans, of LOG_DROP */
 	struct slice bytes;
 	struct quota_account *account; /* on whose account it waits; NULL: nobody's */
 };

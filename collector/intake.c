@@ -96,13 +96,18 @@ static int read_batch(struct intake *intake, struct slice bytes)
 }
 
 /* The Refusal message that takes the place of a batch. */
-static struct slice encode_refusal(uint8_t buffer[REFUSAL_BYTES_MAX], uint64_t sequence, int error)
+static struct slice encode_refusal(
+	uint8_t buffer[REFUSAL_BYTES_MAX], const struct ingest_offer *offer, int error)
 {
 	struct writer writer = writer_of(buffer, REFUSAL_BYTES_MAX);
 
-	writer_field_varint(&writer, TAG_REFUSAL_SEQUENCE, sequence);
+	writer_field_varint(&writer, TAG_REFUSAL_SEQUENCE, offer->sequence);
 	writer_field_varint(&writer, TAG_REFUSAL_CODE, GRPC_INVALID_ARGUMENT);
 	writer_field_bytes(&writer, TAG_REFUSAL_MESSAGE, slice_of_text(error_text(error)));
+	/* For gateways, which know nothing of the message before. */
+	if (offer->emitted > offer->emitted_before)
+		writer_field_varint(
+			&writer, TAG_REFUSAL_SPANS, offer->emitted - offer->emitted_before);
 	return slice_of(buffer, writer_length(&writer));
 }
 
@@ -195,7 +200,7 @@ static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 		intake->reading.group_count = 0;
 	}
 	if (refused < 0) {
-		struct slice bytes = encode_refusal(refusal, offer->sequence, refused);
+		struct slice bytes = encode_refusal(refusal, offer, refused);
 
 		record.kind = LOG_REFUSAL;
 		record.spans = 0;

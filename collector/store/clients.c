@@ -507,20 +507,23 @@ static int count_drop(
 }
 
 /* Nobody can count the spans of a batch that doesn't decode. As many are taken for
- * refused as the client emitted since its message before; what it still held back then
- * makes that a guess. */
+ * refused as the client emitted since its message before (of a share only the agent knows
+ * that); what it still held back then makes that a guess. */
 static int count_refusal(
 	struct clients *clients, struct client *client, const struct log_record *record)
 {
 	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
 	uint32_t code = GRPC_INVALID_ARGUMENT;
 	struct slice message = {0};
+	uint64_t spans = 0;
 	int ret;
 
 	while (cursor_more(&in)) {
 		uint32_t tag = cursor_tag(&in);
 
-		if (tag == TAG_REFUSAL_CODE)
+		if (tag == TAG_REFUSAL_SPANS)
+			spans = cursor_varint(&in);
+		else if (tag == TAG_REFUSAL_CODE)
 			code = cursor_varint32(&in);
 		else if (tag == TAG_REFUSAL_MESSAGE)
 			message = cursor_bytes(&in);
@@ -531,9 +534,14 @@ static int count_refusal(
 	ret = clients_add_dropped(clients, client, slice_of_text("refused"), 0);
 	if (ret == 0)
 		ret = clients_add_refusal(client, record->sequence, code, message);
-	if (ret == 0)
-		refused_spans(client)->spans += less(record->emitted, client->emitted);
-	return ret;
+	if (ret != 0)
+		return ret;
+	if (record->share >= LOG_SHARE_PARTITION)
+		client->emitted += spans;
+	else
+		spans = less(record->emitted, client->emitted);
+	refused_spans(client)->spans += spans;
+	return 0;
 }
 
 static void count_goodbye(struct client *client, const struct log_record *record)

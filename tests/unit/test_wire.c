@@ -74,6 +74,7 @@ static const struct {
 	{&waft__v1__refusal__descriptor, "sequence", TAG_REFUSAL_SEQUENCE},
 	{&waft__v1__refusal__descriptor, "code", TAG_REFUSAL_CODE},
 	{&waft__v1__refusal__descriptor, "message", TAG_REFUSAL_MESSAGE},
+	{&waft__v1__refusal__descriptor, "spans", TAG_REFUSAL_SPANS},
 	{&waft__v1__forward_request__descriptor, "number", TAG_FORWARD_NUMBER},
 	{&waft__v1__forward_request__descriptor, "hello", TAG_FORWARD_HELLO},
 	{&waft__v1__forward_request__descriptor, "batch", TAG_FORWARD_BATCH},

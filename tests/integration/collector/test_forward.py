@@ -195,18 +195,25 @@ def test_partitions():
         exporter.sequence += 1
         exporter.request(text(5, text(1, "buffer_full") + number(2, 17)), exporter.sequence,
                          emitted + 17)
-        exporter.wait(52)
-        agent.wait_metric("forward_records_total", 52)
-        exporter.send_goodbye(emitted=emitted + 17)
+        exporter.send_batch(b"\xff", emitted=emitted + 17 + 5)
+        exporter.wait(53)
+        agent.wait_metric("forward_records_total", 53)
+        refused = {}
+        for gateway in gateways:
+            for entry in gateway.clients().get(exporter.client, {}).get(7, []):
+                entry = fields(entry)
+                refused[one(entry, 1)] = refused.get(one(entry, 1), 0) + one(entry, 2)
+        assert refused == {b"buffer_full": 17, b"refused": 5}, refused
+        exporter.send_goodbye(emitted=emitted + 17 + 5)
         while not exporter.goodbye:
             exporter.take()
-        agent.wait_metric("forward_records_total", 53)
+        agent.wait_metric("forward_records_total", 54)
         for gateway in gateways:
             while exporter.client in gateway.clients():
                 pass
         sums = [sum(gateway.metric(f"client_spans_{name}_total") for gateway in gateways)
                 for name in ("emitted", "durable", "dropped", "unknown")]
-        assert sums == [617, 600, 17, 0], sums
+        assert sums == [622, 600, 22, 0], sums
         for gateway in gateways:
             assert gateway.metric("client_spans_durable_total") > 0
             assert gateway.stop() == 0
