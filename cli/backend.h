@@ -15,6 +15,9 @@
 #include <waft/viewer.h>
 
 /* What to do when no collector answers, for the end of a message. */
+#define BACKEND_NOT_ALLOWED                                                                     \
+	"\nRoot and the members of group waft may read traces: usermod -aG waft USER, and log " \
+	"in again."
 #define BACKEND_NO_COLLECTOR \
 	"\nIs waft-collectord running? Without it, --store DIR reads a directory of traces."
 
@@ -40,6 +43,9 @@ struct backend_ops {
 	int (*open_spans)(struct backend *backend, const char *service, struct open_build *into);
 	/* Lines of files that are no records, met since it was opened. NULL: reads no files. */
 	uint64_t (*passed_over)(const struct backend *backend);
+	/* Appends what the reader of an answer should know of what is missing from it, each
+	 * thing a sentence that starts a line; nothing when all is well. */
+	void (*warn)(struct backend *backend, struct strbuf *text);
 	void (*close)(struct backend *backend);
 };
 

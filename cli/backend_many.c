@@ -448,6 +448,14 @@ static uint64_t many_passed_over(const struct backend *backend)
 	return lines;
 }
 
+static void many_warn(struct backend *backend, struct strbuf *text)
+{
+	struct many_backend *many = (struct many_backend *)backend;
+
+	for (size_t i = 0; i < many->count; i++)
+		many->places[i]->ops->warn(place_of(many, i), text);
+}
+
 static void many_close(struct backend *backend)
 {
 	struct many_backend *many = (struct many_backend *)backend;
@@ -466,6 +474,7 @@ static const struct backend_ops ops = {
 	.status = many_status,
 	.open_spans = many_open_spans,
 	.passed_over = many_passed_over,
+	.warn = many_warn,
 	.close = many_close,
 };
 

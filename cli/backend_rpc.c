@@ -34,9 +34,9 @@ static int connect_to(struct rpc_backend *rpc, struct rpc_client **ret_client)
 
 	if (result == 0)
 		return 0;
-	return backend_fail(&rpc->backend, result,
-		"the collector at %s%s does not answer: %s" BACKEND_NO_COLLECTOR,
-		scheme_of(rpc->path), rpc->path, why);
+	return backend_fail(&rpc->backend, result, "the collector at %s%s does not answer: %s%s",
+		scheme_of(rpc->path), rpc->path, why,
+		result == -EACCES ? BACKEND_NOT_ALLOWED : BACKEND_NO_COLLECTOR);
 }
 
 /* The errno for what a collector said. */
@@ -63,8 +63,11 @@ static int public_code(int error)
 
 static int call_failed(struct rpc_backend *rpc, struct rpc_client *client, int error)
 {
-	return backend_fail(&rpc->backend, public_code(error), "the collector at %s%s: %s",
-		scheme_of(rpc->path), rpc->path, rpc_client_problem(client, error));
+	int code = public_code(error);
+
+	return backend_fail(&rpc->backend, code, "the collector at %s%s: %s%s",
+		scheme_of(rpc->path), rpc->path, rpc_client_problem(client, error),
+		code == -EACCES && !endpoint_is_remote(rpc->path) ? BACKEND_NOT_ALLOWED : "");
 }
 
 /* ---- Filters ---------------------------------------------------------- */
@@ -582,6 +585,35 @@ static int copy_health(void *arg, const ProtobufCMessage *message)
 	return 0;
 }
 
+/* Of the collector's reasons to be unwell those that bear on what was read. */
+static int warn_of_health(void *arg, const ProtobufCMessage *message)
+{
+	const Waft__V1__HealthResponse *health = (const Waft__V1__HealthResponse *)message;
+	struct strbuf *text = arg;
+
+	for (size_t i = 0; i < health->n_reasons; i++) {
+		if (strstr(health->reasons[i], "damaged") == NULL)
+			continue;
+		strbuf_string(text, "the collector says: ");
+		strbuf_safe(text, health->reasons[i], strlen(health->reasons[i]));
+		strbuf_string(text, "; spans may be missing here. waftctl status says more.\n");
+	}
+	return 0;
+}
+
+static void rpc_warn(struct backend *backend, struct strbuf *text)
+{
+	struct rpc_backend *rpc = (struct rpc_backend *)backend;
+	Waft__V1__HealthRequest health = WAFT__V1__HEALTH_REQUEST__INIT;
+	struct rpc_client *client = NULL;
+
+	/* One that doesn't answer this either was told of before. */
+	if (connect_to(rpc, &client) == 0)
+		(void)call_all(rpc, client, WIRE_METHOD_HEALTH, &health.base,
+			&waft__v1__health_response__descriptor, warn_of_health, text);
+	rpc_client_free(client);
+}
+
 static int rpc_status(struct backend *backend, struct status_build *into)
 {
 	struct rpc_backend *rpc = (struct rpc_backend *)backend;
@@ -667,6 +699,7 @@ static const struct backend_ops ops = {
 	.stats = rpc_stats,
 	.status = rpc_status,
 	.open_spans = rpc_open_spans,
+	.warn = rpc_warn,
 	.close = rpc_close,
 };
 

@@ -9,6 +9,7 @@
 #include "store_backend.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,46 @@ static uint64_t store_passed_over(const struct backend *backend)
 	return reader_report(store->reader)->bad_lines;
 }
 
+static void warn_bad_lines(
+	const struct store_backend *store, const struct reader_report *report, struct strbuf *text)
+{
+	bool one = report->bad_lines == 1;
+
+	strbuf_format(
+		text, "%" PRIu64 " line%s of the files in ", report->bad_lines, one ? "" : "s");
+	strbuf_safe(text, store->directory, strlen(store->directory));
+	strbuf_format(text, " %s passed over, ",
+		one ? "is not a record and was" : "are not records and were");
+	strbuf_string(text, one ? "in " : "the first in ");
+	strbuf_safe(text, report->bad_file, strlen(report->bad_file));
+	if (report->bad_line != 0)
+		strbuf_format(text, ", line %" PRIu64, report->bad_line);
+	else
+		strbuf_format(text, ", at byte %" PRIu64, report->bad_offset);
+	strbuf_format(text,
+		": %s; all else was read. Keep the file: waftctl status looks "
+		"through the whole store.\n",
+		report->bad_why);
+}
+
+static void store_warn(struct backend *backend, struct strbuf *text)
+{
+	const struct store_backend *store = (const struct store_backend *)backend;
+	const struct reader_report *report = reader_report(store->reader);
+
+	if (report->bad_lines != 0)
+		warn_bad_lines(store, report, text);
+	if (report->unreadable_files != 0) {
+		strbuf_format(text, "%" PRIu64 " file%s of ", report->unreadable_files,
+			report->unreadable_files == 1 ? "" : "s");
+		strbuf_safe(text, store->directory, strlen(store->directory));
+		strbuf_string(text, " could not be read, the first ");
+		strbuf_safe(text, report->unreadable_file, strlen(report->unreadable_file));
+		strbuf_format(text, ": %s; its traces are missing here.\n",
+			error_text(report->unreadable_error));
+	}
+}
+
 /* ---- Opening ---------------------------------------------------------- */
 
 static void store_close(struct backend *backend)
@@ -262,6 +303,7 @@ static const struct backend_ops ops = {
 	.status = store_status,
 	.open_spans = store_open_spans,
 	.passed_over = store_passed_over,
+	.warn = store_warn,
 	.close = store_close,
 };
 

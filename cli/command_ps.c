@@ -3,6 +3,7 @@
  */
 #include "command.h"
 #include "format.h"
+#include "program.h"
 #include "when.h"
 
 #include <errno.h>
@@ -136,10 +137,8 @@ static int show(const struct arguments *arguments, struct output *output,
 	struct waft_open_list *list;
 	struct strbuf text = {0};
 
-	if (waft_viewer_open_spans(viewer, arguments->filter.service, &list) != 0) {
-		(void)fprintf(stderr, "%s\n", waft_viewer_error(viewer));
-		return EXIT_FAILED;
-	}
+	if (waft_viewer_open_spans(viewer, arguments->filter.service, &list) != 0)
+		return program_failed(viewer);
 	if (arguments->watch && output->terminal)
 		strbuf_string(&text, "\033[H\033[2J");
 	if (arguments->json)

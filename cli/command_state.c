@@ -3,6 +3,7 @@
  */
 #include "command.h"
 #include "format.h"
+#include "program.h"
 #include "when.h"
 
 #include <inttypes.h>
@@ -15,12 +16,6 @@ enum {
 	MIN_OPERATION_COLUMNS = 24,
 	LABEL_COLUMNS = 12,
 };
-
-static int viewer_failed(const struct waft_viewer *viewer)
-{
-	(void)fprintf(stderr, "%s\n", waft_viewer_error(viewer));
-	return EXIT_FAILED;
-}
 
 /* ---- stats ------------------------------------------------------------ */
 
@@ -176,7 +171,7 @@ int run_stats(const struct arguments *arguments, struct output *output, struct w
 	struct strbuf text = {0};
 
 	if (waft_viewer_stats(viewer, &arguments->filter, &list) != 0)
-		return viewer_failed(viewer);
+		return program_failed(viewer);
 	if (arguments->json) {
 		for (size_t i = 0; i < list->count; i++)
 			operation_json(&text, &list->operations[i]);
@@ -429,7 +424,7 @@ int run_status(const struct arguments *arguments, struct output *output, struct 
 	int code;
 
 	if (waft_viewer_status(viewer, &status) != 0)
-		return viewer_failed(viewer);
+		return program_failed(viewer);
 	if (arguments->json)
 		status_json(&text, status);
 	else

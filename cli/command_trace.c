@@ -3,6 +3,7 @@
  */
 #include "command.h"
 #include "format.h"
+#include "program.h"
 #include "when.h"
 
 #include <inttypes.h>
@@ -20,13 +21,6 @@ enum {
 	MAX_SERVICES_COLUMNS = 28,
 	FLUSH_BYTES = 65536,
 };
-
-/* Errors of the viewer are sentences already. */
-static int viewer_failed(const struct waft_viewer *viewer)
-{
-	(void)fprintf(stderr, "%s\n", waft_viewer_error(viewer));
-	return EXIT_FAILED;
-}
 
 static struct waft_trace_style style_of(
 	const struct arguments *arguments, const struct output *output)
@@ -333,7 +327,7 @@ int run_trace_list(
 	struct waft_trace_list *list;
 
 	if (waft_viewer_list(viewer, &arguments->filter, arguments->limit, &list) != 0)
-		return viewer_failed(viewer);
+		return program_failed(viewer);
 	if (list->count == 0 && !arguments->json) {
 		(void)fprintf(stderr, "No traces%s in %s.\n",
 			has_conditions(&arguments->filter) ? " that fulfil the conditions" : "",
@@ -393,7 +387,7 @@ int run_trace_show(
 	struct waft_trace *trace;
 
 	if (waft_viewer_trace(viewer, arguments->operands[0], &trace) != 0)
-		return viewer_failed(viewer);
+		return program_failed(viewer);
 	if (!arguments->no_pager && !arguments->json)
 		output_page(output);
 	if (arguments->json)
@@ -473,5 +467,5 @@ int run_trace_tail(
 	int result = waft_viewer_tail(viewer, &arguments->filter, on_tail, &tailing);
 
 	strbuf_done(&tailing.text);
-	return result < 0 ? viewer_failed(viewer) : EXIT_OK;
+	return result < 0 ? program_failed(viewer) : EXIT_OK;
 }

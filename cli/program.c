@@ -13,6 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+int program_failed(const struct waft_viewer *viewer)
+{
+	static const char unknown[] = "No trace found with ID: ";
+	const char *said = waft_viewer_error(viewer);
+
+	/* That one is an answer, and stands as it is. */
+	(void)fprintf(stderr, "%s%s\n",
+		strncmp(said, unknown, sizeof unknown - 1) == 0 ? "" : "waftctl: ", said);
+	return EXIT_FAILED;
+}
+
 static int complain(const struct strbuf *message, int code)
 {
 	(void)fprintf(stderr, "waftctl: %s\n",
@@ -48,23 +59,17 @@ static int open_viewer(const struct arguments *arguments, struct waft_viewer *vi
 	return result;
 }
 
-/* Says which lines a command that read files had to leave out; status says it itself. */
-static void warn_passed_over(
-	struct strbuf *warning, const struct command *command, const struct waft_viewer *viewer)
+/* Says what is missing from an answer; status says it itself, and the others' are of what
+ * happens now. */
+static void warn(struct strbuf *warning, const struct command *command, struct waft_viewer *viewer)
 {
-	uint64_t lines = waft_viewer_passed_over(viewer);
-	const char *where = waft_viewer_where(viewer);
-	/* Of several places each is named as it was given. */
-	const char *directory = strstr(where, ", ") == NULL ? strchr(where, ':') : NULL;
+	const char *said;
 
-	if (lines == 0 || command->run == run_status)
+	if (command->run != run_trace_list && command->run != run_trace_show &&
+		command->run != run_stats)
 		return;
-	strbuf_format(warning, "waftctl: %" PRIu64 " line%s of the files in ", lines,
-		lines == 1 ? "" : "s");
-	directory = directory != NULL ? directory + 1 : where;
-	strbuf_safe(warning, directory, strlen(directory));
-	strbuf_string(warning, lines == 1 ? " is not a record and was passed over\n"
-					  : " are not records and were passed over\n");
+	for (said = waft_viewer_warning(viewer); *said != '\0'; said = strchr(said, '\n') + 1)
+		strbuf_format(warning, "waftctl: %.*s\n", (int)strcspn(said, "\n"), said);
 }
 
 static int run_command(
@@ -80,8 +85,9 @@ static int run_command(
 	if (open_viewer(arguments, viewer) == 0)
 		code = command->run(arguments, output, viewer);
 	else
-		(void)fprintf(stderr, "waftctl: %s\n", waft_viewer_error(viewer));
-	warn_passed_over(warning, command, viewer);
+		code = program_failed(viewer);
+	if (code == EXIT_OK)
+		warn(warning, command, viewer);
 	waft_viewer_free(viewer);
 	return code;
 }

@@ -18,9 +18,11 @@ enum { DEFAULT_TIMEOUT_MS = 10000, DEFAULT_LIMIT = 20 };
 struct waft_viewer {
 	struct backend *backend; /* NULL: not open */
 	size_t places;		 /* that it reads */
+	bool denied;		 /* one of those tried lets this user not read */
 	uint32_t timeout_ms;
 	struct strbuf where;
 	struct strbuf error;
+	struct strbuf warning;
 };
 
 int backend_fail(struct backend *backend, int code, const char *format, ...)
@@ -41,7 +43,7 @@ int backend_no_trace(struct backend *backend, int code, const char *id)
 	if (code == -EINVAL)
 		strbuf_string(&backend->error,
 			"\nAn id is a UUID, plain hex, a beginning or ending of at least 4 digits, "
-			"\"last\", or \"@N\".");
+			"\"last\", or \"@N\" for the N-th newest (@1 is the last).");
 	return code;
 }
 
@@ -62,6 +64,7 @@ void waft_viewer_free(struct waft_viewer *viewer)
 		viewer->backend->ops->close(viewer->backend);
 	strbuf_done(&viewer->where);
 	strbuf_done(&viewer->error);
+	strbuf_done(&viewer->warning);
 	free(viewer);
 }
 
@@ -115,8 +118,9 @@ static int open_named(struct waft_viewer *viewer, const char *where, const char 
 
 		if (result != 0)
 			strbuf_string(&viewer->error,
-				kind == ENDPOINT_UNIX ? BACKEND_NO_COLLECTOR
-						      : "\nName a directory that holds traces.");
+				result == -EACCES && !endpoint_is_remote(path) ? BACKEND_NOT_ALLOWED
+				: kind == ENDPOINT_UNIX ? BACKEND_NO_COLLECTOR
+							: "\nName a directory that holds traces.");
 		return result;
 	}
 	strbuf_format(&viewer->error, "%s \"", origin);
@@ -134,6 +138,7 @@ static int try_one(
 
 	if (result != 0 && why.bytes != NULL)
 		strbuf_format(tried, "\n  %s", why.bytes);
+	viewer->denied = viewer->denied || result == -EACCES;
 	strbuf_done(&why);
 	return result;
 }
@@ -154,8 +159,8 @@ static int open_first(struct waft_viewer *viewer)
 		strbuf_format(&viewer->error,
 			"no collector answers, and there are no traces to read:%s\n"
 			"Start waft-collectord, or name a directory of traces (--store DIR) or an "
-			"endpoint (--endpoint, WAFT_ENDPOINT).",
-			tried.bytes);
+			"endpoint (--endpoint, WAFT_ENDPOINT).%s",
+			tried.bytes, viewer->denied ? BACKEND_NOT_ALLOWED : "");
 	strbuf_done(&tried);
 	return result == 0 ? 0 : -ENOENT;
 }
@@ -211,6 +216,17 @@ uint64_t waft_viewer_passed_over(const struct waft_viewer *viewer)
 	return backend != NULL && backend->ops->passed_over != NULL
 		       ? backend->ops->passed_over(backend)
 		       : 0;
+}
+
+const char *waft_viewer_warning(struct waft_viewer *viewer)
+{
+	if (viewer == NULL || viewer->backend == NULL)
+		return "";
+	strbuf_clear(&viewer->warning);
+	strbuf_clear(&viewer->backend->error);
+	viewer->backend->ops->warn(viewer->backend, &viewer->warning);
+	return viewer->warning.bytes != NULL && !viewer->warning.failed ? viewer->warning.bytes
+									: "";
 }
 
 /* ---- Asking ----------------------------------------------------------- */

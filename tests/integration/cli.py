@@ -98,9 +98,12 @@ class Store(unittest.TestCase):
     def assert_told(self, lines, *arguments):
         """Runs it where so many lines are no records; returns what it wrote."""
         code, out, err = waftctl("--store", self.directory, *arguments)
-        self.assertEqual((code, err), (
-            0, f"waftctl: {lines} lines of the files in {self.directory} are not records "
-            "and were passed over\n"))
+        self.assertEqual(code, 0)
+        # One line: how many, which file, what is wrong, and what to do.
+        self.assertRegex(err, f"^waftctl: {lines} lines of the files in {self.directory} are not "
+                         r"records and were passed over, the first in \S+\.jsonl, (line|at byte) "
+                         r"\d+: [^\n]+; all else was read\. Keep the file: waftctl status looks "
+                         r"through the whole store\.\n$")
         return out
 
     def traces(self, *arguments):
@@ -276,7 +279,7 @@ class Filters(Store):
         self.write(record(other, span_id(9)))
         code, out, err = waftctl("--store", self.directory, "trace", "show", "01000000")
         self.assertEqual((code, out), (1, ""))
-        self.assertEqual(err, f"01000000 could mean:\n  {self.ids[0]}\n  {other}\n")
+        self.assertEqual(err, f"waftctl: 01000000 could mean:\n  {self.ids[0]}\n  {other}\n")
 
     def test_unknown_id(self):
         for name in ("ffffffff", str(uuid.uuid4()), "@99", "x\033[2J"):
@@ -378,8 +381,9 @@ class NotRecords(Store):
         code, out, err = waftctl("--store", self.directory, "trace", "list")
         self.assertEqual((code, out), (0, ""))
         self.assertEqual(err, f"No traces in file:{self.directory}.\n"
-                         f"waftctl: 1 line of the files in {self.directory} is not a record "
-                         "and was passed over\n")
+                         f"waftctl: 1 line of the files in {self.directory} is not a record and "
+                         "was passed over, in 2026-01-09.jsonl, line 1: not JSON; all else was "
+                         "read. Keep the file: waftctl status looks through the whole store.\n")
 
     def test_status(self):
         said = r"lines that are not records and were passed over: 2, the first in " \

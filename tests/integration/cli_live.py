@@ -123,6 +123,44 @@ class Live(unittest.TestCase):
         without = json.loads(run("waftctl", "--store", self.store, "status", "--json")[1])
         self.assertEqual([without[key] for key in ("emitted", "stored", "dropped")], [2, 2, 0])
 
+    def test_damage_is_told_of(self):
+        """One line: which file, and what to do; with the collector and without."""
+        daemon = self.start()
+        self.example(self.endpoint)
+        self.stop(daemon)
+        name = next(name for name in os.listdir(self.store) if name.endswith(".jsonl"))
+        with open(os.path.join(self.store, name), "r+b") as file:
+            file.write(b"X")
+        self.start()
+        deadline = time.monotonic() + DEADLINE_S
+        while json.loads(self.waftctl("status", "--json"))["health"] == "serving":
+            self.assertLess(time.monotonic(), deadline)
+        for question in (["trace", "list"], ["stats"]):
+            code, _, err = run("waftctl", "--endpoint", self.endpoint, *question)
+            self.assertEqual((code, err), (
+                0, "waftctl: the collector says: committed bytes of a file are damaged: "
+                f"{name}; spans may be missing here. waftctl status says more.\n"))
+            code, _, err = run("waftctl", "--store", self.store, *question)
+            self.assertEqual((code, len(err.splitlines())), (0, 1), err)
+            self.assertIn(name, err)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs another user")
+    def test_who_may_not_read_is_told_what_to_do(self):
+        self.start()
+        self.example(self.endpoint)
+        os.chmod(self.directory, 0o711)
+        os.chmod(f"{self.directory}/c.sock", 0o666)
+        program = shutil.copy(os.path.join(BIN, "waftctl"), self.directory)
+        for where, what in ((["--endpoint", self.endpoint], "the collector at"),
+                            (["--store", self.store], "Permission denied")):
+            done = subprocess.run([program, *where, "trace", "list"], capture_output=True,
+                                  text=True, user=65534, group=65534, extra_groups=[],
+                                  env=ENVIRONMENT, timeout=DEADLINE_S, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertTrue(done.stderr.startswith("waftctl: "), done.stderr)
+            self.assertIn(what, done.stderr)
+            self.assertIn("usermod -aG waft", done.stderr)
+
     def test_unknown_and_ambiguous_ids(self):
         self.start()
         self.example(self.endpoint)

@@ -92,6 +92,11 @@ WAFT_PUBLIC const char *waft_viewer_error(const struct waft_viewer *viewer);
  * left out of what was returned; 0 with a collector. */
 WAFT_PUBLIC uint64_t waft_viewer_passed_over(const struct waft_viewer *viewer);
 
+/* What whoever reads the answers so far should know: lines that were passed over, files
+ * that could not be read, damage that the collector found; each a sentence and a newline.
+ * "" when all is well. Asks a collector. Valid until the next call on the viewer. */
+WAFT_PUBLIC const char *waft_viewer_warning(struct waft_viewer *viewer);
+
 /* ---- Listing ---------------------------------------------------------- */
 
 struct waft_trace_attribute {
