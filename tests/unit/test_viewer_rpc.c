@@ -381,7 +381,7 @@ static void says_which_trace_is_not_there(void **state)
 	assert_int_equal(waft_viewer_trace(viewer, "x\033", &trace), -EINVAL);
 	assert_string_equal(waft_viewer_error(viewer),
 		"No trace found with ID: x\\x1b\nAn id is a UUID, plain hex, a beginning or ending "
-		"of at least 4 digits, \"last\", or \"@N\".");
+		"of at least 4 digits, \"last\", or \"@N\" for the N-th newest (@1 is the last).");
 	assert_int_equal(waft_viewer_trace(viewer, "1111", &trace), -ENOTUNIQ);
 	assert_string_equal(waft_viewer_error(viewer),
 		"1111 could mean:\n  11111111-0000-4000-8000-000000000001\n"
