@@ -70,7 +70,8 @@ struct keeper {
 	struct consumed passed;
 	struct manifest_forward forwarded; /* durable */
 	struct keeper_sealing sealing;
-	bool seal_wake; /* the sealer has a result, or there are new orders */
+	bool seal_wake;	  /* the sealer has a result, or there are new orders */
+	bool retain_wake; /* there are new orders */
 	struct keeper_counts counts;
 	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
 	uint64_t work_spans;
@@ -487,6 +488,9 @@ static uint64_t do_chores(struct keeper *keeper)
 	wanted = keeper->trim_wanted;
 	cursor = keeper->forward_to.known;
 	max_bytes = keeper->shed_above;
+	if (keeper->retain_wake)
+		keeper->retained_ns = 0;
+	keeper->retain_wake = false;
 	uv_mutex_unlock(&keeper->lock);
 	if (cursor)
 		write_cursor(keeper);
@@ -614,7 +618,7 @@ static void run_thread(void *context)
 			(failing || keeper->cursor_failed ||
 				(keeper->queued == NULL && !keeper->trim_wanted &&
 					!keeper->forward_to.known && keeper->shed_above == 0 &&
-					!keeper->seal_wake)))
+					!keeper->seal_wake && !keeper->retain_wake)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);
@@ -721,6 +725,9 @@ void keeper_retain(struct keeper *keeper, const struct retention *retention)
 {
 	uv_mutex_lock(&keeper->lock);
 	keeper->retention = *retention;
+	keeper->retain_wake = true;
+	if (keeper->error == 0)
+		uv_cond_signal(&keeper->wake);
 	uv_mutex_unlock(&keeper->lock);
 }
 

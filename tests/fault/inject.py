@@ -17,9 +17,9 @@ HOWS = ("EIO", "ENOSPC", "EINTR", "short", "EMFILE")
 LIVES_TO_COUNT = 2
 
 
-def injected(prepared, point, how):
+def injected(point, how):
     """(was it made, did the daemon refuse to start, lost, doubled)."""
-    one = life.Life(prepared)
+    one = life.Life()
     try:
         report = os.path.join(one.daemon.directory, "report")
         options = ("--fail-at", str(point), "--with", how) if how else ("--list",)
@@ -43,22 +43,18 @@ def injected(prepared, point, how):
 def run(_):
     if not os.path.exists(INJECT):
         raise fault.NotRun("inject knows only x86-64")
-    prepared = life.Prepared()
     made = {how: 0 for how in HOWS}
     refused, lost, doubled = 0, 0, 0
-    try:
-        points = max(len(injected(prepared, 0, None)) - 1 for _ in range(LIVES_TO_COUNT))
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [(how, pool.submit(injected, prepared, point, how))
-                    for how in HOWS for point in range(1, points + 1)]
-            for how, job in jobs:
-                was, was_refused, now_lost, now_doubled = job.result()
-                made[how] += was
-                refused += was_refused
-                lost += now_lost
-                doubled += now_doubled
-    finally:
-        prepared.close()
+    points = max(len(injected(0, None)) - 1 for _ in range(LIVES_TO_COUNT))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = [(how, pool.submit(injected, point, how))
+                for how in HOWS for point in range(1, points + 1)]
+        for how, job in jobs:
+            was, was_refused, now_lost, now_doubled = job.result()
+            made[how] += was
+            refused += was_refused
+            lost += now_lost
+            doubled += now_doubled
     counts = ", ".join(f"{count} {how}" for how, count in made.items())
     return (f"{sum(made.values())} injections ({counts}), {refused} refused starts, {lost} lost, "
             f"{doubled} doubled", not lost and not doubled)

@@ -12,21 +12,26 @@ import fault
 import life
 
 LIVES_TO_COUNT = 3
+SHORT_POINTS = 24     # of them, spread
 RECOVERY_POINTS = 40  # a start has about as many
 INJECT = os.path.join(fault.BIN, "fault_inject")
 
 
-def injected(prepared, *options, again=()):
+def injected(*options, again=()):
     """A life under inject, and the start after it under inject with `again`: (points it
     had, how it ended, how the start ended, lost, doubled)."""
-    one = life.Life(prepared)
+    one = life.Life()
     try:
         report = os.path.join(one.daemon.directory, "report")
-        status = one.run(INJECT, "--under", one.daemon.store, "--report", report, *options, "--")
+        status = one.run(INJECT, "--under", one.daemon.store, "--report", report, "--list",
+                         *options, "--")
         if status == 77:
             raise fault.NotRun("ptrace is refused: " + one.daemon.log().strip())
         with open(report, encoding="utf-8") as file:
-            points = int(file.read().splitlines()[-1])
+            calls = file.read().splitlines()
+        points = int(calls[-1])
+        if status == 0 and not options:
+            life.assert_whole(calls, one.daemon.log())
         again = one.killed_start(INJECT, "--under", one.daemon.store, "--report", report + "2",
                                  *again, "--") if again else 0
         listed = one.heal()
@@ -38,31 +43,29 @@ def injected(prepared, *options, again=()):
         one.close()
 
 
-def run(_):
+def run(short):
+    short = SHORT_POINTS if short else None
     if not os.path.exists(INJECT):
         raise fault.NotRun("inject knows only x86-64")
-    prepared = life.Prepared()
     lost, doubled, killed, twice = 0, 0, 0, 0
-    try:
-        clean = [injected(prepared) for _ in range(LIVES_TO_COUNT)]
-        assert all(status == 0 for _, status, *_ in clean), clean
-        points = max(number for number, *_ in clean)
-        print(f"a life has {points} points", flush=True)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(injected, prepared, "--kill-at", str(n),
-                                again=("--kill-at", str(1 + n * 7 % RECOVERY_POINTS)))
-                    for n in range(1, points + 1)]
-            for number, job in enumerate(jobs, 1):
-                _, status, again, now_lost, now_doubled = job.result()
-                assert status in (0, 137), f"point {number} ended with {status}"
-                if now_lost or now_doubled:
-                    print(f"point {number}: {now_lost} lost, {now_doubled} doubled", flush=True)
-                killed += status == 137
-                twice += again == 137
-                lost += now_lost
-                doubled += now_doubled
-    finally:
-        prepared.close()
+    clean = [injected() for _ in range(LIVES_TO_COUNT)]
+    assert all(status == 0 for _, status, *_ in clean), clean
+    points = max(number for number, *_ in clean)
+    print(f"a life has {points} points", flush=True)
+    step = 1 if short is None else points // short
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = [(n, pool.submit(injected, "--kill-at", str(n),
+                                again=("--kill-at", str(1 + n * 7 % RECOVERY_POINTS))))
+                for n in range(1, points + 1, step)]
+        for number, job in jobs:
+            _, status, again, now_lost, now_doubled = job.result()
+            assert status in (0, 137), f"point {number} ended with {status}"
+            if now_lost or now_doubled:
+                print(f"point {number}: {now_lost} lost, {now_doubled} doubled", flush=True)
+            killed += status == 137
+            twice += again == 137
+            lost += now_lost
+            doubled += now_doubled
     return (f"{points} points, {killed} killed there, {twice} of them again "
             f"while they recovered, {lost} lost, {doubled} doubled",
             not lost and not doubled)

@@ -1,14 +1,15 @@
 """A life of a store that goes through everything which changes a file: what the rows
 kill and inject interfere with.
 
-prepare() makes a store with yesterday's part, a trace whose log records wait, and no
-index. Life(...).run() then starts a daemon on a copy of it, under a command of the
-caller's: recovery, an index rebuilt, retention of yesterday's part, rolls of log and
-parts, two days, late spans, a trace over the cap, trims, the drain and the checkpoint.
-What was sent and acknowledged is kept; heal() brings the store to its end without
+Life() makes a store with yesterday's part, traces whose log records wait, and no index
+(a copy of one would have files that aren't its own: see docs/STORE.md on inodes). Its
+run() then starts a daemon there, under a command of the caller's: recovery, an index rebuilt, retention of yesterday's part, rolls of log and
+parts, two days, late spans, a trace over the cap, sealing, trims, the drain and the
+checkpoint; assert_whole() holds the calls of a life against that. What was sent and acknowledged is kept; heal() brings the store to its end without
 interference and check() counts.
 """
 import os
+import re
 import shutil
 import signal
 import time
@@ -20,7 +21,20 @@ from fault import Closed, Exporter, fields, one, uuid_text
 # Small, so that little makes everything happen.
 SIZES = ("--segment-size", "64K", "--log-limit", "512K", "--part-size", "24K", "--trace-spans",
          "64", "--hold", "200ms", "--quiet", "5ms", "--http", "127.0.0.1:0")
-RETAIN = ("--retention-age", "1ms")
+# As soon as may be.
+CHORES = ("--retention-age", "1ms", "--seal-after", "1ms")
+# What must be among a life's calls (`inject --list`), and how often at least.
+DAY = r"\d{4}-\d\d-\d\d"
+CALLS = {
+    "a roll of the log": (2, r"openat /\.waft/log/\d+\.log"),
+    "a log segment forgotten": (1, r"unlinkat /\.waft/log/"),
+    "a roll of parts": (2, r"renameat2? /\.waft/part\.new"),
+    "a commit": (2, r"fdatasync /\.waft/manifest$"),
+    "a checkpoint": (2, r"renameat2? /\.waft/manifest\.new"),
+    "sealing": (1, r"renameat2? /\.waft/sealed\.new"),
+    "retention, or the plain form of a sealed part": (2, rf"unlinkat /{DAY}[^/]*\.jsonl"),
+    "an index built anew": (2, r"unlinkat /\.waft/index/.*\.runs$"),
+}
 YESTERDAY_NS = 86390 * 10**9
 DATA = b'"' + b"d" * 9000 + b'"'
 
@@ -82,28 +96,17 @@ def new_traces(count, spans=4, data=None):
     return [(os.urandom(16), 0, spans, data) for _ in range(count)]
 
 
-class Prepared:
-    """A store as lives begin with it."""
-
-    def __init__(self):
-        self.waiting = new_traces(3)  # in the log when the life begins
-        self.written = new_traces(3)  # in a file
-        self.old = new_traces(20)     # of yesterday: retention takes them
-        self.sender = Sender()
-        self.daemon = Daemon()
-        self.daemon.start(*SIZES)
-        self.sender.add(self.old, now_ns=time.time_ns() - YESTERDAY_NS)
-        self.sender.add(self.written)
-        self.sender.send(self.daemon.socket, 2)
-        assert self.daemon.stop() == 0
-        self.daemon.start(*SIZES, "--hold", "60s", "--quiet", "60s")
-        self.sender.add(self.waiting)
-        self.sender.send(self.daemon.socket, 3)
-        self.daemon.kill()
-        shutil.rmtree(os.path.join(self.daemon.store, ".waft", "index"))
-
-    def close(self):
-        shutil.rmtree(self.daemon.directory)
+def assert_whole(calls, log):
+    """That a life with these calls, lines of inject, and this log went through all that a
+    life is to go through."""
+    for what, (least, pattern) in CALLS.items():
+        count = sum(re.match(pattern, call) is not None for call in calls)
+        assert count >= least, f"a life had {count} of {least} times: {what}"
+    days = {found.group(0) for call in calls
+            if (found := re.search(rf"(?<=pwritev /){DAY}(?=[.\d]*\.jsonl$)", call))}
+    assert len(days) >= 2, f"a life wrote to the files of {sorted(days)} alone"
+    assert re.search(r"removed \d+ old files", log), "a life without retention"
+    assert re.search(r"indexed \d+ of \d+ files anew", log), "a life without a new index"
 
 
 def wait_written(daemon):
@@ -112,24 +115,48 @@ def wait_written(daemon):
         pass
 
 
+def wait_sealed(daemon):
+    """Until a part was sealed."""
+    deadline = time.monotonic() + fault.wire.DEADLINE_S
+    while not any(name.endswith(".zst") for name in os.listdir(daemon.store)):
+        assert time.monotonic() < deadline, "nothing was sealed"
+        daemon.metric("parts_sealed_total")
+
+
 class Life:
-    def __init__(self, prepared, store=None):
+    def __init__(self, store=None):
         """store: where to have it, besides in the daemon's own directory."""
-        self.prepared = prepared
         self.daemon = Daemon()
         self.daemon.store = store or self.daemon.store
-        shutil.copytree(prepared.daemon.store, self.daemon.store)
+        self.waiting = new_traces(3)  # in the log when the life begins
+        self.written = new_traces(3)  # in a file
+        self.old = new_traces(20)     # of yesterday: retention takes them
+        self.before = Sender()
+        self.prepare()
         self.sender = Sender()
         for _ in range(4):  # the log rolls
             self.sender.add(new_traces(2, 3, DATA))
         self.phases = [4]
-        late = [(trace[0], 4, 2, None) for trace in prepared.waiting + prepared.written]
+        late = [(trace[0], 4, 2, None) for trace in self.waiting + self.written]
         self.sender.add(late + [(os.urandom(16), 4, 2, None)])
         self.sender.add(new_traces(4), now_ns=time.time_ns() - YESTERDAY_NS)
         self.phases.append(6)
         self.sender.add([(os.urandom(16), 0, 150, None)])  # over --trace-spans
         self.sender.add(new_traces(2, 3, DATA))
         self.phases.append(8)
+
+    def prepare(self):
+        daemon = self.daemon
+        daemon.start(*SIZES)
+        self.before.add(self.old, now_ns=time.time_ns() - YESTERDAY_NS)
+        self.before.add(self.written)
+        self.before.send(daemon.socket, 2)
+        assert daemon.stop() == 0, daemon.log()
+        daemon.start(*SIZES, "--hold", "60s", "--quiet", "60s")
+        self.before.add(self.waiting)
+        self.before.send(daemon.socket, 3)
+        daemon.kill()
+        shutil.rmtree(os.path.join(daemon.store, ".waft", "index"))
 
     def close(self):
         if self.daemon.process is not None and self.daemon.process.poll() is None:
@@ -144,10 +171,11 @@ class Life:
         daemon = self.daemon
         daemon.before = before
         try:
-            daemon.start(*SIZES, *RETAIN)
+            daemon.start(*SIZES, *CHORES)
             for until in self.phases:
                 self.sender.send(daemon.socket, until)
                 wait_written(daemon)
+            wait_sealed(daemon)
             return daemon.stop()
         except (Closed, OSError, AssertionError, ValueError):
             if daemon.process.poll() is None and not self.ends():
@@ -194,10 +222,10 @@ class Life:
         """(spans lost, spans doubled): of what the life sent and what it began with."""
         found = fault.spans_in(self.daemon.store)
         expected = {}
-        for sender in (self.prepared.sender, self.sender):
+        for sender in (self.before, self.sender):
             for _, ids in sender.batches:
                 expected.update({(uuid_text(t), span_text(s)): t for t, s in ids})
-        old = {trace[0] for trace in self.prepared.old}
+        old = {trace[0] for trace in self.old}
         strange = set(found) - set(expected)
         assert not strange, f"spans that nobody sent: {list(strange)[:3]}"
         lost = [key for key, trace in expected.items() if trace not in old and key not in found]

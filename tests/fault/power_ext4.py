@@ -45,9 +45,9 @@ class Disk:
         self.attach()
 
 
-def cut(disk, prepared, point):
+def cut(disk, point):
     """(status of the life, points it had, lost, doubled)."""
-    one = life.Life(prepared, os.path.join(disk.mount, "store"))
+    one = life.Life(os.path.join(disk.mount, "store"))
     try:
         report = os.path.join(one.daemon.directory, "report")
         subprocess.run(["sync", "-f", disk.mount], check=True)
@@ -76,12 +76,11 @@ def run(_):
     in_memory = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="waft-fault-", dir=in_memory) as directory:
         disk = Disk(directory)
-        prepared = life.Prepared()
         try:
-            points = cut(disk, prepared, 0)[1]
+            points = cut(disk, 0)[1]
             for number in range(CUTS):
                 point = 1 + number * points // CUTS
-                status, _, now_lost, now_doubled = cut(disk, prepared, point)
+                status, _, now_lost, now_doubled = cut(disk, point)
                 assert status in (0, 137), f"cut {point} ended with {status}"
                 if now_lost or now_doubled:
                     print(f"cut {point}: {now_lost} lost, {now_doubled} doubled", flush=True)
@@ -89,7 +88,6 @@ def run(_):
                 lost += now_lost
                 doubled += now_doubled
         finally:
-            prepared.close()
             disk.detach()
     return (f"{cuts} cuts of ext4, {lost} lost, {doubled} doubled",
             cuts >= 100 and not lost and not doubled)
