@@ -276,6 +276,17 @@ static int real_lock(struct disk *disk, int file)
 	return flock(file, LOCK_EX | LOCK_NB) == 0 ? 0 : fail();
 }
 
+static int real_set_direct(struct disk *disk, int file, bool direct)
+{
+	int flags = fcntl(file, F_GETFL);
+
+	(void)disk;
+	if (flags < 0)
+		return fail();
+	flags = direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+	return fcntl(file, F_SETFL, flags) == 0 ? 0 : fail();
+}
+
 static const struct disk_ops real_ops = {
 	.open_root = real_open_root,
 	.open_dir = real_open_dir,
@@ -293,6 +304,7 @@ static const struct disk_ops real_ops = {
 	.free_bytes = real_free_bytes,
 	.list = real_list,
 	.lock = real_lock,
+	.set_direct = real_set_direct,
 };
 
 void disk_real(struct disk *disk)
@@ -362,6 +374,33 @@ int disk_write(struct disk *disk, int file, const void *data, size_t length, uin
 		done += (size_t)put;
 	}
 	return 0;
+}
+
+static int set_direct(struct disk *disk, int file, bool direct)
+{
+	return disk->ops->set_direct != NULL ? disk->ops->set_direct(disk, file, direct)
+					     : -EOPNOTSUPP;
+}
+
+bool disk_can_direct(struct disk *disk, int file)
+{
+	return set_direct(disk, file, true) == 0 && set_direct(disk, file, false) == 0;
+}
+
+int disk_write_direct(struct disk *disk, int file, const void *data, size_t length, uint64_t offset)
+{
+	bool blocks = (offset | length | (uintptr_t)data) % DISK_BLOCK_BYTES == 0;
+	int ret = -EINVAL;
+
+	if (length == 0)
+		return 0;
+	if (blocks && set_direct(disk, file, true) == 0) {
+		ret = disk_write(disk, file, data, length, offset);
+		if (set_direct(disk, file, false) != 0 && ret == 0)
+			ret = -EIO;
+	}
+	/* A file system may take the flag, and then not the write. */
+	return ret == -EINVAL ? disk_write(disk, file, data, length, offset) : ret;
 }
 
 int disk_sync(struct disk *disk, int file)

@@ -67,6 +67,8 @@ struct disk_ops {
 	int (*free_bytes)(struct disk *disk, int dir, uint64_t *ret);
 	int (*list)(struct disk *disk, int dir, disk_on_name on_name, void *ctx);
 	int (*lock)(struct disk *disk, int file);
+	/* Whether writes pass the page cache by; NULL: none of this disk's do. */
+	int (*set_direct)(struct disk *disk, int file, bool direct);
 };
 
 /* The base of every disk. Modes are those of files and directories that are
@@ -105,6 +107,18 @@ MUST_CHECK ssize_t disk_read(
  * of it may have been written. */
 MUST_CHECK int disk_write(
 	struct disk *disk, int file, const void *data, size_t length, uint64_t offset);
+
+/* What disk_write_direct wants offsets, lengths and addresses to be multiples of. */
+#define DISK_BLOCK_BYTES 4096u
+
+/* disk_write past the page cache, straight from memory: for much data that nobody reads
+ * soon. Where that can't be, and for what isn't a number of whole blocks, the same as
+ * disk_write. What of these blocks is in the page cache must not be dirty. */
+MUST_CHECK int disk_write_direct(
+	struct disk *disk, int file, const void *data, size_t length, uint64_t offset);
+
+/* Whether the file's writes can pass the page cache by. */
+bool disk_can_direct(struct disk *disk, int file);
 
 /* fdatasync. After a failure the file must not be synced again: the kernel may
  * have forgotten the pages (see docs/STORE.md). EINTR counts as failure. */

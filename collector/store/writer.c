@@ -3,9 +3,8 @@
  *
  * store_work goes in rounds. A round takes runs from the queued puts and formats them
  * into outputs, one per day, until enough is gathered or nothing is left; an output is
- * written as soon as it holds write_bytes, while they are in the processor's cache. Then
- * the rest is written, all of it synced, the COMMITs appended and synced, and the hooks
- * and on_durable called.
+ * written whenever it holds write_bytes (writer_lines.c). Then the rest is written, all of it
+ * synced, the COMMITs appended and synced, and the hooks and on_durable called.
  *
  * Failures: before the COMMITs, the round is forgotten and formatted anew later; what
  * was written lies behind the committed length and is cut off. When the sync of
@@ -24,9 +23,7 @@
 enum {
 	RESERVE_BYTES = 16 << 20,
 	BUFFER_BYTES = 4 << 20,
-	/* Writing 4 MiB at once takes four times the CPU time: it is out of the caches. */
-	WRITE_BYTES = 256 << 10,
-	KEEP_BYTES = 1 << 20, /* larger buffers are given back when there is nothing to do */
+	KEEP_BYTES = 2 << 20, /* larger buffers are given back when there is nothing to do */
 };
 
 #define PAUSE_FIRST_NS (10ull * 1000000)
@@ -270,8 +267,10 @@ static int add_run(struct jsonl_store *store, struct output *output,
 {
 	const struct bytes *lines = &store->run_lines;
 	uint32_t crc = crc32c(0, lines->data, lines->length);
-	int ret = bytes_reserve(&output->lines, lines->length);
+	int ret = output->run_count == 0 ? writer_begin_lines(store, output) : 0;
 
+	if (ret == 0)
+		ret = writer_reserve_lines(output, lines->length);
 	if (ret == 0 && output->run_count == output->run_capacity) {
 		size_t capacity = output->run_capacity == 0 ? 64 : output->run_capacity * 2;
 		struct output_run *grown = reallocarray(output->runs, capacity, sizeof(*grown));
@@ -298,11 +297,12 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	};
 	output->length_bytes += lines->length;
 	output->crc = crc32c_combine(output->crc, crc, lines->length);
-	return bytes_put(&output->lines, lines->data, lines->length);
+	memcpy(output->lines.data + output->lines.length, lines->data, lines->length);
+	output->lines.length += lines->length;
+	return 0;
 }
 
 static int flush(struct jsonl_store *store);
-static int write_lines(struct jsonl_store *store, struct output *output, bool all);
 
 static int take_run(struct jsonl_store *store, const struct store_run *run)
 {
@@ -328,8 +328,8 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 			return ret != 0 ? ret : -ENOMEM;
 	}
 	ret = add_run(store, output, &run->trace_id, (size_t)count);
-	if (ret == 0 && output->lines.length >= store->write_bytes)
-		ret = write_lines(store, output, false);
+	if (ret == 0 && output->lines.length >= output->write_bytes)
+		ret = writer_write_lines(store, output, false);
 	return ret;
 }
 
@@ -367,64 +367,13 @@ static void forget_round(struct jsonl_store *store)
 	store->next_run = 0;
 }
 
-/* Whether the disk has room for so much, and for other files to heal. */
-static int check_room(struct jsonl_store *store, uint64_t bytes)
-{
-	uint64_t free_bytes;
-
-	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
-		free_bytes < store->config.reserve_bytes + bytes)
-		return -ENOSPC;
-	return 0;
-}
-
-/* How much of the lines, which begin there in the part, is to be written now: up to a
- * multiple of write_bytes, since the page cache takes that as one large folio. */
-static size_t whole_bytes(const struct jsonl_store *store, const struct bytes *lines, uint64_t at)
-{
-	uint64_t end = at + lines->length;
-
-	end -= end % store->write_bytes;
-	return end > at ? (size_t)(end - at) : 0;
-}
-
-/* Appends the output's lines to its part, without a sync; but for all what goes beyond
- * a multiple of write_bytes may stay. */
-static int write_lines(struct jsonl_store *store, struct output *output, bool all)
-{
-	struct bytes *lines = &output->lines;
-	int ret = check_room(store, lines->length);
-	uint64_t at;
-	size_t count;
-
-	if (ret == 0 && !output->written) {
-		ret = writer_open_part(store, output);
-		if (ret != 0)
-			return ret;
-		output->offset = manifest_part_by_id(state_of(store), output->part)->length_bytes;
-		output->written = true;
-	}
-	if (ret != 0)
-		return ret;
-	at = output->offset + output->length_bytes - lines->length;
-	count = all ? lines->length : whole_bytes(store, lines, at);
-	ret = disk_write(store->config.disk, output->file, lines->data, count, at);
-	if (ret != 0) {
-		writer_part_failed(store, output, ret, false);
-		return ret;
-	}
-	lines->length -= count;
-	memmove(lines->data, lines->data + count, lines->length);
-	return 0;
-}
-
 static int write_outputs(struct jsonl_store *store)
 {
 	int ret = 0;
 
 	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
-		if (store->outputs[i].lines.length > 0)
-			ret = write_lines(store, &store->outputs[i], true);
+		if (store->outputs[i].run_count > 0)
+			ret = writer_write_lines(store, &store->outputs[i], true);
 	}
 	for (size_t i = 0; i < OUTPUTS && ret == 0; i++) {
 		struct output *output = &store->outputs[i];
@@ -799,9 +748,6 @@ int writer_new(const struct writer_config *config, struct store **ret)
 		store->config.reserve_bytes = RESERVE_BYTES;
 	if (store->config.buffer_bytes == 0)
 		store->config.buffer_bytes = BUFFER_BYTES;
-	store->write_bytes = store->config.buffer_bytes / 4 < WRITE_BYTES
-				     ? store->config.buffer_bytes / 4
-				     : WRITE_BYTES;
 	for (size_t i = 0; i < OUTPUTS; i++)
 		store->outputs[i].file = -1;
 	store->tail = &store->head;

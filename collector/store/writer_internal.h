@@ -1,8 +1,8 @@
 /*
- * What the files of the JSONL store share: writer.c (puts and rounds),
- * writer_parts.c (files of the day), writer_shed.c, writer_index.c, writer_seal.c,
- * writer_chores.c (log and retention). All of it on the store's thread, but for the queue
- * and the counts.
+ * What the files of the JSONL store share: writer.c (puts and rounds), writer_lines.c
+ * (their lines to files), writer_parts.c (files of the day), writer_shed.c, writer_index.c,
+ * writer_seal.c, writer_chores.c (log and retention). All of it on the store's thread, but for the
+ * queue and the counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -31,18 +31,24 @@ struct output_run {
 struct output {
 	bool used;
 	int32_t day;
-	uint32_t part;	       /* 0: not chosen */
-	int file;	       /* of the part; -1: not open */
-	struct bytes lines;    /* not written yet */
-	uint64_t length_bytes; /* of all runs, with what was written */
+	uint32_t part; /* 0: not chosen */
+	int file;      /* of the part; -1: not open */
+	/* Of the part from lines_at on, which is a block's; in memory at a block's, too. What
+	 * is before written_at is written, or was there before the round. */
+	struct bytes lines;
+	uint64_t lines_at;
+	uint64_t written_at;
+	size_t write_bytes;    /* what is gathered before it is written */
+	bool direct;	       /* past the page cache */
+	uint64_t offset;       /* in the part, of the first run */
+	uint64_t length_bytes; /* of all runs */
 	uint32_t crc;	       /* of the same */
 	struct output_run *runs;
 	size_t run_count;
 	size_t run_capacity;
 	struct consumed ordinals;
-	uint64_t offset; /* of the first run in the part, once something is written */
-	bool written;	 /* bytes may stand behind the committed ones */
-	bool committed;	 /* COMMIT appended, not yet synced */
+	bool written;	/* bytes may stand behind the committed ones */
+	bool committed; /* COMMIT appended, not yet synced */
 };
 
 /* The day of a trace that has its first run in this round. */
@@ -81,7 +87,6 @@ struct jsonl_store {
 	struct store_put *next_put; /* first whose runs are not in the outputs */
 	size_t next_run;	    /* of it */
 	struct output outputs[OUTPUTS];
-	size_t write_bytes;	/* what an output gathers before it is written */
 	struct bytes run_lines; /* of the run being formatted */
 	struct index_builder run_index;
 	bool run_not_indexed;
@@ -105,6 +110,17 @@ uint64_t writer_now(const struct jsonl_store *store);
 /* Chooses or makes the part of an output and opens it, ready for an append at its
  * committed length. */
 MUST_CHECK int writer_open_part(struct jsonl_store *store, struct output *output);
+
+/* The output takes its first run: its part is opened, and its lines begin at the part's
+ * committed length. */
+MUST_CHECK int writer_begin_lines(struct jsonl_store *store, struct output *output);
+
+/* Room for so many bytes behind lines.length. -ENOMEM. */
+MUST_CHECK int writer_reserve_lines(struct output *output, size_t more);
+
+/* Appends the output's lines to its part, without a sync; but for all what goes beyond
+ * whole blocks may stay. On failure the round is to be forgotten. */
+MUST_CHECK int writer_write_lines(struct jsonl_store *store, struct output *output, bool all);
 
 /* Something failed on the output's part: brings it back to its committed length or
  * gives it up. synced: it was the sync that failed. */

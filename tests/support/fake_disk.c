@@ -277,6 +277,11 @@ static ssize_t fake_pwritev(
 		return leave(fake, fault);
 	for (int i = 0; i < count; i++)
 		total += parts[i].iov_len;
+	if (fake->direct[file]) {
+		if ((total | offset | (uintptr_t)parts[0].iov_base) % DISK_BLOCK_BYTES != 0)
+			return leave(fake, -EINVAL);
+		fake->direct_writes++;
+	}
 	if (fault == 1)
 		total = (total + 1) / 2;
 	if (fake->capacity != 0 && offset + total > fake->inodes[inode].length) {
@@ -461,6 +466,14 @@ static int fake_lock(struct disk *disk, int file)
 	return leave(fake, 0);
 }
 
+static int fake_set_direct(struct disk *disk, int file, bool direct)
+{
+	struct fake_disk *fake = enter(disk);
+
+	fake->direct[file] = direct;
+	return leave(fake, 0);
+}
+
 static const struct disk_ops fake_ops = {
 	.open_root = fake_open_root,
 	.open_dir = fake_open_dir,
@@ -478,6 +491,7 @@ static const struct disk_ops fake_ops = {
 	.free_bytes = fake_free_bytes,
 	.list = fake_list,
 	.lock = fake_lock,
+	.set_direct = fake_set_direct,
 };
 
 /* ---- Of tests ------------------------------------------------------------------- */
@@ -492,6 +506,11 @@ struct fake_disk *fake_disk_new(void)
 		fake->handles[i] = NEVER;
 	fake_inode_new(fake, true);
 	return fake;
+}
+
+uint64_t fake_disk_direct_writes(struct fake_disk *fake)
+{
+	return fake->direct_writes;
 }
 
 void fake_disk_free(struct fake_disk *fake)

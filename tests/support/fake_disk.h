@@ -64,6 +64,9 @@ void fake_disk_set_capacity(struct fake_disk *fake, uint64_t bytes);
 struct fake_disk *fake_disk_crash(
 	struct fake_disk *fake, size_t at, enum fake_crash mode, uint64_t seed);
 
+/* Writes so far that passed the page cache by. */
+uint64_t fake_disk_direct_writes(struct fake_disk *fake);
+
 /* Content of a file by its path from the root, "dir/name"; NULL when there is none.
  * Borrowed until the next change. */
 const uint8_t *fake_disk_content(struct fake_disk *fake, const char *path, size_t *ret_length);

@@ -55,6 +55,8 @@ struct fake_disk {
 	struct entry *entries;
 	size_t entry_count;
 	int handles[HANDLES]; /* inode, or NEVER */
+	bool direct[HANDLES];
+	uint64_t direct_writes;
 	struct change *changes;
 	size_t change_count;
 	size_t change_capacity;

@@ -221,7 +221,9 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 {
 	struct recovery_ops ops = {.on_batch = on_batch, .ctx = world};
 	struct recovery_config config = {.now_ns = history->base_ns};
-	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = 4000};
+	size_t buffer_bytes = world->buffer_bytes;
+	struct writer_config writer = {
+		.reserve_bytes = 1, .buffer_bytes = buffer_bytes != 0 ? buffer_bytes : 10000};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
@@ -234,6 +236,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.history = history,
 		.segment_bytes = segment_bytes,
 		.part_bytes = part_bytes,
+		.buffer_bytes = buffer_bytes,
 		.unreadable = unreadable,
 		.retain_bytes = retain_bytes};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};

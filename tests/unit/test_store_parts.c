@@ -151,6 +151,22 @@ static void test_parts_roll(void **state)
 	end(&run);
 }
 
+/* Parts that are written by whole blocks: lines before, behind and between them. */
+static void test_whole_blocks(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 100000};
+	assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+	for (unsigned int i = 1; i < 12; i++)
+		send_and_write(&run, 12 * i);
+	assert_true(fake_disk_direct_writes(run.fake) > 40);
+	world_check(&run.world, SIZE_MAX - 1, "whole blocks");
+	end(&run);
+}
+
 static void test_log_is_forgotten(void **state)
 {
 	struct run run;
@@ -466,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_foreign_files),
 		cmocka_unit_test(test_parts_roll),
+		cmocka_unit_test(test_whole_blocks),
 		cmocka_unit_test(test_log_is_forgotten),
 		cmocka_unit_test(test_log_waits_for_clients),
 		cmocka_unit_test(test_retention),

@@ -1,0 +1,143 @@
+/*
+ * From an output's memory to its part. See writer_internal.h.
+ *
+ * Lines go past the page cache where that can be: of 1 MiB at once it takes a third of the
+ * CPU time that copying into the page cache does. It must be whole blocks: what is before
+ * the first and behind the last goes the usual way, and is never written directly. So no
+ * block is in the page cache when it is written directly, and committed bytes are written
+ * once. Elsewhere 256 KiB are written at once, up to a multiple of that: while they are in
+ * the processor's cache, and for large folios.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "writer_internal.h"
+
+enum {
+	DIRECT_BYTES = 1 << 20,
+	CACHED_BYTES = 256 << 10,
+	/* Less than this of what is written at once isn't worth waiting for the disk. */
+	DIRECT_PART_MIN = 8,
+	RUN_BYTES = 64 << 10, /* that a run goes beyond, mostly */
+};
+
+int writer_begin_lines(struct jsonl_store *store, struct output *output)
+{
+	size_t most = store->config.buffer_bytes / 4;
+	size_t before;
+	int ret = writer_open_part(store, output);
+
+	if (ret != 0)
+		return ret;
+	output->offset = manifest_part_by_id(manifest_state(store->config.manifest), output->part)
+				 ->length_bytes;
+	before = output->offset % DISK_BLOCK_BYTES;
+	output->lines_at = output->offset - before;
+	output->written_at = output->offset;
+	output->direct = disk_can_direct(store->config.disk, output->file);
+	output->write_bytes = output->direct ? DIRECT_BYTES : CACHED_BYTES;
+	if (output->write_bytes > most)
+		output->write_bytes = most;
+	output->lines.length = 0;
+	ret = writer_reserve_lines(output, before);
+	output->lines.length = ret == 0 ? before : 0;
+	return ret;
+}
+
+int writer_reserve_lines(struct output *output, size_t more)
+{
+	struct bytes *lines = &output->lines;
+	struct bytes grown = {.length = lines->length, .capacity = lines->capacity};
+	size_t wanted = lines->length + more;
+
+	if (wanted <= lines->capacity)
+		return 0;
+	if (grown.capacity == 0)
+		grown.capacity = DISK_BLOCK_BYTES;
+	while (grown.capacity < wanted)
+		grown.capacity *= 2;
+	/* Not to 2 MiB for the last run of the first. */
+	if (wanted > output->write_bytes && wanted <= output->write_bytes + RUN_BYTES)
+		grown.capacity = (output->write_bytes + RUN_BYTES + DISK_BLOCK_BYTES) &
+				 ~(size_t)(DISK_BLOCK_BYTES - 1);
+	grown.data = aligned_alloc(DISK_BLOCK_BYTES, grown.capacity);
+	if (grown.data == NULL)
+		return -ENOMEM;
+	if (lines->length > 0)
+		memcpy(grown.data, lines->data, lines->length);
+	free(lines->data);
+	*lines = grown;
+	return 0;
+}
+
+/* Whether the disk has room for so much, and for other files to heal. */
+static int check_room(const struct jsonl_store *store, uint64_t bytes)
+{
+	uint64_t free_bytes;
+
+	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
+		free_bytes < store->config.reserve_bytes + bytes)
+		return -ENOSPC;
+	return 0;
+}
+
+/* Writes what is gathered up to there in the part. */
+static int write_to(struct jsonl_store *store, struct output *output, uint64_t end, bool direct)
+{
+	const uint8_t *from = output->lines.data + (output->written_at - output->lines_at);
+	int ret;
+
+	if (end <= output->written_at)
+		return 0;
+	ret = (direct ? disk_write_direct : disk_write)(store->config.disk, output->file, from,
+		(size_t)(end - output->written_at), output->written_at);
+	if (ret == 0)
+		output->written_at = end;
+	return ret;
+}
+
+static uint64_t round_up(uint64_t offset)
+{
+	return (offset + DISK_BLOCK_BYTES - 1) & ~(uint64_t)(DISK_BLOCK_BYTES - 1);
+}
+
+/* The blocks before `blocks` are whole. */
+static int write_direct(struct jsonl_store *store, struct output *output, uint64_t blocks)
+{
+	int ret = write_to(store, output, round_up(output->written_at), false);
+
+	return ret == 0 ? write_to(store, output, blocks, true) : ret;
+}
+
+/* Forgets what is written but for the block that goes on. */
+static void drop_written(struct output *output)
+{
+	uint64_t keep_at = output->written_at - output->written_at % DISK_BLOCK_BYTES;
+	size_t drop = (size_t)(keep_at - output->lines_at);
+
+	output->lines.length -= drop;
+	memmove(output->lines.data, output->lines.data + drop, output->lines.length);
+	output->lines_at = keep_at;
+}
+
+int writer_write_lines(struct jsonl_store *store, struct output *output, bool all)
+{
+	uint64_t end = output->lines_at + output->lines.length;
+	uint64_t blocks = end - end % DISK_BLOCK_BYTES;
+	int ret = check_room(store, end - output->written_at);
+
+	if (ret != 0)
+		return ret;
+	output->written = true;
+	if (output->direct && blocks >= output->written_at + output->write_bytes / DIRECT_PART_MIN)
+		ret = write_direct(store, output, blocks);
+	else if (!all)
+		ret = write_to(store, output, end - end % output->write_bytes, false);
+	if (ret == 0 && all)
+		ret = write_to(store, output, end, false);
+	if (ret != 0)
+		writer_part_failed(store, output, ret, false);
+	else
+		drop_written(output);
+	return ret;
+}
