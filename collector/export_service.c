@@ -14,18 +14,18 @@
  */
 #include "export_service.h"
 
+#include "export_region.h"
 #include "ids.h"
-#include "region_layout.h"
 #include "senders.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CLIENT_BUCKETS 1024u
 #define REFUSALS_PER_RESPONSE 64
+#define REFUSALS_WITH_FENCE 32 /* that have a text: together they stay below 64 KiB */
 #define REFUSAL_TEXT_BYTES 256
 #define FENCE_BYTES_MAX (40 * 1024)
 #define RESPONSE_BYTES_MAX \
@@ -123,24 +123,28 @@ static void release_client(struct client *client)
 /* ---- Responses ----------------------------------------------------------- */
 
 struct refusal_list {
-	struct refusal items[REFUSALS_PER_RESPONSE];
+	struct refusal items[CLIENTS_REFUSALS_MAX];
 	char texts[REFUSALS_PER_RESPONSE][REFUSAL_TEXT_BYTES];
 	size_t count;
+	size_t limit;	   /* at most CLIENTS_REFUSALS_MAX */
+	size_t text_limit; /* those after are without text */
 };
 
 static int on_refusal(void *context, const struct client_refusal *refusal)
 {
 	struct refusal_list *list = context;
-	char *text = list->texts[list->count];
+	struct refusal *item = &list->items[list->count];
 
-	if (list->count == REFUSALS_PER_RESPONSE)
+	if (list->count == list->limit)
 		return 1;
-	snprintf(text, REFUSAL_TEXT_BYTES, "%s", refusal->message);
-	list->items[list->count++] = (struct refusal){
-		.sequence = refusal->sequence,
-		.code = refusal->code,
-		.message = slice_of_text(text),
-	};
+	*item = (struct refusal){.sequence = refusal->sequence, .code = refusal->code};
+	if (list->count < list->text_limit) {
+		char *text = list->texts[list->count];
+
+		snprintf(text, REFUSAL_TEXT_BYTES, "%s", refusal->message);
+		item->message = slice_of_text(text);
+	}
+	list->count++;
 	return 0;
 }
 
@@ -157,7 +161,8 @@ static int send_response(struct session *session, const struct welcome *welcome,
 {
 	struct export_service *service = session->service;
 	struct client *client = session->client;
-	struct refusal_list list;
+	struct refusal_list list = {
+		.limit = REFUSALS_PER_RESPONSE, .text_limit = REFUSALS_PER_RESPONSE};
 	bool more;
 
 	do {
@@ -468,57 +473,14 @@ static void fill_welcome(
 	};
 }
 
-static void close_region(int fd)
-{
-	if (fd >= 0)
-		close(fd);
-}
-
-/* The descriptor that came along, or -1; those without a use are closed, and none is
- * waited for any longer. */
-static int take_region(struct session *session, const struct hello *hello)
-{
-	struct stream *stream = connection_stream(session->sender.call->connection);
-	int fd;
-
-	if (stream->ops->take_descriptor == NULL)
-		return -1;
-	fd = stream->ops->take_descriptor(stream);
-	session->service->counts.unasked += fd >= 0 && hello->region == 0;
-	if (fd >= 0 &&
-		(session->service->config.regions == NULL || hello->region != REGION_VERSION)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static void hold_region(struct session *session, const struct hello *hello, int fd)
-{
-	struct stream *stream = connection_stream(session->sender.call->connection);
-	struct regions *regions = session->service->config.regions;
-	struct region_owner owner = {
-		.service = hello->service, .pid = hello->pid, .peer = &session->sender.call->peer};
-	int pidfd = -1;
-
-	if (regions == NULL)
-		return;
-	if (hello->region != REGION_VERSION) {
-		regions_on_hello(regions, hello->client);
-		return;
-	}
-	memcpy(owner.client, hello->client, sizeof(owner.client));
-	if (stream->ops->open_process != NULL)
-		pidfd = stream->ops->open_process(stream);
-	regions_hold(regions, &owner, fd, pidfd);
-}
-
 /* Says what was taken of a client that was salvaged; it has to take a new uuid. */
 static void send_fence(
 	struct session *session, const struct hello *hello, struct bytes *fence, uint64_t durable)
 {
 	struct export_service *service = session->service;
-	struct refusal_list list = {.count = 0};
+	/* All of them: nothing more is said to this client. */
+	struct refusal_list list = {
+		.limit = CLIENTS_REFUSALS_MAX, .text_limit = REFUSALS_WITH_FENCE};
 	struct welcome welcome;
 	struct writer writer = writer_of(service->response, sizeof(service->response));
 	struct export_response response = {.durable_sequence = durable, .has_welcome = true};
@@ -577,19 +539,22 @@ static void on_hello(struct session *session, const struct hello *hello)
 	struct client_info info;
 	struct welcome welcome;
 	uint64_t durable = 0;
-	int region = take_region(session, hello);
+	struct regions *regions = service->config.regions;
+	bool unasked;
+	int region = export_region_take(session->sender.call, regions, hello, &unasked);
 	bool known = clients_get(service->config.clients, hello->client, &info) == 0;
 	bool forgotten = !known && hello->acknowledged_sequence > 0;
 
 	service->counts.hellos++;
+	service->counts.unasked += unasked;
 	if (hello->version > PROTOCOL_VERSION) {
 		end_session(session, GRPC_UNIMPLEMENTED, "version 1 of the protocol is spoken here",
 			0, true);
-		close_region(region);
+		export_region_close(region);
 		return;
 	}
 	if (is_fenced(session, hello)) {
-		close_region(region);
+		export_region_close(region);
 		return;
 	}
 	session->client = take_client(session, hello);
@@ -599,7 +564,7 @@ static void on_hello(struct session *session, const struct hello *hello)
 				       clock_realtime_ns(service->config.clock), &durable) < 0)) {
 		end_session(session, GRPC_RESOURCE_EXHAUSTED, "the collector is out of memory",
 			RETRY_AFTER_MS, true);
-		close_region(region);
+		export_region_close(region);
 		return;
 	}
 	clients_connected(service->config.clients, hello->client, true);
@@ -613,9 +578,9 @@ static void on_hello(struct session *session, const struct hello *hello)
 	service->counts.forgotten += forgotten;
 	/* A client that takes a new uuid hands it over again. */
 	if (forgotten)
-		close_region(region);
+		export_region_close(region);
 	else
-		hold_region(session, hello, region);
+		export_region_hold(session->sender.call, regions, hello, region);
 	sender_read(&session->sender);
 	fill_welcome(service, known, forgotten, &welcome);
 	(void)send_response(session, &welcome, false);

@@ -94,8 +94,9 @@ struct line {
 	bool known, forgotten, fenced, goodbye;
 	int status; /* of the call; -1: none */
 	bool closed;
-	bool held;     /* not read */
-	uint64_t sent; /* bytes of messages behind the hello */
+	size_t longest; /* frame */
+	bool held;	/* not read */
+	uint64_t sent;	/* bytes of messages behind the hello */
 };
 
 struct world {
@@ -123,6 +124,8 @@ static void line_write(struct stream *stream, uint8_t *bytes, size_t length)
 			call_status_decode(slice_of(frame.payload, frame.length), &status), 0);
 		line->status = (int)status.code;
 	} else if (frame.type == FRAME_MESSAGE) {
+		if (frame.length > line->longest)
+			line->longest = frame.length;
 		assert_int_equal(
 			export_response_decode(slice_of(frame.payload, frame.length), &response),
 			0);
@@ -579,6 +582,43 @@ static void test_goodbye(void **state)
 }
 
 /* One that was salvaged is told so, and nothing of it is taken. */
+/* Makes the client 1 a salvaged one. */
+static void put_fence(struct world *world)
+{
+	struct log_record fence = {
+		.kind = LOG_FENCE, .payload = (const uint8_t *)"fence", .payload_length = 5};
+
+	memset(fence.client, 1, sizeof(fence.client));
+	assert_int_equal(clients_durable(world->clients,
+				 (struct log_place){1, world->ingest.offset += 64}, &fence),
+		1);
+}
+
+/* All refusals that are kept come with the fence, in one frame that a client takes. */
+static void test_fenced_refusals(void **state)
+{
+	struct world *world = world_new();
+	struct line *line = line_hello(world, 1, 0);
+
+	(void)state;
+	world->ingest.window = 1 << 20;
+	export_service_flush(world->service);
+	for (uint64_t i = 1; i <= 200; i++)
+		send_batch(line, i, "bad");
+	commit(world);
+	assert_int_equal(line->refusals, 200);
+	line_free(line);
+	put_fence(world);
+	line = line_hello(world, 1, 50);
+	assert_true(line->fenced);
+	assert_int_equal(line->responses, 1);
+	assert_int_equal(line->refusals, 150);
+	assert_int_equal(line->durable, 200);
+	assert_true(line->longest < 64 << 10);
+	line_free(line);
+	world_free(world);
+}
+
 static void test_fenced(void **state)
 {
 	static const uint8_t message[] = {TAG_FENCE_SEQUENCE, 1};
@@ -649,6 +689,7 @@ int main(void)
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_goodbye),
 		cmocka_unit_test(test_fenced),
+		cmocka_unit_test(test_fenced_refusals),
 		cmocka_unit_test(test_bad_requests),
 	};
 
