@@ -11,12 +11,10 @@
  * answered. STATUS names the reason and may name the pause. CLOSING ends in the close
  * callbacks of the handles.
  *
- * The socket is watched by uv_poll, not a uv stream: a share's bytes are sent from
- * where they are, and nothing may hold on to them once it is answered.
+ * The socket is gateway_socket.c's.
  */
-#include "gateway.h"
+#include "gateway_internal.h"
 
-#include "address.h"
 #include "export.h"
 #include "forward_wire.h"
 #include "ids.h"
@@ -25,9 +23,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,84 +31,9 @@
 #include <unistd.h>
 
 #define PAUSE_FIRST_MS 100u
-#define PAUSE_LAST_MS 5000u
 #define PAUSE_MOST_MS 60000u /* whatever a gateway asks for */
-#define TICK_MS 250u
 #define STREAM_ID 1u
-#define BYTES_MAX 65536u
 #define TOKEN_BYTES_MAX 1024u
-#define WHY_BYTES 320u
-
-enum gateway_state {
-	GATEWAY_WAITING,    /* for the timer → RESOLVING, CONNECTING */
-	GATEWAY_RESOLVING,  /* → CONNECTING, WAITING */
-	GATEWAY_CONNECTING, /* → SHAKING, GREETING, WAITING */
-	GATEWAY_SHAKING,    /* → GREETING, WAITING */
-	GATEWAY_GREETING,   /* → OPEN, WAITING */
-	GATEWAY_OPEN,	    /* → WAITING */
-	GATEWAY_CLOSING,
-};
-
-/* A socket and its watcher, which outlives it by a round of the loop. */
-struct wire {
-	uv_poll_t poll;
-	int fd;
-	struct gateway *gateway; /* NULL: it has left this one */
-};
-
-struct gateway {
-	struct gateway_config config;
-	enum gateway_state state;
-	uv_timer_t timer;
-	uv_getaddrinfo_t lookup;
-	bool looking_up;
-	struct wire *wire; /* NULL: not connected */
-	struct tls_session *tls;
-	struct frame_reader frames;
-	/* Shares, oldest first; those before `next` were sent on this connection. */
-	struct share *shares;
-	struct share **shares_end;
-	struct share *next;
-	uint64_t first_number; /* of `shares` on this connection */
-	uint64_t next_number;  /* of `next` */
-	uint64_t sent_bytes;   /* of payloads behind the hello */
-	uint64_t credit_bytes;
-	uint64_t refused; /* on this connection */
-	/* What is being written: a frame in `control`, a share's, or cipher text. */
-	const uint8_t *out;
-	size_t out_length;
-	struct share *sending; /* the share that `out` is of */
-	uint8_t control[4096];
-	size_t control_length; /* waits to be written */
-	uint8_t cipher[BYTES_MAX];
-	uint8_t in[BYTES_MAX];
-	uint64_t due_ms;  /* since when an answer is due; 0: none is */
-	uint64_t down_ms; /* since when it is not open */
-	uint64_t pause_ms;
-	uint64_t wait_ms; /* asked for by a STATUS */
-	uint32_t jitter;
-	bool said;		/* why it is not open */
-	struct address address; /* of tls:// and tcp:// */
-	char why[WHY_BYTES];
-	struct gateway_counts counts;
-	bool timer_closed;
-	void (*on_closed)(void *context);
-	void *closed_context;
-};
-
-static void go_on(struct gateway *gateway);
-static void finish_close(struct gateway *gateway);
-static void fail(struct gateway *gateway, const char *why);
-
-static bool is_tls(const struct gateway *gateway)
-{
-	return strncmp(gateway->config.endpoint, "tls://", 6) == 0;
-}
-
-static uint64_t now_ms(const struct gateway *gateway)
-{
-	return uv_now(gateway->config.loop);
-}
 
 /* ---- Endpoints --------------------------------------------------------------- */
 
@@ -157,18 +77,10 @@ void gateway_send(struct gateway *gateway, struct share *share)
 	if (gateway->next == NULL)
 		gateway->next = share;
 	if (gateway->state == GATEWAY_OPEN)
-		go_on(gateway);
+		gateway_go_on(gateway);
 }
 
 /* ---- The end of a connection --------------------------------------------------- */
-
-static void on_wire_closed(uv_handle_t *handle)
-{
-	struct wire *wire = handle->data;
-
-	(void)close(wire->fd);
-	free(wire);
-}
 
 static void disconnect(struct gateway *gateway)
 {
@@ -176,9 +88,7 @@ static void disconnect(struct gateway *gateway)
 
 	gateway->wire = NULL;
 	if (wire != NULL) {
-		wire->gateway = NULL;
-		(void)uv_poll_stop(&wire->poll);
-		uv_close((uv_handle_t *)&wire->poll, on_wire_closed);
+		gateway_leave_wire(wire);
 	}
 	tls_session_free(gateway->tls);
 	gateway->tls = NULL;
@@ -192,17 +102,14 @@ static void disconnect(struct gateway *gateway)
 	gateway->due_ms = 0;
 }
 
-static void on_timer(uv_timer_t *timer);
-
-static void wait(struct gateway *gateway, uint64_t wait_ms)
+void gateway_wait(struct gateway *gateway, uint64_t wait_ms)
 {
 	gateway->state = GATEWAY_WAITING;
 	uv_update_time(gateway->config.loop);
-	(void)uv_timer_start(&gateway->timer, on_timer, wait_ms, 0);
+	(void)uv_timer_start(&gateway->timer, gateway_on_timer, wait_ms, 0);
 }
 
-/* Ends the connection, or the try, and comes back later. */
-static void fail(struct gateway *gateway, const char *why)
+void gateway_fail(struct gateway *gateway, const char *why)
 {
 	bool was_open = gateway->state == GATEWAY_OPEN;
 	uint64_t wait_ms;
@@ -217,34 +124,34 @@ static void fail(struct gateway *gateway, const char *why)
 			gateway->why);
 	gateway->said = true;
 	disconnect(gateway);
-	gateway->pause_ms = gateway->pause_ms == 0		    ? PAUSE_FIRST_MS
-			    : gateway->pause_ms * 2 < PAUSE_LAST_MS ? gateway->pause_ms * 2
-								    : PAUSE_LAST_MS;
+	gateway->pause_ms = gateway->pause_ms == 0			    ? PAUSE_FIRST_MS
+			    : gateway->pause_ms * 2 < GATEWAY_PAUSE_LAST_MS ? gateway->pause_ms * 2
+									    : GATEWAY_PAUSE_LAST_MS;
 	wait_ms = gateway->wait_ms > gateway->pause_ms ? gateway->wait_ms : gateway->pause_ms;
 	gateway->wait_ms = 0;
 	gateway->jitter = (uint32_t)id_mix(gateway->jitter + 1u + (uintptr_t)gateway);
-	wait(gateway, wait_ms / 2 + gateway->jitter % (wait_ms / 2 + 1));
+	gateway_wait(gateway, wait_ms / 2 + gateway->jitter % (wait_ms / 2 + 1));
 	if (was_open) {
-		gateway->down_ms = now_ms(gateway);
+		gateway->down_ms = gateway_now_ms(gateway);
 		gateway->config.on_state(gateway->config.context, gateway);
 	}
 }
 
-static void fail_errno(struct gateway *gateway, const char *what, int error)
+void gateway_fail_errno(struct gateway *gateway, const char *what, int error)
 {
 	char text[128];
 
 	snprintf(text, sizeof(text), "%s: %s", what, error_text(error));
-	fail(gateway, text);
+	gateway_fail(gateway, text);
 }
 
-static void fail_tls(struct gateway *gateway, int error)
+void gateway_fail_tls(struct gateway *gateway, int error)
 {
 	char text[TLS_WHY_BYTES + 8];
 	const char *why = gateway->tls != NULL ? tls_session_why(gateway->tls) : "";
 
 	snprintf(text, sizeof(text), "TLS: %s", *why != '\0' ? why : error_text(error));
-	fail(gateway, text);
+	gateway_fail(gateway, text);
 }
 
 /* ---- Sending ------------------------------------------------------------------- */
@@ -300,7 +207,7 @@ static void chosen_is_sent(struct gateway *gateway)
 	gateway->next = share->next;
 	gateway->next_number++;
 	if (gateway->due_ms == 0)
-		gateway->due_ms = now_ms(gateway);
+		gateway->due_ms = gateway_now_ms(gateway);
 }
 
 /* Fills `out`; 0: there is nothing, 1, or a negative error. */
@@ -351,18 +258,15 @@ static int push(struct gateway *gateway)
 	}
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events);
-
-/* Sends what can be sent, and waits for the socket. */
-static void go_on(struct gateway *gateway)
+void gateway_go_on(struct gateway *gateway)
 {
 	int status = push(gateway);
 	int events = UV_READABLE | (status == -EAGAIN ? UV_WRITABLE : 0);
 
 	if (status < 0 && status != -EAGAIN)
-		fail_errno(gateway, "the connection broke", status);
-	else if (uv_poll_start(&gateway->wire->poll, events, on_ready) < 0)
-		fail(gateway, "the socket can't be watched");
+		gateway_fail_errno(gateway, "the connection broke", status);
+	else if (uv_poll_start(&gateway->wire->poll, events, gateway_on_ready) < 0)
+		gateway_fail(gateway, "the socket can't be watched");
 }
 
 /* ---- Greeting -------------------------------------------------------------------- */
@@ -382,12 +286,12 @@ static size_t read_token(struct gateway *gateway, char token[TOKEN_BYTES_MAX])
 		length--;
 	if (path != NULL && length == 0) {
 		snprintf(gateway->why, sizeof(gateway->why), "there is no token in %.200s", path);
-		fail(gateway, gateway->why);
+		gateway_fail(gateway, gateway->why);
 	}
 	return length;
 }
 
-static void greet(struct gateway *gateway)
+void gateway_greet(struct gateway *gateway)
 {
 	uint8_t bytes[TOKEN_BYTES_MAX + 512];
 	char token[TOKEN_BYTES_MAX];
@@ -414,8 +318,8 @@ static void greet(struct gateway *gateway)
 	forward_request_encode(&writer, &hello);
 	queue_frame(gateway, FRAME_MESSAGE, bytes, writer_length(&writer));
 	gateway->state = GATEWAY_GREETING;
-	gateway->due_ms = now_ms(gateway);
-	go_on(gateway);
+	gateway->due_ms = gateway_now_ms(gateway);
+	gateway_go_on(gateway);
 }
 
 void gateway_forget(struct gateway *gateway, const uint8_t client[16])
@@ -431,7 +335,7 @@ void gateway_forget(struct gateway *gateway, const uint8_t client[16])
 	forward_request_encode(&writer, &forget);
 	queue_frame(gateway, FRAME_MESSAGE, bytes, writer_length(&writer));
 	gateway->sent_bytes += writer_length(&writer);
-	go_on(gateway);
+	gateway_go_on(gateway);
 }
 
 /* ---- Answers ------------------------------------------------------------------------ */
@@ -447,7 +351,7 @@ static void take_answers(struct gateway *gateway, uint64_t durable_number)
 			gateway->shares_end = &gateway->shares;
 		gateway->first_number++;
 		gateway->due_ms =
-			gateway->first_number < gateway->next_number ? now_ms(gateway) : 0;
+			gateway->first_number < gateway->next_number ? gateway_now_ms(gateway) : 0;
 		gateway->config.on_answered(gateway->config.context, gateway, share);
 	}
 }
@@ -460,7 +364,7 @@ static void on_response(struct gateway *gateway, struct slice bytes)
 	if (status == 0 && response.durable_number >= gateway->next_number)
 		status = ERR_ORDER;
 	if (status < 0) {
-		fail_errno(gateway, "an answer of the gateway", status);
+		gateway_fail_errno(gateway, "an answer of the gateway", status);
 		return;
 	}
 	if (response.credit_bytes > gateway->credit_bytes)
@@ -488,11 +392,11 @@ static void on_response(struct gateway *gateway, struct slice bytes)
 static void on_status(struct gateway *gateway, struct slice bytes)
 {
 	struct call_status status;
-	char text[WHY_BYTES];
+	char text[GATEWAY_WHY_BYTES];
 	size_t length;
 
 	if (call_status_decode(bytes, &status) < 0) {
-		fail(gateway, "it sent a STATUS that can't be read");
+		gateway_fail(gateway, "it sent a STATUS that can't be read");
 		return;
 	}
 	length = status.message.length < 200 ? status.message.length : 200;
@@ -503,7 +407,7 @@ static void on_status(struct gateway *gateway, struct slice bytes)
 			*at = '?';
 	gateway->wait_ms =
 		status.retry_after_ms < PAUSE_MOST_MS ? status.retry_after_ms : PAUSE_MOST_MS;
-	fail(gateway, text);
+	gateway_fail(gateway, text);
 }
 
 static void on_frame(struct gateway *gateway, const struct frame *frame)
@@ -518,7 +422,7 @@ static void on_frame(struct gateway *gateway, const struct frame *frame)
 		on_status(gateway, payload);
 		break;
 	case FRAME_VERSION:
-		fail(gateway, "it speaks another version of the protocol");
+		gateway_fail(gateway, "it speaks another version of the protocol");
 		break;
 	default:
 		break;
@@ -526,7 +430,7 @@ static void on_frame(struct gateway *gateway, const struct frame *frame)
 }
 
 /* Plain bytes of the gateway. */
-static void take_bytes(struct gateway *gateway, const uint8_t *bytes, size_t length)
+void gateway_take_bytes(struct gateway *gateway, const uint8_t *bytes, size_t length)
 {
 	struct frame frame;
 	int status = 1;
@@ -538,212 +442,18 @@ static void take_bytes(struct gateway *gateway, const uint8_t *bytes, size_t len
 			on_frame(gateway, &frame);
 	}
 	if (status < 0)
-		fail_errno(gateway, "a frame of the gateway", status);
+		gateway_fail_errno(gateway, "a frame of the gateway", status);
 }
 
-/* ---- The socket ---------------------------------------------------------------------- */
-
-/* Cipher text came, or the handshake goes on. */
-static void take_cipher(struct gateway *gateway, size_t length)
-{
-	static _Thread_local uint8_t plain[16384];
-	long got = tls_session_feed(gateway->tls, gateway->in, length);
-
-	while (got >= 0 && gateway->tls != NULL) {
-		got = tls_session_read(gateway->tls, plain, sizeof(plain));
-		if (got <= 0)
-			break;
-		take_bytes(gateway, plain, (size_t)got);
-	}
-	if (gateway->tls == NULL)
-		return;
-	if (got == -ECONNRESET)
-		fail(gateway, "it closed the connection");
-	else if (got < 0)
-		fail_tls(gateway, (int)got);
-	else if (gateway->state == GATEWAY_SHAKING && tls_session_ready(gateway->tls))
-		greet(gateway);
-}
-
-static void receive(struct gateway *gateway)
-{
-	ssize_t got = recv(gateway->wire->fd, gateway->in, sizeof(gateway->in), 0);
-
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (got < 0)
-		fail_errno(gateway, "the connection broke", -errno);
-	else if (got == 0)
-		fail(gateway, "it closed the connection");
-	else if (gateway->tls != NULL)
-		take_cipher(gateway, (size_t)got);
-	else
-		take_bytes(gateway, gateway->in, (size_t)got);
-}
-
-static int begin_tls(struct gateway *gateway)
-{
-	const struct tls_config config = {
-		.ca_file = gateway->config.tls_ca,
-		.cert_file = gateway->config.tls_cert,
-		.key_file = gateway->config.tls_key,
-	};
-	char why[TLS_WHY_BYTES] = "";
-	struct tls_context *context = NULL;
-	uint8_t none[1];
-	long got;
-	int status = tls_context_new(&config, &context, why);
-
-	if (status == 0)
-		status = tls_session_new(context, gateway->address.host, &gateway->tls);
-	tls_context_free(context);
-	if (status < 0) {
-		snprintf(gateway->why, sizeof(gateway->why), "TLS: %s",
-			why[0] != '\0' ? why : error_text(status));
-		fail(gateway, gateway->why);
-		return status;
-	}
-	got = tls_session_read(gateway->tls, none, sizeof(none));
-	if (got < 0)
-		fail_tls(gateway, (int)got);
-	return got < 0 ? (int)got : 0;
-}
-
-static void on_connected(struct gateway *gateway)
-{
-	socklen_t length = sizeof(int);
-	int one = 1;
-	int error = 0;
-
-	if (getsockopt(gateway->wire->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-		error = errno;
-	if (error != 0) {
-		fail_errno(gateway, "can't connect", -error);
-		return;
-	}
-	(void)setsockopt(gateway->wire->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	gateway->due_ms = now_ms(gateway);
-	if (!is_tls(gateway)) {
-		greet(gateway);
-		return;
-	}
-	gateway->state = GATEWAY_SHAKING;
-	if (begin_tls(gateway) == 0)
-		go_on(gateway);
-}
-
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-	struct wire *wire = poll->data;
-	struct gateway *gateway = wire->gateway;
-
-	if (gateway == NULL)
-		return;
-	if (status < 0) {
-		fail_errno(gateway, "the connection broke", status);
-		return;
-	}
-	if (gateway->state == GATEWAY_CONNECTING)
-		on_connected(gateway);
-	else if ((events & UV_READABLE) != 0)
-		receive(gateway);
-	/* Any of these may have ended it. */
-	if (wire->gateway != NULL)
-		go_on(gateway);
-}
-
-/* ---- Connecting ------------------------------------------------------------------------ */
-
-static void connect_to(struct gateway *gateway, const struct sockaddr *address, socklen_t length)
-{
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct wire *wire;
-	int status;
-
-	if (fd < 0) {
-		fail_errno(gateway, "can't make a socket", -errno);
-		return;
-	}
-	wire = calloc(1, sizeof(*wire));
-	status = wire != NULL ? uv_poll_init(gateway->config.loop, &wire->poll, fd) : -ENOMEM;
-	if (wire == NULL || status < 0) {
-		(void)close(fd);
-		free(wire);
-		fail_errno(gateway, "can't watch a socket", status);
-		return;
-	}
-	wire->fd = fd;
-	wire->poll.data = wire;
-	wire->gateway = gateway;
-	gateway->wire = wire;
-	gateway->state = GATEWAY_CONNECTING;
-	if (connect(fd, address, length) != 0 && errno != EINPROGRESS)
-		fail_errno(gateway, "can't connect", -errno);
-	else if (uv_poll_start(&wire->poll, UV_WRITABLE, on_ready) < 0)
-		fail(gateway, "the socket can't be watched");
-}
-
-static void connect_unix(struct gateway *gateway)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = gateway->config.endpoint + 5;
-
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	connect_to(gateway, (const struct sockaddr *)&address, sizeof(address));
-}
-
-static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
-{
-	struct gateway *gateway = lookup->data;
-
-	gateway->looking_up = false;
-	if (gateway->state == GATEWAY_CLOSING) {
-		finish_close(gateway);
-	} else if (gateway->state == GATEWAY_RESOLVING && status < 0) {
-		char text[300];
-
-		snprintf(text, sizeof(text), "can't find %.200s: %s", gateway->address.host,
-			uv_strerror(status));
-		fail(gateway, text);
-	} else if (gateway->state == GATEWAY_RESOLVING) {
-		if (!is_tls(gateway) && !address_is_loopback(found->ai_addr))
-			fail(gateway, "plain TCP is for this machine only: use tls://");
-		else
-			connect_to(gateway, found->ai_addr, found->ai_addrlen);
-	}
-	uv_freeaddrinfo(found);
-}
-
-static void begin(struct gateway *gateway)
-{
-	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-
-	if (gateway->looking_up) {
-		wait(gateway, PAUSE_LAST_MS);
-		return;
-	}
-	(void)uv_timer_start(&gateway->timer, on_timer, TICK_MS, TICK_MS);
-	gateway->due_ms = now_ms(gateway);
-	gateway->state = GATEWAY_RESOLVING;
-	if (strncmp(gateway->config.endpoint, "unix:", 5) == 0) {
-		connect_unix(gateway);
-		return;
-	}
-	gateway->looking_up = uv_getaddrinfo(gateway->config.loop, &gateway->lookup, on_resolved,
-				      gateway->address.host, gateway->address.service, &hints) == 0;
-	if (!gateway->looking_up)
-		fail(gateway, "names can't be looked up");
-}
-
-static void on_timer(uv_timer_t *timer)
+void gateway_on_timer(uv_timer_t *timer)
 {
 	struct gateway *gateway = timer->data;
 
 	if (gateway->state == GATEWAY_WAITING)
-		begin(gateway);
+		gateway_begin(gateway);
 	else if (gateway->due_ms != 0 &&
-		 now_ms(gateway) - gateway->due_ms >= gateway->config.timeout_ms)
-		fail(gateway, "it doesn't answer");
+		 gateway_now_ms(gateway) - gateway->due_ms >= gateway->config.timeout_ms)
+		gateway_fail(gateway, "it doesn't answer");
 }
 
 /* ---- Life ------------------------------------------------------------------------------ */
@@ -774,12 +484,12 @@ int gateway_new(const struct gateway_config *config, struct gateway **ret)
 		free(gateway);
 		return status;
 	}
-	wait(gateway, 0);
+	gateway_wait(gateway, 0);
 	*ret = gateway;
 	return 0;
 }
 
-static void finish_close(struct gateway *gateway)
+void gateway_finish_close(struct gateway *gateway)
 {
 	void (*on_closed)(void *context) = gateway->on_closed;
 	void *context = gateway->closed_context;
@@ -801,7 +511,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct gateway *gateway = handle->data;
 
 	gateway->timer_closed = true;
-	finish_close(gateway);
+	gateway_finish_close(gateway);
 }
 
 void gateway_close(struct gateway *gateway, void (*on_closed)(void *context), void *context)
@@ -820,7 +530,7 @@ struct share *gateway_take_back(struct gateway *gateway)
 {
 	struct share *shares = gateway->shares;
 
-	fail(gateway, "its shares go to other gateways");
+	gateway_fail(gateway, "its shares go to other gateways");
 	gateway->shares = gateway->next = NULL;
 	gateway->shares_end = &gateway->shares;
 	return shares;
