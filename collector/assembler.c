@@ -21,6 +21,9 @@
 #define SNAPSHOTS_MAX 64
 /* References looked at before others get the lock. */
 #define COPY_STRIDE 16384u
+/* How far ahead what a group needs is fetched: its slot, then its trace. */
+#define FETCH_SLOT_AHEAD 8u
+#define FETCH_TRACE_AHEAD 4u
 
 enum { LIST_QUIET, LIST_HELD, LISTS };
 
@@ -240,16 +243,14 @@ static bool append_refs(struct assembler *assembler, struct held_trace *trace,
 	return ended;
 }
 
-void assembler_add(struct assembler *assembler, const struct trace_id *trace_id,
+/* Locked. count > 0. */
+static void add(struct assembler *assembler, const struct trace_id *trace_id,
 	const struct span_ref *refs, uint32_t count, uint64_t now_ms)
 {
 	struct held_trace *trace;
 	uint32_t index;
 	bool ended;
 
-	if (count == 0)
-		return;
-	pthread_mutex_lock(&assembler->lock);
 	index = trace_table_find(&assembler->table, trace_id);
 	if (index == TRACE_TABLE_NONE)
 		index = begin_trace(assembler, trace_id, refs[0].segment, now_ms);
@@ -267,6 +268,43 @@ void assembler_add(struct assembler *assembler, const struct trace_id *trace_id,
 		trace->big = true;
 		list_remove(assembler, LIST_HELD, index);
 		list_prepend(assembler, LIST_HELD, index);
+	}
+}
+
+void assembler_add(struct assembler *assembler, const struct trace_id *trace_id,
+	const struct span_ref *refs, uint32_t count, uint64_t now_ms)
+{
+	if (count == 0)
+		return;
+	pthread_mutex_lock(&assembler->lock);
+	add(assembler, trace_id, refs, count, now_ms);
+	pthread_mutex_unlock(&assembler->lock);
+}
+
+/* Locked: what is asked for later is under way meanwhile. */
+static void fetch_ahead(const struct assembler *assembler, const struct span_group *groups,
+	uint32_t group_count, uint32_t at)
+{
+	if (at + FETCH_SLOT_AHEAD < group_count)
+		trace_table_prefetch(&assembler->table, &groups[at + FETCH_SLOT_AHEAD].trace_id);
+	if (at + FETCH_TRACE_AHEAD < group_count) {
+		uint32_t index = trace_table_guess(
+			&assembler->table, &groups[at + FETCH_TRACE_AHEAD].trace_id);
+
+		if (index != TRACE_TABLE_NONE)
+			__builtin_prefetch(trace_at(assembler, index));
+	}
+}
+
+void assembler_add_groups(struct assembler *assembler, const struct span_group *groups,
+	uint32_t group_count, const struct span_ref *refs, uint64_t now_ms)
+{
+	pthread_mutex_lock(&assembler->lock);
+	for (uint32_t i = 0; i < group_count; i++) {
+		fetch_ahead(assembler, groups, group_count, i);
+		if (groups[i].count > 0)
+			add(assembler, &groups[i].trace_id, refs + groups[i].first, groups[i].count,
+				now_ms);
 	}
 	pthread_mutex_unlock(&assembler->lock);
 }
@@ -297,6 +335,24 @@ static void forget_run(struct assembler *assembler, struct run *run)
 	free(run);
 }
 
+/* The trace behind is mostly the next one to be taken: its references, its slot and the
+ * one behind that are fetched meanwhile. */
+static void fetch_next(const struct assembler *assembler, const struct held_trace *trace)
+{
+	int which = trace->in_quiet ? LIST_QUIET : LIST_HELD;
+	uint32_t index = trace->links[which].next;
+	const struct held_trace *next;
+
+	if (index == SLAB_NONE)
+		return;
+	next = trace_at(assembler, index);
+	__builtin_prefetch(ref_at(assembler, next->first));
+	__builtin_prefetch(ref_at(assembler, next->last));
+	trace_table_prefetch(&assembler->table, &next->id);
+	if (next->links[which].next != SLAB_NONE)
+		__builtin_prefetch(trace_at(assembler, next->links[which].next));
+}
+
 /* Moves a trace's references into a run and forgets the trace. */
 static struct run *take_trace(struct assembler *assembler, uint32_t index, enum run_reason reason)
 {
@@ -306,6 +362,7 @@ static struct run *take_trace(struct assembler *assembler, uint32_t index, enum 
 
 	if (run == NULL)
 		return NULL;
+	fetch_next(assembler, trace);
 	memset(run, 0, sizeof(*run));
 	run->trace_id = trace->id;
 	run->reason = reason;

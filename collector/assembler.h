@@ -123,6 +123,17 @@ void assembler_unreserve(struct assembler *assembler, uint32_t spans);
 void assembler_add(struct assembler *assembler, const struct trace_id *trace_id,
 	const struct span_ref *refs, uint32_t count, uint64_t now_ms);
 
+/* Neighbouring spans of one trace. */
+struct span_group {
+	struct trace_id trace_id;
+	uint32_t first; /* in refs */
+	uint32_t count;
+};
+
+/* The same for many groups, whose spans are in refs. */
+void assembler_add_groups(struct assembler *assembler, const struct span_group *groups,
+	uint32_t group_count, const struct span_ref *refs, uint64_t now_ms);
+
 /* The next trace that is due, as a run; NULL when none is, or no memory is there
  * for it. It stays the assembler's, until assembler_written. */
 struct run *assembler_take_due(struct assembler *assembler, uint64_t now_ms);

@@ -88,10 +88,5 @@ void span_refs_add(struct span_refs *refs, struct assembler *assembler, uint32_t
 		refs->refs[i].segment = segment;
 		refs->refs[i].offset = offset;
 	}
-	for (uint32_t i = 0; i < refs->group_count; i++) {
-		const struct span_group *group = &refs->groups[i];
-
-		assembler_add(assembler, &group->trace_id, refs->refs + group->first, group->count,
-			now_ms);
-	}
+	assembler_add_groups(assembler, refs->groups, refs->group_count, refs->refs, now_ms);
 }

@@ -8,13 +8,6 @@
 #include "assembler.h"
 #include "batch.h"
 
-/* Neighbouring spans of one trace. */
-struct span_group {
-	struct trace_id trace_id;
-	uint32_t first; /* in refs */
-	uint32_t count;
-};
-
 /* Zero-initialised is empty; memory is reused from batch to batch. */
 struct span_refs {
 	struct span_ref *refs;	   /* owned */

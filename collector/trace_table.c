@@ -93,6 +93,18 @@ uint32_t trace_table_find(const struct trace_table *table, const struct trace_id
 	return table->slots[find_slot(table, id, hash_id(table, id))].value;
 }
 
+void trace_table_prefetch(const struct trace_table *table, const struct trace_id *id)
+{
+	if (table->slots != NULL)
+		__builtin_prefetch(&table->slots[hash_id(table, id) & table->mask]);
+}
+
+uint32_t trace_table_guess(const struct trace_table *table, const struct trace_id *id)
+{
+	return table->slots != NULL ? table->slots[hash_id(table, id) & table->mask].value
+				    : TRACE_TABLE_NONE;
+}
+
 void trace_table_put(struct trace_table *table, const struct trace_id *id, uint32_t value)
 {
 	put_hashed(table->slots, table->mask,

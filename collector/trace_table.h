@@ -39,6 +39,12 @@ __attribute__((warn_unused_result)) int trace_table_reserve(
 
 uint32_t trace_table_find(const struct trace_table *table, const struct trace_id *id);
 
+/* Has the processor fetch what trace_table_find will look at. */
+void trace_table_prefetch(const struct trace_table *table, const struct trace_id *id);
+
+/* What stands where the id's value would, if nothing else is in the way: a guess. */
+uint32_t trace_table_guess(const struct trace_table *table, const struct trace_id *id);
+
 /* Puts in a value whose id is not there yet; room must be reserved. */
 void trace_table_put(struct trace_table *table, const struct trace_id *id, uint32_t value);
 

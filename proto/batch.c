@@ -27,6 +27,13 @@ static int trace_parse(struct slice bytes, struct batch_trace *ret)
 	struct cursor cursor = cursor_of_slice(bytes);
 	struct slice id = {0};
 
+	/* An id and nothing else is what nearly all of them are. */
+	if (bytes.length == 2 + sizeof(trace.id.bytes) && bytes.data[0] == TAG_TRACE_TRACE_ID &&
+		bytes.data[1] == sizeof(trace.id.bytes)) {
+		memcpy(trace.id.bytes, bytes.data + 2, sizeof(trace.id.bytes));
+		*ret = trace;
+		return 0;
+	}
 	while (cursor_more(&cursor)) {
 		uint32_t tag = cursor_tag(&cursor);
 

@@ -122,8 +122,17 @@ static inline uint64_t cursor_varint(struct cursor *cursor)
 /* Of a tag or a length: at most 5 bytes, as every protobuf reader has it. */
 static inline uint64_t cursor_varint_short(struct cursor *cursor)
 {
-	if (cursor->at != cursor->end && *cursor->at < 0x80)
-		return *cursor->at++;
+	const uint8_t *at = cursor->at;
+
+	if (at != cursor->end && at[0] < 0x80) {
+		cursor->at = at + 1;
+		return at[0];
+	}
+	/* Lengths that libwaft has padded. */
+	if (cursor->end - at >= 2 && at[1] < 0x80) {
+		cursor->at = at + 2;
+		return (at[0] & 0x7f) | (uint32_t)at[1] << 7;
+	}
 	return cursor_varint_long(cursor, 5);
 }
 

@@ -23,11 +23,6 @@ bool trace_id_is_zero(const struct trace_id *id)
 	return (le64_read(id->bytes) | le64_read(id->bytes + 8)) == 0;
 }
 
-bool trace_id_equal(const struct trace_id *a, const struct trace_id *b)
-{
-	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}
-
 /* ---- Formatting --------------------------------------------------------- */
 
 /* Four bytes to eight digits, all at once in the bytes of a word. */

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "errors.h"
 
@@ -53,7 +54,15 @@ static inline uint64_t id_mix(uint64_t x)
 uint64_t id_unmix(uint64_t x);
 
 bool trace_id_is_zero(const struct trace_id *id);
-bool trace_id_equal(const struct trace_id *a, const struct trace_id *b);
+
+static inline bool trace_id_equal(const struct trace_id *a, const struct trace_id *b)
+{
+	uint64_t left[2], right[2];
+
+	memcpy(left, a->bytes, sizeof(left));
+	memcpy(right, b->bytes, sizeof(right));
+	return ((left[0] ^ right[0]) | (left[1] ^ right[1])) == 0;
+}
 
 /* 36 characters of lower-case UUID text; no NUL is written. */
 void trace_id_format(const struct trace_id *id, char ret_text[ID_UUID_LENGTH]);
