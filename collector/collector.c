@@ -563,7 +563,10 @@ static int open_depot(struct collector *collector)
 		return status;
 	}
 	(void)recovery_text(&collector->depot.recovery, recovered, sizeof(recovered));
-	log_info("%s", recovered);
+	if (recovery_found_damage(&collector->depot.recovery))
+		log_warning("%s", recovered);
+	else
+		log_info("%s", recovered);
 	if (collector->depot.index_report.rebuilt_parts > 0)
 		log_info("indexed %llu of %llu files anew",
 			(unsigned long long)collector->depot.index_report.rebuilt_parts,

@@ -359,6 +359,8 @@ static void gather_reasons(struct collector *collector, struct report *report)
 			verified.first_damaged);
 	if (recovery->log_bytes_damaged + recovery->log_segments_lost > 0)
 		add_reason(report, "the log was damaged: see .waft/quarantine", NULL);
+	if (recovery->log_cut)
+		add_reason(report, "the log lost its end: acknowledged spans may be gone", NULL);
 }
 
 void report_gather(struct collector *collector, struct report *ret)

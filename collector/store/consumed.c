@@ -243,6 +243,19 @@ uint32_t consumed_last_segment(const struct consumed *set)
 	return set->count > 0 ? set->segments[set->count - 1].number : 0;
 }
 
+uint32_t consumed_last_offset(const struct consumed *set)
+{
+	const struct consumed_segment *last =
+		set->count > 0 ? &set->segments[set->count - 1] : NULL;
+	uint32_t offset = 0;
+
+	for (size_t i = 0; last != NULL && i < last->capacity; i++) {
+		if (last->records[i].offset > offset)
+			offset = last->records[i].offset;
+	}
+	return offset;
+}
+
 uint64_t consumed_total(const struct consumed *set)
 {
 	uint64_t total = 0;

@@ -56,6 +56,9 @@ uint64_t consumed_in_record(const struct consumed *set, struct log_place place);
 /* The highest segment that the set knows; 0: none. */
 uint32_t consumed_last_segment(const struct consumed *set);
 
+/* The last record of that segment that has a span in the set; 0: there is none. */
+uint32_t consumed_last_offset(const struct consumed *set);
+
 /* Adds all of other, or on -ENOMEM nothing. */
 MUST_CHECK int consumed_merge(struct consumed *set, const struct consumed *other);
 

@@ -135,6 +135,14 @@ static int set_manifest_aside(
 	return error != 0 ? error : add_quarantine(recoverer, &entry);
 }
 
+static bool is_there(const struct recoverer *recoverer, const char *name)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct disk_stat st;
+
+	return disk_stat_name(config->disk, config->dirs->waft, name, &st) == 0;
+}
+
 static int read_manifest(struct recoverer *recoverer)
 {
 	const struct recovery_config *config = recoverer->config;
@@ -146,10 +154,12 @@ static int read_manifest(struct recoverer *recoverer)
 		error = clients_on_counters(config->clients, state);
 	if (error != 0)
 		return error;
-	recoverer->result->manifest_lost = state->generation == 0 && state->file_bytes > 0;
+	/* An empty one as well: it gets its name when all of it is synced. */
+	recoverer->result->manifest_lost =
+		state->generation == 0 && is_there(recoverer, MANIFEST_NAME);
 	recoverer->result->manifest_damaged = state->damaged;
 	disk_unlink_quietly(config->disk, config->dirs->waft, MANIFEST_NEW_NAME);
-	if (recoverer->result->manifest_lost)
+	if (recoverer->result->manifest_lost && state->file_bytes > 0)
 		return set_manifest_aside(
 			recoverer, 0, state->file_bytes, "no readable header in it");
 	if (state->damaged)
@@ -570,6 +580,24 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 	return 0;
 }
 
+static bool is_behind(struct log_place place, struct log_place end)
+{
+	return place.segment != end.segment ? place.segment > end.segment
+					    : place.offset >= end.offset;
+}
+
+/* Whether the log lost its end, and what is left ends like one that was never longer: what
+ * the manifest counted, or has in files, was synced before. */
+static bool is_cut(const struct manifest_state *state, struct log_place end)
+{
+	struct log_place consumed = {.segment = consumed_last_segment(&state->consumed),
+		.offset = consumed_last_offset(&state->consumed)};
+
+	return (state->accounted.segment >= state->first_segment &&
+		       is_behind(state->accounted, end)) ||
+	       (consumed.segment >= state->first_segment && is_behind(consumed, end));
+}
+
 static int replay_log(struct recoverer *recoverer, struct log_scan_result *scan)
 {
 	static const struct log_scan_ops ops = {
@@ -588,6 +616,9 @@ static int replay_log(struct recoverer *recoverer, struct log_scan_result *scan)
 	result->log_bytes_damaged = scan->damaged_bytes;
 	result->log_bytes_torn = scan->torn_bytes;
 	result->log_segments_lost = scan->segments_missing + scan->segments_unreadable;
+	result->log_cut = error == 0 && is_cut(state, scan->end);
+	/* The manifest is there before the log is. */
+	result->manifest_lost |= state->generation == 0 && scan->last_segment != 0;
 	return error;
 }
 
@@ -689,8 +720,8 @@ static int run(struct recoverer *recoverer)
 		error = replay_log(recoverer, &scan);
 	if (error != 0)
 		return error;
-	recoverer->result->fresh =
-		state->generation == 0 && state->file_bytes == 0 && scan.last_segment == 0;
+	recoverer->result->fresh = state->generation == 0 && !recoverer->result->manifest_lost &&
+				   scan.last_segment == 0;
 	set_forward(recoverer, scan.end);
 	if (state->generation == 0)
 		memcpy(state->store_id, scan.has_store_id ? scan.store_id : config->new_store_id,
@@ -722,6 +753,14 @@ int recover(
 	return 0;
 }
 
+bool recovery_found_damage(const struct recovery *recovery)
+{
+	return recovery->manifest_lost || recovery->manifest_damaged || recovery->log_cut ||
+	       recovery->parts_missing + recovery->parts_short + recovery->log_bytes_damaged +
+			       recovery->log_segments_lost >
+		       0;
+}
+
 size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 {
 	int length;
@@ -733,7 +772,7 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 			"recovered: %llu parts (%llu missing, %llu too short, %llu bytes never "
 			"committed set aside from %llu), %llu log records of %llu clients, %llu "
 			"spans waiting, %llu to forward, log: %llu bytes damaged, %llu torn, %llu "
-			"segments lost%s",
+			"segments lost%s%s",
 			(unsigned long long)recovery->parts,
 			(unsigned long long)recovery->parts_missing,
 			(unsigned long long)recovery->parts_short,
@@ -746,6 +785,7 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 			(unsigned long long)recovery->log_bytes_damaged,
 			(unsigned long long)recovery->log_bytes_torn,
 			(unsigned long long)recovery->log_segments_lost,
+			recovery->log_cut ? "; the log ends before records that were synced" : "",
 			recovery->manifest_lost	     ? "; the manifest was lost"
 			: recovery->manifest_damaged ? "; the manifest was damaged"
 						     : "");

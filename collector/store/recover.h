@@ -81,6 +81,7 @@ struct recovery {
 	uint64_t log_bytes_damaged;
 	uint64_t log_bytes_torn;
 	uint64_t log_segments_lost; /* missing or unreadable */
+	bool log_cut;		    /* it ends before a record that the manifest tells of */
 	uint64_t spans_waiting;	    /* in the log and in no file */
 	uint64_t spans_unreadable;  /* of batches that didn't decode, now in quarantine */
 	uint64_t spans_shed;	    /* given up, in drop records that are to be forwarded */
@@ -92,6 +93,9 @@ struct recovery {
  * store is as readable as before. */
 MUST_CHECK int recover(
 	const struct recovery_config *config, const struct recovery_ops *ops, struct recovery *ret);
+
+/* Whether what was synced once is wrong or gone. */
+bool recovery_found_damage(const struct recovery *recovery);
 
 /* One line that says what was done: "recovered: 3 parts, …". Returns its
  * length, cut to size. */

@@ -63,9 +63,9 @@ static bool detected(enum kind kind, const struct found *found)
 	const struct recovery *recovery = &found->recovery;
 
 	if (kind == LOG)
-		return recovery->log_bytes_damaged + recovery->log_bytes_torn +
-			       recovery->log_segments_lost >
-		       0;
+		return recovery->log_cut || recovery->log_bytes_damaged + recovery->log_bytes_torn +
+							    recovery->log_segments_lost >
+						    0;
 	if (kind == MANIFEST)
 		return recovery->manifest_damaged || recovery->manifest_lost;
 	return found->parts_wrong || recovery->parts_short > 0 || recovery->parts_missing > 0;

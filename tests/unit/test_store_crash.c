@@ -41,6 +41,7 @@ static void recover_and_check(struct fake_disk *crashed, const struct world_hist
 	memcpy(scratch, history, sizeof(*scratch));
 	set_sizes(&world);
 	assert_int_equal(world_open(&world, crashed, scratch), 0);
+	assert_false(world.recovery.log_cut);
 	world_check(&world, at, when);
 	if (on) {
 		world_resend(&world);

@@ -118,6 +118,13 @@ static void test_flips_in_parts(void **state)
 	small_free(&small);
 }
 
+/* Whether a recovery says that something of the log is wrong. */
+static bool is_told(const struct recovery *recovery)
+{
+	return recovery->log_cut || recovery->log_bytes_damaged > 0 ||
+	       recovery->log_bytes_torn > 0 || recovery->log_segments_lost > 0;
+}
+
 static void test_cut_anywhere(void **state)
 {
 	static const char *const paths[] = {SMALL_LOG, SMALL_MANIFEST, SMALL_PART};
@@ -125,6 +132,8 @@ static void test_cut_anywhere(void **state)
 
 	(void)state;
 	small_make(&small);
+	/* Else the manifest can't know of the last records. */
+	small_open_again(&small);
 	for (size_t i = 0; i < 3; i++) {
 		size_t length;
 		const uint8_t *content = fake_disk_content(small.fake, paths[i], &length);
@@ -135,6 +144,11 @@ static void test_cut_anywhere(void **state)
 			struct found found;
 
 			small_look(copy, &small, &found);
+			if (i == 0 && found.lost > 0 && !is_told(&found.recovery))
+				fail_msg("log cut at %zu: %u spans lost, and nothing said", cut,
+					found.lost);
+			if (i == 1 && cut == 0)
+				assert_true(found.recovery.manifest_lost);
 			if (i == 1 && found.lost > 0)
 				fail_msg("manifest cut at %zu: %u spans lost", cut, found.lost);
 			if (i != 1 && found.doubled > 0)
@@ -160,6 +174,7 @@ static void test_deleted(void **state)
 	copy = small_changed(&small, SMALL_MANIFEST, NULL, 0);
 	small_look(copy, &small, &found);
 	assert_int_equal(found.lost, 0);
+	assert_true(found.recovery.manifest_lost);
 	fake_disk_free(copy);
 	copy = small_changed(&small, SMALL_PART, NULL, 0);
 	small_look(copy, &small, &found);
