@@ -81,6 +81,18 @@ const char *copy_text(struct scratch *scratch, struct slice text)
 
 /* ---- Lists ------------------------------------------------------------ */
 
+/* 0 for no time at all. */
+static int64_t add_ms(int64_t start_ns, double ms)
+{
+	int64_t sum;
+
+	/* A foreign file may claim any time. */
+	if (!(ms > 0) || ms >= (double)INT64_MAX / 2e6 ||
+		__builtin_add_overflow(start_ns, (int64_t)(ms * 1e6), &sum))
+		return 0;
+	return sum;
+}
+
 int listing_add(struct listing *listing, const struct listing_entry *entry)
 {
 	struct waft_trace_summary *summary;
@@ -92,6 +104,7 @@ int listing_add(struct listing *listing, const struct listing_entry *entry)
 	*summary = (struct waft_trace_summary){.start_ns = entry->start_ns,
 		.duration_ms = entry->pending ? 0 : entry->duration_ms,
 		.pending = entry->pending,
+		.open_until_ns = entry->pending ? add_ms(entry->start_ns, entry->duration_ms) : 0,
 		.service_count = entry->service_count,
 		.spans = entry->spans,
 		.errors = entry->errors};
@@ -213,6 +226,9 @@ int node_of_record(
 		.duration_ms = ms_of_ns(record->duration_ns),
 		.status = status_name(record->status)};
 
+	if (record->open_ns < 0 ||
+		__builtin_add_overflow(record->start_ns, record->open_ns, &node.open_until_ns))
+		node.open_until_ns = 0;
 	record_format_id(record->trace_id, node.trace_id);
 	node.span_id = copy_id(scratch, record->span_id);
 	node.operation = copy_text(scratch, record->operation);
@@ -332,6 +348,7 @@ static int make_nodes(struct trace_build *build, struct trace_result *result)
 	summary->start_ns = head->start_ns;
 	summary->duration_ms = head->duration_ms;
 	summary->pending = tree->rows[tree->head].status == RECORD_PENDING;
+	summary->open_until_ns = head->open_until_ns;
 	summary->operation = head->operation;
 	summary->layer = head->layer;
 	summary->status = head->status;

@@ -108,8 +108,7 @@ static void measure(const struct waft_trace_list *list, const struct waft_trace_
 		strbuf_safe(&cell, summary->operation, strlen(summary->operation));
 		*ret_operation = widest(*ret_operation, &cell, SIZE_MAX);
 		strbuf_clear(&cell);
-		format_duration(
-			&cell, summary->pending, summary->duration_ms, summary->start_ns, style);
+		format_duration(&cell, &(struct format_time)FORMAT_TIME_OF_SUMMARY(summary), style);
 		*ret_duration = widest(*ret_duration, &cell, SIZE_MAX);
 		strbuf_clear(&cell);
 		strbuf_safe(&cell, summary->layer, strlen(summary->layer));

@@ -55,15 +55,17 @@ void format_mark(struct strbuf *text, const char *status, bool color)
 	strbuf_string(text, " ");
 }
 
-void format_duration(struct strbuf *text, bool pending, double duration_ms, int64_t start_ns,
-	const struct waft_trace_style *style)
+void format_duration(
+	struct strbuf *text, const struct format_time *time, const struct waft_trace_style *style)
 {
-	if (pending) {
+	if (time->pending) {
+		int64_t until_ns = time->open_until_ns != 0 ? time->open_until_ns : style->now_ns;
+
 		strbuf_string(text, "(open ");
-		when_elapsed(text, style->now_ns - start_ns);
+		when_elapsed(text, until_ns - time->start_ns);
 		strbuf_string(text, ")");
 	} else {
-		strbuf_format(text, "(%.2fms)", duration_ms);
+		strbuf_format(text, "(%.2fms)", time->duration_ms);
 	}
 }
 
@@ -111,7 +113,7 @@ void format_summary(struct strbuf *text, const struct waft_trace_summary *summar
 	append_cut(text, summary->operation, operation_columns);
 	strbuf_string(text, " ");
 	strbuf_color(text, style->color, COLOR_DIM);
-	format_duration(text, summary->pending, summary->duration_ms, summary->start_ns, style);
+	format_duration(text, &(struct format_time)FORMAT_TIME_OF_SUMMARY(summary), style);
 	strbuf_color(text, style->color, COLOR_PLAIN);
 }
 
@@ -132,7 +134,10 @@ static void span_ending(struct strbuf *text, const struct waft_trace_node *node,
 
 	strbuf_string(text, " ");
 	strbuf_color(text, style->color, COLOR_DIM);
-	format_duration(text, is_pending(node->status), node->duration_ms, node->start_ns, style);
+	format_duration(text,
+		&(struct format_time){is_pending(node->status), node->duration_ms, node->start_ns,
+			node->open_until_ns},
+		style);
 	strbuf_color(text, style->color, COLOR_PLAIN);
 	strbuf_string(text, " ");
 	strbuf_color(text, style->color, COLOR_CYAN);
@@ -193,6 +198,8 @@ static int64_t node_end_ns(const struct waft_trace_node *node, int64_t now_ns)
 {
 	double duration_ns = node->duration_ms * WHEN_NS_PER_MS;
 
+	if (is_pending(node->status) && node->open_until_ns != 0)
+		return node->open_until_ns;
 	if (is_pending(node->status))
 		return now_ns > node->start_ns ? now_ns : node->start_ns;
 	/* A foreign file may claim any duration. */

@@ -13,9 +13,21 @@ struct waft_trace_style format_style(const struct waft_trace_style *style);
 
 /* "✓ ", "✗ " or "• ". */
 void format_mark(struct strbuf *text, const char *status, bool color);
-/* "(2.72ms)", or "(open 3.20s)" while it is pending. */
-void format_duration(struct strbuf *text, bool pending, double duration_ms, int64_t start_ns,
-	const struct waft_trace_style *style);
+/* When a span or a trace was: the members of that name. */
+struct format_time {
+	bool pending;
+	double duration_ms;
+	int64_t start_ns;
+	int64_t open_until_ns;
+};
+#define FORMAT_TIME_OF_SUMMARY(summary)                                          \
+	{                                                                        \
+		(summary)->pending, (summary)->duration_ms, (summary)->start_ns, \
+			(summary)->open_until_ns                                 \
+	}
+/* "(2.72ms)", or "(open 3.20s)" while it is pending: until now, or until it was given up. */
+void format_duration(
+	struct strbuf *text, const struct format_time *time, const struct waft_trace_style *style);
 /* A JSON number of milliseconds, up to six decimals, or null while pending. */
 void format_json_ms(struct strbuf *text, bool pending, double duration_ms);
 

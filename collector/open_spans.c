@@ -72,7 +72,7 @@ static int add_line(struct open_spans *open, struct line_writer *writer, struct 
 static long add_lines(struct open_spans *open, const struct region_view *view, struct batch *batch,
 	const uint8_t *trace_id, size_t skip, size_t most)
 {
-	struct line_writer writer = {0};
+	struct line_writer writer = {.live = true};
 	struct batch_iter iter;
 	struct span_view span;
 	long passed = 0;

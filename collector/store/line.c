@@ -620,8 +620,27 @@ static int append_link(
 	return ret != 0 ? ret : APPEND(out, "}}");
 }
 
-static int append_events(
-	struct bytes *out, const struct batch *batch, const struct span_view *view, bool repair)
+/* The time at which a pending span's process ended, or gave it up, is an event. */
+static bool is_abandoned(const struct line_writer *writer, const struct span_view *view)
+{
+	return view->status == WIRE_STATUS_PENDING && view->duration_ns > 0 && !writer->live;
+}
+
+static int append_abandoned(struct bytes *out, const struct span_view *view, bool first)
+{
+	char timestamp[JSON_TIMESTAMP_BYTES];
+	int ret = first ? 0 : APPEND(out, ",");
+
+	json_format_timestamp(timestamp, view->start_ns + view->duration_ns);
+	if (ret == 0)
+		ret = APPEND(out, "{\"name\":\"" RECORD_ABANDONED "\",\"timestamp\":\"");
+	if (ret == 0)
+		ret = bytes_put(out, timestamp, sizeof(timestamp));
+	return ret != 0 ? ret : APPEND(out, "\",\"attributes\":{}}");
+}
+
+static int append_events(const struct line_writer *writer, struct bytes *out,
+	const struct batch *batch, const struct span_view *view, bool repair)
 {
 	struct cursor detail = cursor_of_slice(view->detail);
 	struct span_event event;
@@ -632,6 +651,8 @@ static int append_events(
 		ret = append_event(out, &event, repair, first);
 		first = false;
 	}
+	if (ret == 0 && is_abandoned(writer, view))
+		ret = append_abandoned(out, view, first);
 	return ret != 0 ? ret : APPEND(out, "]");
 }
 
@@ -676,13 +697,14 @@ static int append_dropped(struct bytes *out, const struct span_view *view)
 }
 
 /* What few spans have, behind the attributes. */
-static int append_rest(const struct batch *batch, const struct span_view *view, struct bytes *out)
+static int append_rest(const struct line_writer *writer, const struct batch *batch,
+	const struct span_view *view, struct bytes *out)
 {
 	bool repair = (view->repairs & REPAIR_UTF8) != 0;
 	int ret = 0;
 
-	if (view->event_count > 0)
-		ret = append_events(out, batch, view, repair);
+	if (view->event_count > 0 || is_abandoned(writer, view))
+		ret = append_events(writer, out, batch, view, repair);
 	if (ret == 0 && view->link_count > 0)
 		ret = append_links(out, view, repair);
 	if (ret == 0 && view->trace->state.length > 0) {
@@ -770,7 +792,7 @@ static int append_span(struct line_writer *writer, const struct line_shape *shap
 	if (ret == 0)
 		ret = append_attribute_object(writer, shape, batch, view, out);
 	if (ret == 0)
-		ret = append_rest(batch, view, out);
+		ret = append_rest(writer, batch, view, out);
 	return ret != 0 ? ret : append_end(writer, view, out);
 }
 

@@ -34,6 +34,7 @@ struct line_writer {
 	struct bytes middle;	/* of most spans: status, no data, metadata up to resource */
 	size_t middle_data_end; /* where `"data":{…` ends in it */
 	bool hot;		/* spans of the batch may go to line_hot_span */
+	bool live;		/* the caller's: pending spans are open just now */
 	struct line_shape *shapes;
 	size_t shape_capacity;
 	struct line_key *keys;

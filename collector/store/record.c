@@ -322,6 +322,29 @@ static int take_field(struct parse *parse, enum field field)
 	return ret == 0 && !again ? set_field(parse, field, value) : ret;
 }
 
+/* From the start to the event that says when the span was given up; -1: there is none. */
+static int64_t abandoned_after(const struct record *record)
+{
+	static const char begin[] = "{\"name\":\"" RECORD_ABANDONED "\",\"timestamp\":\"";
+	const struct slice metadata = record->metadata;
+	const uint8_t *found = metadata.length > 0 ? memmem(metadata.data, metadata.length, begin,
+							     sizeof(begin) - 1)
+						   : NULL;
+	const uint8_t *time, *end;
+	int64_t given_up_ns;
+	int64_t open_ns;
+
+	if (found == NULL)
+		return -1;
+	time = found + sizeof(begin) - 1;
+	end = memchr(time, '"', (size_t)(metadata.data + metadata.length - time));
+	if (end == NULL ||
+		record_parse_time(slice_of(time, (size_t)(end - time)), &given_up_ns) != 0 ||
+		__builtin_sub_overflow(given_up_ns, record->start_ns, &open_ns))
+		return -1;
+	return open_ns >= 0 ? open_ns : -1;
+}
+
 static void settle_status(struct parse *parse)
 {
 	struct record *record = parse->record;
@@ -339,9 +362,10 @@ static void settle_status(struct parse *parse)
 	else
 		record->status = RECORD_SUCCESS;
 	/* What is over has taken some time, what is open has no end. */
-	if (record->status == RECORD_PENDING)
+	if (record->status == RECORD_PENDING) {
 		record->duration_ns = -1;
-	else if (record->duration_ns < 0)
+		record->open_ns = abandoned_after(record);
+	} else if (record->duration_ns < 0)
 		record->duration_ns = 0;
 }
 
@@ -385,6 +409,7 @@ int record_parse(
 	struct record record = {
 		.line = line,
 		.duration_ns = -1,
+		.open_ns = -1,
 		.operation = nothing,
 		.layer = layer_default,
 		.service = nothing,

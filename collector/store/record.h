@@ -19,6 +19,9 @@
 
 struct scratch;
 
+/* The event of a pending span whose time is when it was given up. */
+#define RECORD_ABANDONED "waft.abandoned"
+
 enum record_status {
 	RECORD_SUCCESS = 0,
 	RECORD_ERROR = 1,
@@ -36,6 +39,8 @@ struct record {
 	enum record_status status;
 	int64_t start_ns;    /* since 1970, UTC */
 	int64_t duration_ns; /* -1: null */
+	int64_t open_ns;     /* of a pending span: for how long it was open when its process
+			      * ended or gave it up; -1: not known */
 	struct slice operation;
 	struct slice layer;   /* "core" when the line has none */
 	struct slice service; /* metadata.service; empty when the line has none */

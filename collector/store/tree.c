@@ -23,6 +23,7 @@ struct tree_span {
 	uint8_t parent_id[16];
 	int64_t start_ns;
 	int64_t duration_ns;
+	int64_t open_ns;
 	uint64_t hash; /* of the line */
 	uint32_t item;
 	uint8_t status;
@@ -96,6 +97,7 @@ int tree_add(struct tree *tree, const struct record *record, uint32_t item)
 	memcpy(span->parent_id, record->parent_id, 16);
 	span->start_ns = record->start_ns;
 	span->duration_ns = record->status == RECORD_PENDING ? -1 : record->duration_ns;
+	span->open_ns = span->duration_ns < 0 ? record->open_ns : -1;
 	span->hash = hash_line(record->line);
 	span->item = item;
 	span->status = (uint8_t)record->status;
@@ -397,7 +399,11 @@ static void count_row(struct tree *tree, const struct tree_row *row)
 
 	if (row->missing || (row->flags & TREE_DUPLICATE) != 0)
 		return;
-	end = row->duration_ns >= 0 ? end_of(row->start_ns, row->duration_ns) : row->start_ns;
+	end = row->start_ns;
+	if (row->duration_ns >= 0)
+		end = end_of(row->start_ns, row->duration_ns);
+	else if (row->open_ns >= 0)
+		end = end_of(row->start_ns, row->open_ns);
 	if (tree->span_count == 0 || end > tree->end_ns)
 		tree->end_ns = end;
 	tree->span_count++;
@@ -422,6 +428,7 @@ static void put_row(struct tree *tree, struct build *build, struct node *node, u
 		.parent = parent,
 		.start_ns = node->start_ns,
 		.duration_ns = span != NULL ? span->duration_ns : -1,
+		.open_ns = span != NULL ? span->open_ns : -1,
 		.self_ns = self_time(build, node),
 		.status = span != NULL ? (enum record_status)span->status : RECORD_PENDING,
 	};

@@ -29,6 +29,7 @@ struct tree_row {
 	uint32_t parent;  /* row number of the parent; UINT32_MAX when depth is 0 */
 	int64_t start_ns; /* of a missing one: its first orphan's */
 	int64_t duration_ns; /* -1 while open, or missing */
+	int64_t open_ns;     /* of one that was given up: after so long; else -1 */
 	int64_t self_ns; /* duration less what children cover of it; -1 while open, or missing */
 	enum record_status status;
 };
@@ -42,7 +43,7 @@ struct tree {
 	size_t span_count;  /* rows that are spans and no duplicates */
 	size_t error_count; /* of these, those that failed */
 	size_t open_count;  /* of these, those that are pending */
-	int64_t end_ns;	    /* the latest end of any ended span; its start where none ended */
+	int64_t end_ns;	    /* the latest end of any span that ended or was given up; else start */
 	/* the row whose columns are the trace's: its earliest root, without one its
 	 * earliest span; UINT32_MAX when there is no span */
 	uint32_t head;

@@ -274,6 +274,18 @@ class Filters(Store):
         self.assertEqual((code, out), (1, ""))
         self.assertIn("a status is of one place", err)
 
+    def test_what_was_given_up_grows_no_older(self):
+        """The age of a span whose process is gone is the one that it had then."""
+        trace = str(uuid.uuid4())
+        line = json.loads(record(trace, span_id(1), operation="gone", status="pending",
+                                 duration=None))
+        line["metadata"]["events"] = [{"name": "waft.abandoned",
+                                       "timestamp": "2026-01-09T10:00:03.200000000Z",
+                                       "attributes": {}}]
+        self.write(json.dumps(line, separators=(",", ":")))
+        self.assertIn("\n• gone (open 3.20s) [core]\n", self.run_ok("trace", "show", trace))
+        self.assertIn("| gone (open 3.20s)\n", self.run_ok("trace", "list"))
+
     def test_ambiguous_id(self):
         other = self.ids[0][:-1] + "f"
         self.write(record(other, span_id(9)))

@@ -28,6 +28,38 @@ static void assert_text(struct slice text, const char *expected)
 	assert_memory_equal(text.data, expected, text.length);
 }
 
+static int64_t open_of(const char *status, const char *events)
+{
+	struct scratch scratch = {0};
+	struct record record;
+	char line[512];
+
+	snprintf(line, sizeof(line),
+		"{\"trace_id\":\"01000000-0000-4000-8000-000000000000\",\"span_id\":"
+		"\"01000000-0000-4000-8000-000000000001\",\"parent_span_id\":null,\"timestamp\":"
+		"\"2026-01-09T10:00:00Z\",\"duration_ms\":null,\"operation\":\"o\",\"status\":"
+		"\"%s\",\"data\":{},\"metadata\":{%s},\"error\":null}",
+		status, events);
+	assert_int_equal(record_parse(slice_of_text(line), &scratch, &record, NULL), 0);
+	scratch_done(&scratch);
+	return record.open_ns;
+}
+
+/* How long a pending span was open is known from when it was given up. */
+static void abandoned(void **state)
+{
+#define GIVEN_UP(time) "\"events\":[{\"name\":\"waft.abandoned\",\"timestamp\":\"" time
+	(void)state;
+	assert_int_equal(
+		open_of("pending", GIVEN_UP("2026-01-09T10:00:03.2Z\"}]")), INT64_C(3200000000));
+	assert_int_equal(open_of("pending", ""), -1);
+	assert_int_equal(open_of("success", GIVEN_UP("2026-01-09T10:00:03.2Z\"}]")), -1);
+	/* Before its start, no time, and no end. */
+	assert_int_equal(open_of("pending", GIVEN_UP("2026-01-09T09:59:59Z\"}]")), -1);
+	assert_int_equal(open_of("pending", GIVEN_UP("soon\"}]")), -1);
+	assert_int_equal(open_of("pending", GIVEN_UP("\"}]")), -1);
+}
+
 static void own_line(void **state)
 {
 	struct scratch scratch = {0};
@@ -387,6 +419,7 @@ static void peek_and_cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(abandoned),
 		cmocka_unit_test(own_line),
 		cmocka_unit_test(attributes),
 		cmocka_unit_test(original_file),

@@ -214,6 +214,9 @@ static void test_pending_and_stepped(void **state)
 	(void)state;
 	assert_non_null(strstr(line, "\"duration_ms\":null,"));
 	assert_non_null(strstr(line, "\"status\":\"pending\","));
+	/* When it was given up stands as an event. */
+	assert_non_null(strstr(line, ",\"events\":[{\"name\":\"waft.abandoned\",\"timestamp\":"
+				     "\"2026-01-09T10:30:00.123456789Z\",\"attributes\":{}}]"));
 	free(line);
 }
 

@@ -132,6 +132,9 @@ struct waft_trace_summary {
 	int64_t start_ns;
 	double duration_ms;
 	bool pending; /* it has not ended; duration_ms is 0 */
+	/* Of a pending one: when its process gave it up or died, or what is known last of
+	 * its spans; 0: it may be open still. */
+	int64_t open_until_ns;
 	const char *operation;
 	const char *layer;
 	const char *status; /* success, error or pending */
@@ -180,7 +183,9 @@ struct waft_trace_node {
 	const char *error;   /* NULL: none */
 	int64_t start_ns;
 	double duration_ms; /* 0 while pending */
-	const char *input;  /* JSON text; NULL: none */
+	/* Of a pending span: when its process gave it up or died; 0: it may be open still. */
+	int64_t open_until_ns;
+	const char *input; /* JSON text; NULL: none */
 	const char *output;
 	const char *record; /* the JSON line as it is stored, without newline */
 };
