@@ -168,31 +168,43 @@ static inline const uint8_t *skip_key(struct check *check, const uint8_t *at)
 	return at + 1;
 }
 
-/* ---- Objects in their commonest form --------------------------------------- */
+/* ---- The commonest form ------------------------------------------------------ */
 
-enum {
-	SHORT_BYTES = 16,
-	/* A member of short texts: quote, key, quote, colon, and as much for its value. */
-	MEMBER_BYTES = 2 * (SHORT_BYTES + 2) + 2,
-};
+/* What follows knows text without white space, short strings of ASCII without escapes,
+ * short numbers without exponent. Whatever else there is, errors too, is left to the
+ * others. It may look at JSON_CHECK_PAD bytes from where it stands. */
+enum { SHORT_BYTES = 16 };
+
+#if defined(__SSE2__)
+/* Of 16 bytes those that are not plain inside a string. */
+static inline unsigned int specials(const uint8_t *at)
+{
+	__m128i bytes = _mm_loadu_si128((const void *)at);
+
+	/* Signed, as in skip_plain. */
+	return (unsigned int)_mm_movemask_epi8(
+		_mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')),
+			_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+				_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')))));
+}
+#endif
 
 /* The quote that ends a string of plain characters whose first is at `at`, when it
- * is among the next SHORT_BYTES, which are there; else NULL. */
+ * is among the next 2 * SHORT_BYTES; else NULL. */
 static inline const uint8_t *short_end(const uint8_t *at)
 {
 #if defined(__SSE2__)
-	__m128i bytes = _mm_loadu_si128((const void *)at);
-	/* Signed, as in skip_plain. */
-	__m128i special = _mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')),
-		_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
-			_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))));
-	int mask = _mm_movemask_epi8(special);
+	unsigned int mask = specials(at);
 
-	if (mask == 0)
-		return NULL;
-	at += __builtin_ctz((unsigned int)mask);
+	if (mask == 0) {
+		at += SHORT_BYTES;
+		mask = specials(at);
+		if (mask == 0)
+			return NULL;
+	}
+	at += __builtin_ctz(mask);
 #else
-	const uint8_t *end = at + SHORT_BYTES;
+	const uint8_t *end = at + 2 * SHORT_BYTES;
 
 	while (at != end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
 		at++;
@@ -202,69 +214,157 @@ static inline const uint8_t *short_end(const uint8_t *at)
 	return *at == '"' ? at : NULL;
 }
 
-/* Behind a number without exponent that ends among the next SHORT_BYTES, which are
- * there; else NULL. */
+/* Of 16 bytes those that are no digits, and one more. */
+static inline unsigned int no_digits(const uint8_t *at)
+{
+#if defined(__SSE2__)
+	__m128i value = _mm_sub_epi8(_mm_loadu_si128((const void *)at), _mm_set1_epi8('0'));
+	__m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
+
+	return ~(unsigned int)_mm_movemask_epi8(digits);
+#else
+	unsigned int mask = 1u << SHORT_BYTES;
+
+	for (unsigned int i = 0; i < SHORT_BYTES; i++)
+		mask |= (unsigned int)((uint8_t)(at[i] - '0') >= 10) << i;
+	return mask;
+#endif
+}
+
+/* Behind a number, of which the first digit is at `at`; else NULL. Without a branch by
+ * how many digits there are. */
 static inline const uint8_t *short_number(const uint8_t *at)
 {
-	const uint8_t *end = at + SHORT_BYTES;
-	const uint8_t *begin;
+	unsigned int mask = no_digits(at);
+	unsigned int length = (unsigned int)__builtin_ctz(mask);
+	unsigned int part;
 
-	at += *at == '-';
-	begin = at;
-	while (at != end && (uint8_t)(*at - '0') < 10)
-		at++;
-	if (at == begin || at == end || (*begin == '0' && at != begin + 1))
+	if (*at == '0' && length != 1)
 		return NULL;
-	if (*at == '.') {
-		begin = ++at;
-		while (at != end && (uint8_t)(*at - '0') < 10)
-			at++;
-		if (at == begin || at == end)
+	if (at[length] == '.') {
+		part = (unsigned int)__builtin_ctz(mask >> (length + 1));
+		length += 1 + part;
+		if (part == 0)
 			return NULL;
 	}
-	return (*at | 0x20) != 'e' ? at : NULL;
+	return length < SHORT_BYTES && (at[length] | 0x20) != 'e' ? at + length : NULL;
 }
 
-/* At a key. Moves over members without white space whose key, and whose string or
- * number, are short, as far as text is left for one more: behind the last of them,
- * or not at all, or *ret_value: to a value of another form. Whatever else there
- * is, errors too, is left to the others. */
-static inline const uint8_t *skip_members(const uint8_t *at, const uint8_t *end, bool *ret_value)
+/* Behind true, false or null; else NULL. */
+static inline const uint8_t *short_literal(const uint8_t *at)
 {
-	const uint8_t *behind = at;
-
-	*ret_value = false;
-	while (end - at > MEMBER_BYTES && *at == '"') {
-		const uint8_t *value = short_end(at + 1);
-
-		if (value == NULL || value[1] != ':')
-			break;
-		value += 2;
-		if (*value == '"') {
-			at = short_end(value + 1);
-			at = at != NULL ? at + 1 : NULL;
-		} else {
-			at = short_number(value);
-		}
-		if (at == NULL) {
-			*ret_value = true;
-			return value;
-		}
-		behind = at;
-		if (*at != ',')
-			break;
-		at++;
-	}
-	return behind;
+	if (memcmp(at, "true", 4) == 0 || memcmp(at, "null", 4) == 0)
+		return at + 4;
+	return memcmp(at, "false", 5) == 0 ? at + 5 : NULL;
 }
 
-/* At '{' or '['. *ret_over: it is empty and over, or a value in it is; else a value
- * follows. */
+/* Where a text is, between two tokens. */
+enum place { VALUE, AFTER };
+
+static inline bool is_digit(uint8_t c)
+{
+	return (uint8_t)(c - '0') < 10;
+}
+
+/* From where a value is to begin to another place further on, or the same, where one of
+ * the others is to go on: at *ret_place, or with *ret_key at a key. Below limit as many
+ * bytes as said above are there; NULL: everywhere, and the text ends in zeros. */
+static inline __attribute__((always_inline)) const uint8_t *skip_common(struct check *check,
+	const uint8_t *at, const uint8_t *limit, enum place *ret_place, bool *ret_key)
+{
+	uint64_t objects = check->objects;
+	unsigned int depth = check->depth;
+	const uint8_t *next;
+
+	*ret_key = false;
+	*ret_place = VALUE;
+	/* Behind a value that is in nothing there is no place. */
+	if (depth == 0 && (limit == NULL || at < limit) && *at != '{' && *at != '[')
+		return at;
+value:
+	*ret_place = VALUE;
+	if (limit != NULL && at >= limit)
+		goto out;
+	if (is_digit(*at)) {
+		next = short_number(at);
+	} else if (*at == '"') {
+		next = short_end(at + 1);
+		next = next != NULL ? next + 1 : NULL;
+	} else if (*at == '{') {
+		if (at[1] != '"' || depth == WIRE_JSON_DEPTH_LIMIT)
+			goto out;
+		depth++;
+		objects = objects << 1 | 1;
+		at++;
+		goto key;
+	} else if (*at == '[') {
+		if (at[1] <= ' ' || at[1] == ']' || depth == WIRE_JSON_DEPTH_LIMIT)
+			goto out;
+		depth++;
+		objects <<= 1;
+		at++;
+		goto value;
+	} else if (*at == '-') {
+		next = is_digit(at[1]) ? short_number(at + 1) : NULL;
+	} else {
+		next = short_literal(at);
+	}
+	if (next == NULL)
+		goto out;
+	at = next;
+after:
+	*ret_place = AFTER;
+	if (limit != NULL && at >= limit)
+		goto out;
+	if (*at == ',') {
+		if ((objects & 1) == 0) {
+			at++;
+			goto value;
+		}
+		if (at[1] != '"')
+			goto out;
+		at++;
+		goto key;
+	}
+	if (*at == ((objects & 1) != 0 ? '}' : ']')) {
+		at++;
+		objects >>= 1;
+		if (--depth > 0)
+			goto after;
+	}
+	goto out;
+key:
+	next = limit == NULL || at < limit ? short_end(at + 1) : NULL;
+	if (next != NULL && next[1] == ':') {
+		at = next + 2;
+		goto value;
+	}
+	*ret_place = VALUE;
+	*ret_key = true;
+out:
+	check->objects = objects;
+	check->depth = depth;
+	return at;
+}
+
+static const uint8_t *skip_limited(struct check *check, const uint8_t *at, const uint8_t *limit,
+	enum place *ret_place, bool *ret_key)
+{
+	return skip_common(check, at, limit, ret_place, ret_key);
+}
+
+static const uint8_t *skip_padded(
+	struct check *check, const uint8_t *at, enum place *ret_place, bool *ret_key)
+{
+	return skip_common(check, at, NULL, ret_place, ret_key);
+}
+
+/* ---- Any form ------------------------------------------------------------------ */
+
+/* At '{' or '['. *ret_over: it is empty and over; else a value follows. */
 static inline const uint8_t *open_nest(struct check *check, const uint8_t *at, bool *ret_over)
 {
 	bool object = *at == '{';
-	const uint8_t *behind;
-	bool value;
 
 	if (check->depth == WIRE_JSON_DEPTH_LIMIT)
 		return fail(check, at, ERR_LIMIT);
@@ -274,11 +374,7 @@ static inline const uint8_t *open_nest(struct check *check, const uint8_t *at, b
 		return at + 1;
 	check->depth++;
 	check->objects = check->objects << 1 | object;
-	if (!object)
-		return at;
-	behind = skip_members(at, check->end, &value);
-	*ret_over = behind != at && !value;
-	return behind != at ? behind : skip_key(check, at);
+	return object ? skip_key(check, at) : at;
 }
 
 /* Behind a value: to the next one, or *ret_over when that was the whole. */
@@ -294,17 +390,8 @@ static inline const uint8_t *close_or_continue(
 			return at;
 		if (at == check->end)
 			return fail(check, at, ERR_MALFORMED);
-		if (*at == ',') {
-			const uint8_t *key = at + 1;
-			bool value;
-
-			if (!object)
-				return key;
-			at = skip_members(key, check->end, &value);
-			if (value || at == key)
-				return value ? at : skip_key(check, key);
-			continue;
-		}
+		if (*at == ',')
+			return object ? skip_key(check, at + 1) : at + 1;
 		if (*at != (object ? '}' : ']'))
 			return fail(check, at, ERR_MALFORMED);
 		at++;
@@ -340,24 +427,52 @@ static inline const uint8_t *begin_value(struct check *check, const uint8_t *at,
 	}
 }
 
-int json_check(const uint8_t *text, size_t length_bytes, size_t *ret_offset)
+/* limit: as skip_common has it. */
+static inline __attribute__((always_inline)) int check_text(
+	const uint8_t *text, size_t length_bytes, const uint8_t *limit, size_t *ret_offset)
 {
 	struct check check = {.end = length_bytes > 0 ? text + length_bytes : text};
 	const uint8_t *at = text;
+	enum place place = VALUE;
 	bool whole = false;
 
 	while (!whole) {
-		bool over;
+		bool over = true;
+		bool key;
 
-		at = begin_value(&check, at, &over);
+		if (limit == NULL || at < limit) {
+			at = limit == NULL ? skip_padded(&check, at, &place, &key)
+					   : skip_limited(&check, at, limit, &place, &key);
+			if (key)
+				at = skip_key(&check, at);
+		}
+		if (at != NULL && place == VALUE)
+			at = begin_value(&check, at, &over);
 		if (at != NULL && over)
 			at = close_or_continue(&check, at, &whole);
 		if (at == NULL)
 			break;
+		place = VALUE;
 	}
 	if (at != NULL && at != check.end)
 		(void)fail(&check, at, ERR_MALFORMED);
 	if (check.error != 0 && ret_offset != NULL)
 		*ret_offset = (size_t)(check.failed_at - text);
 	return check.error;
+}
+
+int json_check(const uint8_t *text, size_t length_bytes, size_t *ret_offset)
+{
+	const uint8_t *limit = text;
+
+	if (length_bytes > JSON_CHECK_PAD)
+		limit += length_bytes - JSON_CHECK_PAD;
+	else if (limit == NULL)
+		limit = (const uint8_t *)"";
+	return check_text(text, length_bytes, limit, ret_offset);
+}
+
+int json_check_padded(const uint8_t *text, size_t length_bytes, size_t *ret_offset)
+{
+	return check_text(text, length_bytes, NULL, ret_offset);
 }

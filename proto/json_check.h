@@ -18,4 +18,9 @@
  * surrogates too; numbers may have any length. */
 int json_check(const uint8_t *text, size_t length_bytes, size_t *ret_offset) MUST_CHECK;
 
+/* The same of a text that JSON_CHECK_PAD zeros follow, its length not among them: they
+ * are looked at, so that no end has to be looked for. */
+enum { JSON_CHECK_PAD = 64 };
+int json_check_padded(const uint8_t *text, size_t length_bytes, size_t *ret_offset) MUST_CHECK;
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "redact_scan.h"
 #include "wire.h"
 
 #if defined(__SSE2__)
@@ -20,10 +21,12 @@ struct name {
 
 static struct {
 	size_t count;
-	uint8_t first[256];		  /* some name begins with this character, in either case */
-	uint8_t letter[256];		  /* letter_of */
-	uint32_t second[256];		  /* by first character: the letters that come second, a bit
-					     each; all: another character may */
+	uint8_t first[256];   /* some name begins with this character, in either case */
+	uint8_t letter[256];  /* letter_of */
+	uint32_t second[256]; /* by first character: the letters that come second, a bit
+				 each; all: another character may */
+	uint32_t third[256];  /* the same of those that come third */
+	struct scan scan;
 	uint8_t initials[INITIALS_LIMIT]; /* first characters, or with bit 5 set */
 	unsigned int initial_count;	  /* more than INITIALS_LIMIT: not all are there */
 	struct name names[REDACT_NAMES_LIMIT];
@@ -52,21 +55,31 @@ static char lower_of(unsigned char c)
 
 /* ---- Names --------------------------------------------------------------- */
 
+/* The letter that comes as the n-th, as a bit; all: it may be any, or there is none. */
+static uint32_t letter_bit(const struct name *name, uint8_t n)
+{
+	if (n < name->length && name->text[n] >= 'a' && name->text[n] <= 'z')
+		return UINT32_C(1) << (name->text[n] - 'a');
+	return UINT32_MAX;
+}
+
+static void letters_add(uint8_t first, const struct name *name)
+{
+	all.first[first] = 1;
+	all.second[first] |= letter_bit(name, 1);
+	all.third[first] |= letter_bit(name, 2);
+}
+
 /* What the quick search for names goes by. */
 static void initial_add(const struct name *name)
 {
 	uint8_t first = (uint8_t)name->text[0];
 	bool known = all.first[first] != 0;
-	uint32_t seconds = UINT32_MAX;
 
-	if (name->length > 1 && name->text[1] >= 'a' && name->text[1] <= 'z')
-		seconds = UINT32_C(1) << (name->text[1] - 'a');
-	all.first[first] = 1;
-	all.second[first] |= seconds;
-	if (first >= 'a' && first <= 'z') {
-		all.first[first - 'a' + 'A'] = 1;
-		all.second[first - 'a' + 'A'] |= seconds;
-	}
+	letters_add(first, name);
+	if (first >= 'a' && first <= 'z')
+		letters_add((uint8_t)(first - 'a' + 'A'), name);
+	scan_add(&all.scan, name->text, name->length);
 	if (!known && all.initial_count < INITIALS_LIMIT)
 		all.initials[all.initial_count] = first | 0x20;
 	all.initial_count += !known;
@@ -93,6 +106,7 @@ int redact_set_names(const char *more)
 	int ret = 0;
 
 	memset(&all, 0, sizeof(all));
+	scan_init(&all.scan);
 	for (unsigned int c = 0; c < 256; c++)
 		all.letter[c] = (uint8_t)letter_of((unsigned char)c);
 	for (size_t i = 0; i < sizeof(default_names) / sizeof(default_names[0]); i++)
@@ -234,23 +248,45 @@ static bool escaped_holds(const char *text, size_t length)
 	return false;
 }
 
+/* Most words go on otherwise than a name does: by the next two letters, whatever
+ * separators stand between. */
+static bool goes_on(const char *text, size_t length, size_t at)
+{
+	unsigned char c = (unsigned char)text[at];
+	const uint32_t *letters = all.second;
+
+	for (size_t end = at + 6; ++at < length && at < end;) {
+		unsigned char next = (unsigned char)text[at];
+		unsigned int letter = ((unsigned int)next | 0x20) - 'a';
+
+		if (letter >= 26) {
+			if (all.letter[next] != SEPARATOR)
+				return true;
+			continue;
+		}
+		if ((letters[c] >> letter & 1) == 0)
+			return false;
+		if (letters == all.third)
+			return true;
+		letters = all.third;
+	}
+	return true;
+}
+
 /* Whether a name stands at `at`, where a character that begins one is, and a
  * backslash is a character like others. */
 static bool plain_at(const char *text, size_t length, size_t at)
 {
 	unsigned char c = (unsigned char)text[at];
-	unsigned char follows = at + 1 < length ? (unsigned char)text[at + 1] : 0;
 	enum letter before = SEPARATOR;
 	enum letter next = SEPARATOR;
-	unsigned int second = ((unsigned int)follows | 0x20) - 'a';
 
-	/* Most words go on otherwise than the name does. */
-	if (second < 26 && (all.second[c] >> second & 1) == 0)
+	if (!goes_on(text, length, at))
 		return false;
 	if (at > 0)
 		before = (enum letter)all.letter[(unsigned char)text[at - 1]];
 	if (at + 1 < length)
-		next = (enum letter)all.letter[follows];
+		next = (enum letter)all.letter[(unsigned char)text[at + 1]];
 	return word_begins(before, (enum letter)all.letter[c], next) &&
 	       any_at(text, length, at, PLAIN, lower_of(c));
 }
@@ -307,6 +343,12 @@ static bool blocks_hold(const char *text, size_t length, size_t *at)
 }
 #endif
 
+static bool scan_check(const struct scan_text *text, size_t at)
+{
+	return all.first[(unsigned char)text->bytes[at]] != 0 &&
+	       plain_at(text->bytes, text->length, at);
+}
+
 /* The same as escaped_holds with a backslash as a character: quick, since few
  * words begin like a name. */
 static bool plain_holds(const char *text, size_t length)
@@ -332,10 +374,18 @@ static bool plain_holds(const char *text, size_t length)
  * character, "\\u0074oken" when it is an escape. */
 bool redact_text_holds(const char *text, size_t length)
 {
+	struct scan_text scanned = {.bytes = text, .length = length, .check = scan_check};
+
 	if (length == 0)
 		return false;
-	return plain_holds(text, length) ||
-	       (memchr(text, '\\', length) != NULL && escaped_holds(text, length));
+	if (scan_search(&all.scan, &scanned))
+		return true;
+	if (!scanned.searched) {
+		if (plain_holds(text, length))
+			return true;
+		scanned.backslash = memchr(text, '\\', length) != NULL;
+	}
+	return scanned.backslash && escaped_holds(text, length);
 }
 
 bool redact_key_matches(const char *key, size_t length)

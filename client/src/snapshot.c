@@ -124,21 +124,41 @@ static void buffer_write(void *arg, const char *bytes, size_t length)
 	buffer_add(arg, bytes, length);
 }
 
+/* The text with zeros behind, in out behind out->length, since it is checked more quickly
+ * there, and most often kept; false: it isn't to be kept whole, or there is no memory. */
+static bool text_place(struct buffer *out, const char *text, size_t length, size_t limit)
+{
+	if (length == 0 || length > limit || !buffer_reserve(out, length + JSON_CHECK_PAD)) {
+		out->failed = false;
+		return false;
+	}
+	memcpy(out->bytes, text, length);
+	memset(out->bytes + length, 0, JSON_CHECK_PAD);
+	return true;
+}
+
 void snapshot_take(struct buffer *out, const char *text, size_t length, size_t limit)
 {
 	struct buffer redacted = {0};
 	size_t total = length;
+	bool placed;
+	int ret;
 
 	out->length = 0;
 	out->failed = false;
-	if (json_check((const uint8_t *)text, length, NULL) != 0) {
+	placed = text_place(out, text, length, limit);
+	ret = placed ? json_check_padded(out->bytes, length, NULL)
+		     : json_check((const uint8_t *)text, length, NULL);
+	if (ret != 0) {
 		plain_take(out, text, length, limit);
 		return;
 	}
 	/* A text that holds no name has no key that matches one: the quotes around a key
 	 * separate words as its ends do. */
 	if (!redact_text_holds(text, length) || !redact_json(text, length, buffer_write, out)) {
-		if (length <= limit)
+		if (placed)
+			out->length = length;
+		else if (length <= limit)
 			buffer_add(out, text, length);
 		else
 			cut_add(out, text, length, limit);

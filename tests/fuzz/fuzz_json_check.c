@@ -144,6 +144,20 @@ static int value(struct reference *r, int depth)
 	}
 }
 
+/* With zeros behind the answer is the same. */
+static void padded_check(const uint8_t *data, size_t size, int wanted, size_t wanted_offset)
+{
+	uint8_t *padded = calloc(1, size + JSON_CHECK_PAD);
+	size_t offset = wanted_offset;
+
+	must(padded != NULL, "out of memory");
+	if (size > 0)
+		memcpy(padded, data, size);
+	must(json_check_padded(padded, size, &offset) == wanted && offset == wanted_offset,
+		"with zeros behind it differs");
+	free(padded);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reference r = {.at = data, .end = data + size};
@@ -157,6 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	good = good && r.at == r.end && utf8_valid(data, size);
 	must((ret == 0) == good, "the two recognisers differ");
 	must(ret == 0 || offset <= size, "an offset beyond the end");
+	padded_check(data, size, ret, offset);
 	repaired = malloc(3 * size + 1);
 	must(repaired != NULL, "out of memory");
 	length = utf8_repair(data, size, repaired);

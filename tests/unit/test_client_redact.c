@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +34,44 @@ static void test_keys(void **state)
 	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
 		if (!redact_key_matches(hidden[i], strlen(hidden[i])))
 			fail_msg("%s is not redacted", hidden[i]);
+}
+
+static bool holds(const char *before, const char *text, const char *after)
+{
+	char whole[512];
+	int length = snprintf(whole, sizeof(whole), "%s%s%s", before, text, after);
+
+	return redact_text_holds(whole, (size_t)length);
+}
+
+/* Long texts are searched 32 places at a time where the processor can, short ones are
+ * not; and those with a backslash are searched by another way too. All find the same. */
+static void test_search(void **state)
+{
+	static const char *const parts[] = {"pass", "word", "Pass", "passwd", "api", "Api", "key",
+		"Key", "to", "ken", "sec", "ret", "coo", "kie", "priv", "ate", "author", "ization",
+		"-", "_", " ", ".", "s", "S", "p", "a", "1", "\xc3\xa9", "x"};
+	static const char dots[] = "................................................";
+	uint64_t seed = 4711;
+	unsigned int found = 0;
+
+	(void)state;
+	assert_int_equal(redact_set_names(NULL), 0);
+	for (int i = 0; i < 40000; i++) {
+		char text[64] = "";
+		bool hit;
+
+		for (int n = 0; n < 4; n++) {
+			seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+			strcat(text, parts[(seed >> 33) % (sizeof(parts) / sizeof(parts[0]))]);
+		}
+		hit = holds("", text, "");
+		found += hit;
+		if (holds(dots + i % 40, text, dots) != hit || holds("", text, dots) != hit ||
+			holds(dots, text, "") != hit || holds(dots, text, ".\\n") != hit)
+			fail_msg("%s: not the same in a longer text", text);
+	}
+	assert_in_range(found, 1000, 20000);
 }
 
 static void test_names(void **state)
@@ -129,6 +169,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_search),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_depth),

@@ -125,6 +125,79 @@ static int check(const char *text, size_t length, size_t *ret_offset)
 	return ret;
 }
 
+/* The same with zeros behind must be of the same mind, about the place too. */
+static void check_padded(const char *text, size_t length)
+{
+	uint8_t *padded = calloc(1, length + JSON_CHECK_PAD);
+	size_t offset = SIZE_MAX;
+	size_t padded_offset = SIZE_MAX;
+
+	assert_non_null(padded);
+	memcpy(padded, text, length);
+	if (check(text, length, &offset) != json_check_padded(padded, length, &padded_offset) ||
+		offset != padded_offset)
+		fail_msg("%.*s: not the same with zeros behind", (int)length, text);
+	free(padded);
+}
+
+static uint32_t draw(uint64_t *seed, uint32_t most)
+{
+	*seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(*seed >> 33) % most;
+}
+
+static void value_make(uint64_t *seed, char *text, size_t size, int depth)
+{
+	static const char *const scalars[] = {"1", "0", "-0.5", "12.75", "3e5", "1234567890123456",
+		"0.123456789012345", "true", "false", "null", "\"\"", "\"text\"", "\"\\n\"",
+		"\"\xc3\xa9\"", "\"of sixteen bytes\"", "\"of more than thirty-two bytes, yes\"",
+		"[]", "{}", " 7 ", "\"a,b:c]\""};
+	bool object = draw(seed, 2) != 0;
+	uint32_t members = 1 + draw(seed, 3);
+
+	if (depth == 0 || draw(seed, 3) == 0) {
+		strncat(text, scalars[draw(seed, sizeof(scalars) / sizeof(scalars[0]))],
+			size - strlen(text) - 1);
+		return;
+	}
+	strncat(text, object ? "{" : "[", size - strlen(text) - 1);
+	for (uint32_t i = 0; i < members; i++) {
+		if (i > 0)
+			strncat(text, ",", size - strlen(text) - 1);
+		if (object)
+			strncat(text, draw(seed, 4) == 0 ? "\"a longer key\" :" : "\"k\":",
+				size - strlen(text) - 1);
+		value_make(seed, text, size, depth - 1);
+	}
+	strncat(text, object ? "}" : "]", size - strlen(text) - 1);
+}
+
+/* Texts of up to 64 bytes are not hurried over, but with zeros behind they are: good
+ * ones, and what comes of them when bytes change. */
+static void test_json_padded(void **state)
+{
+	static const char bytes[] = "{}[],:\"\\ 0123456789.-+eEtfnu\x01\x80\xc3\xff";
+	uint64_t seed = 4711;
+	char text[400];
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		size_t length;
+
+		text[0] = '\0';
+		value_make(&seed, text, sizeof(text), (int)draw(&seed, 4));
+		length = strlen(text);
+		check_padded(text, length);
+		for (int change = 0; change < 4; change++) {
+			size_t at = draw(&seed, (uint32_t)length);
+
+			text[at] = bytes[draw(&seed, sizeof(bytes) - 1)];
+			check_padded(text, length);
+			check_padded(text, at);
+		}
+	}
+}
+
 static void test_json_good(void **state)
 {
 	static const char *const texts[] = {"null", "true", "false", "0", "-0", "10", "-1.5e+10",
@@ -262,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_utf8_reference),
 		cmocka_unit_test(test_utf8_repair),
 		cmocka_unit_test(test_utf8_cut),
+		cmocka_unit_test(test_json_padded),
 		cmocka_unit_test(test_json_good),
 		cmocka_unit_test(test_json_bad),
 		cmocka_unit_test(test_json_members),
