@@ -26,23 +26,10 @@ static int sync_handle(int handle)
 
 static int make_dir(int parent, const char *name, unsigned mode)
 {
-	int dir = parent;
-	int ret;
-
 	if (mkdirat(parent, name, mode) != 0)
 		return errno == EEXIST ? 0 : fail();
 	/* mkdir subtracts the umask from the mode that was configured. */
-	if (fchmodat(parent, name, mode, 0) != 0)
-		return fail();
-	if (parent == AT_FDCWD) {
-		dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (dir < 0)
-			return fail();
-	}
-	ret = sync_handle(dir);
-	if (dir != parent)
-		close(dir);
-	return ret;
+	return fchmodat(parent, name, mode, 0) == 0 ? 0 : fail();
 }
 
 /* Makes the directories of path, one after the other. */
@@ -70,6 +57,8 @@ static int make_path(const char *path, unsigned mode)
 		next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (next < 0 && errno == ENOENT) {
 			ret = make_dir(at, name, mode);
+			if (ret == 0)
+				ret = sync_handle(at);
 			if (ret != 0)
 				break;
 			next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

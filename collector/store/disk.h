@@ -87,8 +87,8 @@ void disk_real(struct disk *disk);
  * its missing parents. Returns a handle. */
 MUST_CHECK int disk_open_root(struct disk *disk, const char *path, bool create);
 
-/* Opens the directory name inside dir; with create, makes it when missing and
- * syncs dir. -ENOTDIR or -ELOOP for anything that isn't a directory. */
+/* Opens the directory name inside dir; with create, makes it when missing: it stays
+ * once dir was synced. -ENOTDIR or -ELOOP for anything that isn't a directory. */
 MUST_CHECK int disk_open_dir(struct disk *disk, int dir, const char *name, bool create);
 
 /* Opens a regular file with one link. -ELOOP for a symbolic link, -EMLINK when

@@ -728,6 +728,9 @@ static int run(struct recoverer *recoverer)
 			16);
 	error = manifest_start(config->disk, config->dirs->waft, state, clients_image_all,
 		config->clients, &recoverer->result->manifest);
+	/* The directories in .waft are safe with the manifest; .waft itself with this. */
+	if (error == 0)
+		error = disk_sync_dir(config->disk, config->dirs->top);
 	if (error != 0)
 		return error;
 	clean_up(recoverer);

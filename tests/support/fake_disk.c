@@ -205,10 +205,8 @@ static int fake_open_dir(struct disk *disk, int dir, const char *name, bool crea
 		return leave(fake, -ENOENT);
 	inode = fake_inode_new(fake, true);
 	fake_link_name(fake, parent, name, inode);
-	/* Made and synced, as the real one does. */
 	fake_record(fake, CHANGE_LINK, inode)->dir = parent;
 	fake->changes[fake->change_count - 1].name = fake_checked(strdup(name));
-	fake->changes[fake->change_count - 1].safe_at = (long)fake->change_count;
 	return leave(fake, handle_new(fake, inode));
 }
 
