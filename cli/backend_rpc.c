@@ -6,6 +6,7 @@
  */
 #include "backend.h"
 #include "endpoint.h"
+#include "live_list.h"
 #include "rpc.h"
 #include "rpc_client.h"
 #include "wire.h"
@@ -222,7 +223,7 @@ static int rpc_list(struct backend *backend, const struct waft_trace_filter *fil
 	free(page.data);
 	rpc_client_free(client);
 	wire_filter_done(&wire);
-	return result;
+	return result == 0 ? live_list_merge(backend, filter, limit, into) : result;
 }
 
 /* ---- One trace -------------------------------------------------------- */

@@ -222,7 +222,9 @@ const struct command commands[] = {
 			"took. These are of the trace's earliest root. On a terminal that is wide "
 			"enough, layer, services, spans and errors follow; a shortened id can be "
 			"given to `trace show` as it stands. Nothing is shortened in a "
-			"pipe.\n\n" ABOUT_FILTERS "\n\n" ABOUT_TIMES,
+			"pipe. From a collector, traces that are open in connected processes just "
+			"now are listed as `trace show` has them.\n\n" ABOUT_FILTERS
+			"\n\n" ABOUT_TIMES,
 		.examples = "waftctl trace list -n 5                            # the newest five\n"
 			    "waftctl trace list --errors --since 1h             # what failed\n"
 			    "waftctl trace list --layer api --min-duration 50ms # what was slow\n"

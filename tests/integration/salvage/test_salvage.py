@@ -204,6 +204,23 @@ def waftctl(daemon, *arguments, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+def expect_listed(daemon, trace, pending, spans):
+    """Lists tell what show does of a trace that runs."""
+    statuses = {}
+    for status in ("pending", "success"):
+        code, out, err = waftctl(daemon, "trace", "list", "--json", "--status", status)
+        assert (code, err) == (0, "") or not out, (out, err)
+        for row in map(json.loads, out.splitlines()):
+            if row["trace_id"].replace("-", "") == trace:
+                statuses[status] = row
+    assert list(statuses) == ["pending" if pending else "success"], statuses
+    row, = statuses.values()
+    assert (row["spans"], row["operation"], row["duration_ms"] is None) == (
+        spans, "agent.open", pending), row
+    code, out, err = waftctl(daemon, "trace", "list")
+    assert (code, err) == (0, "") and out.count("agent.open (open ") == 1 + pending, out
+
+
 def test_ps():
     """What is open right now, by process and thread, as trees; in `trace show` too."""
     with SlowDaemon() as daemon:
@@ -238,8 +255,11 @@ def test_ps():
                 code, out, err = waftctl(daemon, "trace", "show", name)
                 assert (code, err) == (0, ""), err
                 assert out.count("• agent.open (open ") == 3, out
+            # A list has it, too, before and after something of it is stored.
+            expect_listed(daemon, trace, pending=True, spans=3)
             agent.tell("close 1")
             assert agent.tell("flush") == "0"
+            expect_listed(daemon, trace, pending=True, spans=3)
             code, out, err = waftctl(daemon, "trace", "show", trace)
             tree = out[out.index("\n\n") + 2:]
             assert re.fullmatch(r"• agent\.open \(open \S+s\) \[test\]\n"
@@ -249,6 +269,7 @@ def test_ps():
             assert agent.tell("flush") == "0"
             code, out, err = waftctl(daemon, "trace", "show", trace)
             assert out.count("✓ agent.open (") == 3 and "•" not in out, out
+            expect_listed(daemon, trace, pending=False, spans=3)
             code, out, err = waftctl(daemon, "ps", "--service", "agent")
             assert out == "" and err.startswith("No open spans"), out
         done = subprocess.run([WAFTCTL, "--store", daemon.store, "ps"], capture_output=True,
