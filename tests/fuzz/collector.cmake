@@ -1,5 +1,7 @@
 # The daemon's parsers: collector/ without store/.
 waft_fuzzer(connection waft_collector)
+waft_fuzzer_refusing(connection collector/connection.c collector/export_service.c
+  collector/access.c collector/store/clients.c proto/frame.c)
 waft_fuzzer(settings waft_collector)
 waft_fuzzer(salvage waft_collector waft_test_region)
 waft_fuzzer(access waft_collector)

@@ -1,8 +1,9 @@
 /*
  * Recovery of a log of any bytes. The first byte says where the input is split into
  * two segments and whether checksums are recomputed, so that the bytes behind them
- * are reached too. Whatever is found must be a record inside the file, and a second
- * look must find the same.
+ * are reached too; the second, which records nobody wants and whether all is done once more
+ * while the third says which allocation, or call of the disk, fails. Whatever is found must be a
+ * record inside the file, and a second look must find the same.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "cursor.h"
 #include "log_format.h"
 #include "recover.h"
+#include "refuse.h"
 #include "support/fake_disk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -19,6 +21,7 @@ struct seen {
 	struct log_place places[64];
 	size_t count;
 	uint64_t bytes;
+	uint32_t wanted_from;
 };
 
 static int on_record(void *ctx, struct log_place place, const struct log_record *record)
@@ -49,6 +52,16 @@ static int on_batch(void *ctx, struct log_place place, const struct log_record *
 {
 	(void)consumed;
 	return on_record(ctx, place, record);
+}
+
+/* Of records at the beginning of a segment, those before an offset. */
+static bool is_done(void *ctx, struct log_place place, enum log_kind kind, uint32_t spans)
+{
+	const struct seen *seen = ctx;
+
+	(void)kind;
+	(void)spans;
+	return place.offset < seen->wanted_from;
 }
 
 static void seal_header(uint8_t *data, size_t size, uint32_t number)
@@ -123,7 +136,7 @@ static void recover_once(struct fake_disk *fake, struct store_dirs *dirs)
 	char text[400];
 
 	if (clients_new(0, &config.clients) != 0)
-		abort();
+		return;
 	if (recover(&config, &ops, &recovery) == 0) {
 		if (recovery_text(&recovery, text, sizeof(text)) == 0)
 			abort();
@@ -131,6 +144,51 @@ static void recover_once(struct fake_disk *fake, struct store_dirs *dirs)
 		manifest_free(recovery.manifest);
 	}
 	clients_free(config.clients);
+}
+
+/* What can be read of the log, where something fails or not. */
+static void scan_some(struct fake_disk *fake, struct store_dirs *dirs, uint32_t wanted_from)
+{
+	static const struct log_scan_ops ops = {
+		.on_record = on_record, .on_damage = on_damage, .is_done = is_done};
+	static const uint8_t other[16] = {1};
+	struct seen seen = {.wanted_from = wanted_from};
+	struct log_scan_result result;
+
+	if (log_scan(fake_disk_disk(fake), dirs->log, wanted_from % 16 == 8 ? other : NULL,
+		    1 + wanted_from % 3, &ops, &seen, &result) > 0)
+		abort();
+}
+
+static void read_failing(struct fake_disk *fake, int dir, const struct seen *seen)
+{
+	struct log_reader *reader;
+	const struct log_record *record;
+
+	if (log_reader_new(fake_disk_disk(fake), dir, 10000, &reader) != 0)
+		return;
+	for (size_t i = 0; i < seen->count; i++)
+		(void)(log_reader_get(reader, seen->places[i], &record) == 0);
+	log_reader_free(reader);
+}
+
+static void all_again_failing(struct fake_disk *fake, struct store_dirs *dirs,
+	const struct seen *seen, uint8_t how, uint8_t which)
+{
+	for (unsigned int i = 0; i < 3; i++) {
+		if ((how & 1) != 0)
+			refuse_allocation(which + 1u);
+		else
+			refuse_call(which + 1u);
+		if (i == 0)
+			scan_some(fake, dirs, (how >> 2) * 8u);
+		else if (i == 1)
+			read_failing(fake, dirs->log, seen);
+		else
+			recover_once(fake, dirs);
+	}
+	refuse_allocation(0);
+	refuse_call(0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -141,15 +199,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct seen seen = {0};
 	struct seen again = {0};
 	struct store_dirs dirs;
-	uint8_t how = size > 0 ? data[0] : 0;
-	size_t split = size > 1 ? (size - 1) * (how >> 4) / 15 : 0;
+	const uint8_t none[3] = {0};
+	const uint8_t *head = size >= 3 ? data : none;
+	uint8_t how = head[0];
+	size_t split;
+
+	refuse_allocation(0);
+	data += size >= 3 ? 3 : size;
+	size -= size >= 3 ? 3 : size;
+	split = size * (how >> 4) / 15;
+	refuse_on(fake_disk_disk(fake));
 
 	if (store_dirs_open(fake_disk_disk(fake), "store", true, &dirs) != 0)
 		abort();
-	if (size > 1) {
-		put_segment(fake, 1, data + 1, split, how);
+	if (size > 0) {
+		put_segment(fake, 1, data, split, how);
 		if ((how & 4) != 0)
-			put_segment(fake, 2, data + 1 + split, size - 1 - split, how);
+			put_segment(fake, 2, data + split, size - split, how);
 	}
 	if (log_scan(fake_disk_disk(fake), dirs.log, NULL, 1, &ops, &seen, &first) != 0 ||
 		log_scan(fake_disk_disk(fake), dirs.log, NULL, 1, &ops, &again, &second) != 0)
@@ -157,6 +223,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (seen.bytes != again.bytes || first.records != second.records)
 		abort();
 	read_places(fake, dirs.log, &seen);
+	scan_some(fake, &dirs, (head[1] >> 2) * 8u);
+	if ((head[1] & 2) != 0)
+		all_again_failing(fake, &dirs, &seen, head[1], head[2]);
 	recover_once(fake, &dirs);
 	recover_once(fake, &dirs);
 	store_dirs_close(fake_disk_disk(fake), &dirs);
