@@ -281,7 +281,7 @@ static void root_begin(struct thread *thread, struct waft_span *span, uint32_t s
 	span->open_ = open;
 	WAFT_PAIR_(span->trace_) = trace;
 	WAFT_PAIR_(&span->raw_) = ids;
-	if (!sampler_decide(&process.config.sampler, (const uint8_t *)id)) {
+	if (!sampler_decide(&process.config.sampler, (const uint8_t *)open->trace)) {
 		open->flags = OPEN_UNSAMPLED;
 		WAFT_WORD_(&span->generation_) =
 			generation |
