@@ -1,12 +1,17 @@
 /*
  * libmicrohttpd on a uv loop: its epoll descriptor is watched by a uv_poll, its
  * timeouts by a uv_timer; MHD_run does the rest. Loop thread.
+ *
+ * The library is loaded when it is wanted: it brings ten others with it (GnuTLS and
+ * what that needs), which take longer to load than all that the daemon needs.
  */
 #include "http.h"
 
 #include "clock.h"
 #include "listener.h"
+#include "log_line.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -18,6 +23,56 @@
 #define CONNECTIONS_MAX 16u
 #define TIMEOUT_S 10u
 #define MEMORY_BYTES (16u * 1024)
+
+#define LIBRARY "libmicrohttpd.so.12"
+
+/* Its functions; all NULL until they are loaded. */
+static struct {
+	__typeof__(&MHD_add_response_header) add_response_header;
+	__typeof__(&MHD_create_response_from_buffer) create_response_from_buffer;
+	__typeof__(&MHD_destroy_response) destroy_response;
+	__typeof__(&MHD_get_daemon_info) get_daemon_info;
+	__typeof__(&MHD_get_timeout) get_timeout;
+	__typeof__(&MHD_queue_response) queue_response;
+	__typeof__(&MHD_quiesce_daemon) quiesce_daemon;
+	__typeof__(&MHD_run) run;
+	__typeof__(&MHD_start_daemon) start_daemon;
+	__typeof__(&MHD_stop_daemon) stop_daemon;
+} mhd;
+
+static const struct {
+	const char *name;
+	void *function;
+} mhd_names[] = {
+	{"MHD_add_response_header", &mhd.add_response_header},
+	{"MHD_create_response_from_buffer", &mhd.create_response_from_buffer},
+	{"MHD_destroy_response", &mhd.destroy_response},
+	{"MHD_get_daemon_info", &mhd.get_daemon_info},
+	{"MHD_get_timeout", &mhd.get_timeout},
+	{"MHD_queue_response", &mhd.queue_response},
+	{"MHD_quiesce_daemon", &mhd.quiesce_daemon},
+	{"MHD_run", &mhd.run},
+	{"MHD_start_daemon", &mhd.start_daemon},
+	{"MHD_stop_daemon", &mhd.stop_daemon},
+};
+
+/* 0, or -ENOENT: it is not there, or another one. */
+static int load_library(void)
+{
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+	for (size_t i = 0; library != NULL && i < sizeof(mhd_names) / sizeof(mhd_names[0]); i++) {
+		void *function = dlsym(library, mhd_names[i].name);
+
+		if (function == NULL)
+			library = NULL;
+		memcpy(mhd_names[i].function, &function, sizeof(function));
+	}
+	if (library != NULL)
+		return 0;
+	log_error("can't load %s: %s", LIBRARY, dlerror());
+	return -ENOENT;
+}
 
 struct http {
 	struct http_config config;
@@ -32,7 +87,7 @@ struct http {
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned int status,
 	const char *content_type, char *body, size_t length, enum MHD_ResponseMemoryMode mode)
 {
-	struct MHD_Response *response = MHD_create_response_from_buffer(length, body, mode);
+	struct MHD_Response *response = mhd.create_response_from_buffer(length, body, mode);
 	enum MHD_Result result;
 
 	if (response == NULL) {
@@ -40,10 +95,10 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned int s
 			free(body);
 		return MHD_NO;
 	}
-	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-	(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	result = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
+	(void)mhd.add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+	(void)mhd.add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	result = mhd.queue_response(connection, status, response);
+	mhd.destroy_response(response);
 	return result;
 }
 
@@ -88,8 +143,8 @@ static void run_daemon(struct http *http)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
-	(void)MHD_run(http->daemon);
-	if (MHD_get_timeout(http->daemon, &timeout_ms) == MHD_YES)
+	(void)mhd.run(http->daemon);
+	if (mhd.get_timeout(http->daemon, &timeout_ms) == MHD_YES)
 		(void)uv_timer_start(&http->timer, on_timer, timeout_ms, 0);
 	else
 		(void)uv_timer_stop(&http->timer);
@@ -110,7 +165,7 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 static int watch(struct http *http)
 {
 	const union MHD_DaemonInfo *info =
-		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+		mhd.get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	int status;
 
 	if (info == NULL)
@@ -159,14 +214,17 @@ int http_listen(const char *address, bool remote, int *ret_fd)
 
 int http_start(const struct http_config *config, struct http **ret)
 {
-	struct http *http = calloc(1, sizeof(*http));
-	int status;
+	struct http *http;
+	int status = load_library();
 
+	if (status < 0)
+		return status;
+	http = calloc(1, sizeof(*http));
 	if (http == NULL)
 		return -ENOMEM;
 	http->config = *config;
 	errno = 0;
-	http->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http,
+	http->daemon = mhd.start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, http,
 		MHD_OPTION_LISTEN_SOCKET, config->fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)MEMORY_BYTES, MHD_OPTION_END);
@@ -179,8 +237,8 @@ int http_start(const struct http_config *config, struct http **ret)
 	if (status < 0) {
 		/* Ends the program's start; the handles go with it, and the socket with the
 		 * process. */
-		(void)MHD_quiesce_daemon(http->daemon);
-		MHD_stop_daemon(http->daemon);
+		(void)mhd.quiesce_daemon(http->daemon);
+		mhd.stop_daemon(http->daemon);
 		return status;
 	}
 	*ret = http;
@@ -190,7 +248,7 @@ int http_start(const struct http_config *config, struct http **ret)
 unsigned int http_port(const struct http *http)
 {
 	const union MHD_DaemonInfo *info =
-		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
+		mhd.get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT);
 
 	return info != NULL ? info->port : 0;
 }
@@ -201,7 +259,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 	if (--http->handles > 0)
 		return;
-	MHD_stop_daemon(http->daemon);
+	mhd.stop_daemon(http->daemon);
 	http->on_closed(http->closed_context);
 	free(http);
 }
