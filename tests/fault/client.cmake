@@ -1,5 +1,6 @@
 # What can happen to a client and its host.
 waft_fault(client-killed
+  TAKES 120
   ABOUT "clients killed at random moments: what was acknowledged to them is stored, once"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/client_killed.py)
 find_package(Threads REQUIRED)
@@ -22,16 +23,19 @@ target_link_libraries(client_refused
   PUBLIC waft_proto PkgConfig::UUID PkgConfig::CMOCKA Threads::Threads m)
 waft_fault_program(client_memory client_refused)
 waft_fault(client-memory
+  TAKES 5
   ABOUT "each of libwaft's calls for memory, threads and descriptors refused in turn"
   COMMAND $<TARGET_FILE:fault_client_memory>
   DEPENDS fault_client_memory)
 waft_fault_program(client_host waft_static Threads::Threads)
 waft_fault(client-descriptors
+  TAKES 60
   ABOUT "the host closes descriptors 3..1023 and opens its own files there"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/client_host.py descriptors
   DEPENDS fault_client_host
   TIMEOUT 1800)
 waft_fault(client-forks
+  TAKES 300
   ABOUT "threads trace and fork: _Fork, exec, exit from any thread, _exit, abort"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/client_host.py forks
   DEPENDS fault_client_host

@@ -12,6 +12,7 @@ import fault
 import life
 
 LIVES_TO_COUNT = 3
+WORKERS = 4           # a life mostly waits: for time to pass, for the disk
 SHORT_POINTS = 24     # of them, spread
 RECOVERY_POINTS = 40  # a start has about as many
 INJECT = os.path.join(fault.BIN, "fault_inject")
@@ -53,7 +54,7 @@ def run(short):
     points = max(number for number, *_ in clean)
     print(f"a life has {points} points", flush=True)
     step = 1 if short is None else points // short
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         jobs = [(n, pool.submit(injected, "--kill-at", str(n),
                                 again=("--kill-at", str(1 + n * 7 % RECOVERY_POINTS))))
                 for n in range(1, points + 1, step)]

@@ -6,6 +6,7 @@ foreach(function malloc calloc realloc aligned_alloc posix_memalign strdup strnd
 endforeach()
 _waft_test_program(fault_collectord)
 waft_fault(memory
+  TAKES 120
   ABOUT "the daemon's malloc fails at each n-th call, while it starts and while it works"
   DEPENDS fault_collectord
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/memory.py)
