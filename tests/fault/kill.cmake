@@ -6,7 +6,7 @@ if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 endif()
 
 waft_fault(kill
-  TAKES 200
+  TAKES 120
   ABOUT "the collector killed at every system call that changes a file"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/kill.py
   DEPENDS ${inject}
@@ -17,6 +17,6 @@ waft_fault(kill-load
   ABOUT "the collector killed every 2 s under load for 5 minutes"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/kill_load.py)
 waft_fault(recovery
-  TAKES 150
+  TAKES 60
   ABOUT "how long a start takes over a log full of spans that are in no file"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/recovery.py)

@@ -13,8 +13,9 @@ import time
 import fault
 from fault import Daemon
 
-SIZES = ("--segment-size", "1M", "--log-limit", "16M", "--part-size", "2M", "--quiet", "50ms",
-         "--drain", "60s")
+# The log and parts roll, and parts are sealed at once.
+SIZES = ("--segment-size", "1M", "--log-limit", "16M", "--part-size", "1M", "--quiet", "50ms",
+         "--drain", "60s", "--seal-after", "1ms")
 
 
 class Form:
@@ -23,7 +24,7 @@ class Form:
     def __init__(self, short):
         self.seconds = 3 if short else 300
         self.every = 0.5 if short else 2
-        self.load = ("--processes", "2", "--threads", "2", "--data", "100",
+        self.load = ("--processes", "2", "--threads", "2", "--data", "400" if short else "100",
                      "--rate", "500" if short else "2000")
 
 
@@ -58,12 +59,13 @@ def run(short):
             # Not 0 when it had to drop spans, which its ledger then says.
             load.wait(120)
         assert daemon.stop() == 0, daemon.log()
+        sealed = sum(name.endswith(".zst") for name in os.listdir(daemon.store))
         done = subprocess.run([fault.program("waft-load"), "verify", ledger, "--store",
                                daemon.store], stdout=subprocess.PIPE, check=False)
         words = done.stdout.decode().strip()
         counts = dict(re.findall(r"(\w+) (\d+)", words))
         starts.sort()
-        text = (f"{kills} kills, {counts['emitted']} spans emitted, {counts['stored']} stored, "
+        text = (f"{kills} kills, {sealed} sealed parts, {counts['emitted']} spans emitted, {counts['stored']} stored, "
                 f"{counts['lost']} lost, {counts['doubled']} doubled; ready again after "
                 f"{starts[len(starts) // 2] * 1000:.0f} ms (median), {slowest * 1000:.0f} ms (most)")
         if done.returncode != 0:

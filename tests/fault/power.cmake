@@ -5,7 +5,7 @@ waft_fault(power
   COMMAND $<TARGET_FILE:fault_power>
   DEPENDS fault_power)
 waft_fault(power-ext4
-  TAKES 400
+  TAKES 70
   ABOUT "power loss: ext4 shut down without flushing at each call that changes a file"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/power_ext4.py
   TIMEOUT 1800
