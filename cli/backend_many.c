@@ -382,7 +382,7 @@ static int count_all(struct walk *walk, struct stats *stats)
 	while (result == 0 && (source = latest(walk)) != NULL) {
 		result = look_at(walk, source->listing.traces[source->at++].trace_id);
 		if (result == 1)
-			result = trace_load_stats(&walk->load, stats);
+			result = trace_load_stats(&walk->load, stats, false);
 	}
 	return result;
 }

@@ -92,6 +92,9 @@ static size_t tail_runs(const struct index *index, struct index_state **ret_long
 	for (size_t i = 0; i < index->count; i++) {
 		struct index_state *part = index->parts[i];
 
+		/* A sealed part's ids are put away when it is packed. */
+		if (part->name.sealed)
+			continue;
 		runs += part->tail_count;
 		if (!part->stalled &&
 			(*ret_longest == NULL || part->tail_count > (*ret_longest)->tail_count))
@@ -108,15 +111,41 @@ static int repair(
 struct rebuilding {
 	struct index *index;
 	struct index_state *part;
+	struct source *source;
+	struct bytes lines;
 	uint64_t runs;
 };
+
+/* Runs that are larger are packed without being looked at. */
+#define LINES_BYTES_MAX ((size_t)8 << 20)
+
+/* The lines of a run of a sealed part, for its pack. */
+static int read_lines(struct rebuilding *rebuilding, const struct index_run *run)
+{
+	struct bytes *lines = &rebuilding->lines;
+	int ret;
+
+	lines->length = 0;
+	rebuilding->part->lines = (struct slice){0};
+	if (!rebuilding->part->name.sealed || run->length_bytes > LINES_BYTES_MAX)
+		return 0;
+	ret = bytes_reserve(lines, run->length_bytes);
+	if (ret == 0)
+		ret = source_read(rebuilding->source, run->offset, lines->data, run->length_bytes);
+	if (ret == 0)
+		rebuilding->part->lines = slice_of(lines->data, run->length_bytes);
+	return ret;
+}
 
 static int add_to(struct index *index, struct index_state *part, const struct index_run *run);
 
 static int on_run(void *ctx, const struct index_run *run)
 {
 	struct rebuilding *rebuilding = ctx;
+	int ret = read_lines(rebuilding, run);
 
+	if (ret != 0)
+		return ret;
 	rebuilding->runs++;
 	/* What lies before it are lines that are no records. */
 	rebuilding->part->covered = run->offset;
@@ -137,11 +166,17 @@ static int repair(
 
 	if (ret == 0)
 		ret = source_open(index->place.disk, index->place.parts_dir, name, &source);
+	rebuilding.source = source;
 	if (ret == 0)
 		ret = run_scan(source, part->covered, length_bytes, &buffer, &ops, &end);
+	part->lines = (struct slice){0};
 	if (ret == 0)
 		part->covered = end;
+	/* All of it or nothing: it gets no more. */
+	if (ret == 0 && part->name.sealed && index_part_compact(part) == -ENOMEM)
+		ret = -ENOMEM;
 	index_part_flush(part);
+	bytes_done(&rebuilding.lines);
 	source_close(source);
 	scan_buffer_done(&buffer);
 	*ret_runs = rebuilding.runs;
@@ -193,6 +228,11 @@ static bool is_ours(const struct index *index, const char *name)
 	for (size_t i = 0; i < index->count; i++) {
 		const struct part_name *part = &index->parts[i]->name;
 
+		if (part->sealed) {
+			if (pack_name(part, expected) == 0 && strcmp(name, expected) == 0)
+				return true;
+			continue;
+		}
 		if (index_file_name(part, INDEX_RUNS, expected) == 0 && strcmp(name, expected) == 0)
 			return true;
 		if (index_file_name(part, INDEX_IDS, expected) == 0 && strcmp(name, expected) == 0)

@@ -39,6 +39,7 @@ enum index_run_flags {
 	INDEX_UNSURE = 1 << 2,	   /* pending spans, ties or an id twice: only the lines can tell */
 	INDEX_HEAD_ERROR = 1 << 3, /* status of the earliest root (else span) */
 	INDEX_HEAD_PENDING = 1 << 4,
+	INDEX_UNSUMMED = 1 << 5, /* in a pack (pack.h): it is in none of its sums */
 };
 
 /* Of one run of one trace; made by index_run_of_lines, or by index_run.h's builder. */
@@ -54,6 +55,7 @@ struct index_run {
 	/* Bloom filter, 512 bits, 4 per text, of the services, operations, layers
 	 * and attributes of its spans. */
 	uint64_t filter[INDEX_FILTER_WORDS];
+	uint32_t kind; /* pack.h; 0: not known */
 };
 
 /* A run from its lines (each ended by a newline), all of one trace; offset is

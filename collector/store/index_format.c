@@ -116,6 +116,7 @@ bool index_run_get(
 	ret->start_ns = (int64_t)le64_read(slot + 48);
 	ret->duration_ns = (int64_t)le64_read(slot + 56);
 	get_filter(slot + 64, ret->filter);
+	ret->kind = 0;
 	return true;
 }
 

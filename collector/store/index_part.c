@@ -39,6 +39,7 @@ void index_part_rest(struct index_state *part)
 void index_part_done(struct index_state *part)
 {
 	index_part_rest(part);
+	pack_builder_free(part->builder);
 	bytes_done(&part->buffer);
 	free(part->bloom);
 	drop_tail(part);
@@ -110,6 +111,8 @@ static void remove_files(struct index_state *part)
 		(void)!disk_unlink(place->disk, place->index_dir, name);
 	if (index_file_name(&part->name, INDEX_IDS, name) == 0)
 		(void)!disk_unlink(place->disk, place->index_dir, name);
+	if (part->name.sealed && pack_name(&part->name, name) == 0)
+		(void)!disk_unlink(place->disk, place->index_dir, name);
 }
 
 /* Without its files the part is read by its lines; with files that lack what could not
@@ -169,10 +172,45 @@ static int put_run(struct index_state *part, const struct index_run *run)
 	return put_slot(part, slot);
 }
 
+/* Into the builder; what can't be packed is read by its lines. */
+static int add_to_pack(struct index_state *part, const struct index_run *run)
+{
+	int ret = 0;
+
+	if (part->builder == NULL && part->runs == 0)
+		part->builder = pack_builder_new(part->place->store_id, &part->name);
+	if (part->builder == NULL)
+		ret = part->runs == 0 ? -ENOMEM : -EINVAL;
+	if (ret == 0)
+		ret = pack_builder_add(part->builder, run, part->lines);
+	if (ret == 0 || ret == -ENOMEM)
+		return ret;
+	pack_builder_free(part->builder);
+	part->builder = NULL;
+	stall(part);
+	return 0;
+}
+
+static int add_sealed(struct index_state *part, const struct index_run *run)
+{
+	int ret = part->forgets_ids ? 0 : add_tail(part, run->trace_id, (uint32_t)part->runs);
+
+	if (ret == 0 && !part->stalled)
+		ret = add_to_pack(part, run);
+	if (ret != 0)
+		return ret;
+	part->runs++;
+	part->covered = run->offset + run->length_bytes;
+	return 0;
+}
+
 int index_part_add(struct index_state *part, const struct index_run *run)
 {
-	int ret = add_tail(part, run->trace_id, (uint32_t)part->runs);
+	int ret;
 
+	if (part->name.sealed)
+		return add_sealed(part, run);
+	ret = add_tail(part, run->trace_id, (uint32_t)part->runs);
 	if (ret == 0 && (run->flags & INDEX_CONTINUES) != 0)
 		ret = add_continuing(part, run->trace_id);
 	if (ret != 0)
@@ -197,6 +235,26 @@ static int on_number(void *ctx, uint32_t run)
 	return 1;
 }
 
+static int on_run(void *ctx, const struct index_run *run)
+{
+	(void)ctx;
+	(void)run;
+	return 1;
+}
+
+static int find_in_pack(struct index_state *part, const uint8_t trace_id[16])
+{
+	const struct index_place *place = part->place;
+	struct pack *pack;
+	int ret = pack_open(place->disk, place->index_dir, place->store_id, &part->name, &pack);
+
+	if (ret != 0)
+		return ret;
+	ret = pack_find(pack, trace_id, on_run, NULL);
+	pack_close(pack);
+	return ret;
+}
+
 static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
 {
 	char name[INDEX_NAME_BYTES];
@@ -217,7 +275,8 @@ static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
 int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash)
 {
 	if (part->ids.runs > 0 && index_bloom_has(part->bloom, part->ids.bloom_bytes, hash)) {
-		int ret = find_in_ids(part, trace_id);
+		int ret = part->name.sealed ? find_in_pack(part, trace_id)
+					    : find_in_ids(part, trace_id);
 
 		if (ret != 0)
 			return ret;
@@ -254,6 +313,46 @@ static int write_ids(struct index_state *part, const char *old_name, const char 
 	return ret;
 }
 
+/* Takes over the pack that is there, when it is of the whole part. */
+static int load_pack(struct index_state *part, uint64_t length_bytes)
+{
+	const struct index_place *place = part->place;
+	struct pack *pack;
+	int ret = pack_open(place->disk, place->index_dir, place->store_id, &part->name, &pack);
+	uint8_t *bloom;
+
+	if (ret != 0)
+		return ret;
+	ret = pack_covered(pack) == length_bytes ? pack_bloom(pack, &bloom) : ERR_INDEX;
+	if (ret == 0) {
+		drop_tail(part);
+		free(part->bloom);
+		part->bloom = bloom;
+		part->runs = part->ids.runs = pack_runs(pack);
+		part->ids.bloom_bytes = index_bloom_bytes(part->runs);
+		part->covered = length_bytes;
+	}
+	pack_close(pack);
+	return ret;
+}
+
+static int write_pack(struct index_state *part)
+{
+	int ret;
+
+	if (part->builder == NULL)
+		return part->stalled ? -EIO : 0;
+	ret = pack_builder_write(
+		part->builder, part->place->disk, part->place->index_dir, part->covered);
+	pack_builder_free(part->builder);
+	part->builder = NULL;
+	if (ret == 0 && !part->forgets_ids)
+		ret = load_pack(part, part->covered);
+	if (ret != 0 && ret != -ENOMEM)
+		stall(part);
+	return ret;
+}
+
 int index_part_compact(struct index_state *part)
 {
 	const struct index_place *place = part->place;
@@ -262,6 +361,8 @@ int index_part_compact(struct index_state *part)
 	uint8_t *bloom = NULL;
 	int ret;
 
+	if (part->name.sealed)
+		return write_pack(part);
 	if (part->stalled || part->tail_count == 0)
 		return part->stalled ? -EIO : 0;
 	/* Readers take no .ids that is ahead of .runs. */
@@ -431,7 +532,7 @@ int index_part_load(struct index_state *part, uint64_t length_bytes)
 		index_part_discard(part);
 		return 0;
 	}
-	ret = load_files(part, length_bytes);
+	ret = part->name.sealed ? load_pack(part, length_bytes) : load_files(part, length_bytes);
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret != 0)

@@ -6,6 +6,9 @@
  * puts them into a new .ids file. When writing fails the part is `stalled`: from then
  * on only the tail grows, readers read the lines, and the next index_open
  * makes the files anew.
+ *
+ * A sealed part has a pack instead: index_part_add collects its runs, with their lines, in a
+ * builder, and index_part_compact writes it; afterwards nothing can be added.
  */
 #ifndef WAFT_STORE_INDEX_PART_H
 #define WAFT_STORE_INDEX_PART_H
@@ -15,6 +18,7 @@
 #include "ids_file.h"
 #include "index.h"
 #include "index_format.h"
+#include "pack.h"
 
 /* What all parts of an index have in common. Borrowed. */
 struct index_place {
@@ -44,7 +48,11 @@ struct index_state {
 	size_t tail_capacity;
 	struct id_map tail_map;	 /* the first run in the tail of each of its traces */
 	struct bytes continuing; /* trace ids of those in the tail that continue one */
-	uint64_t used;		 /* when the file was used last, for closing some */
+	/* Of a sealed part, instead of files and tail; ids and bloom are the pack's then: */
+	struct pack_builder *builder; /* while it is made */
+	struct slice lines;	      /* borrowed; of the run that index_part_add is to add */
+	bool forgets_ids;	      /* while it is made, nothing is searched for in it */
+	uint64_t used;		      /* when the file was used last, for closing some */
 };
 
 /* Begins empty, nothing read or written. */

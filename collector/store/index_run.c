@@ -53,6 +53,11 @@ uint64_t index_hash_key(struct slice key)
 	return hash_text(TEXT_ATTRIBUTE, key);
 }
 
+uint64_t index_hash_attribute(struct slice key, struct slice value)
+{
+	return id_mix(hash_text(index_hash_key(key), value));
+}
+
 void index_filter_value(uint64_t filter[INDEX_FILTER_WORDS], uint64_t key_hash, struct slice value)
 {
 	set_bits(filter, hash_text(key_hash, value));
@@ -294,6 +299,24 @@ void index_question_init(struct index_question *question, const struct filter *f
 	for (size_t i = 0; i < filter->attribute_count; i++)
 		index_filter_attribute(
 			question->mask, filter->attributes[i].key, filter->attributes[i].value);
+	for (size_t i = 0; i < filter->attribute_count && i < INDEX_QUESTION_HASHES; i++)
+		question->hashes[question->hash_count++] = index_hash_attribute(
+			filter->attributes[i].key, filter->attributes[i].value);
+}
+
+bool index_zone_may_match(const struct index_zone *zone, const struct index_question *question)
+{
+	const struct filter *filter = question->filter;
+
+	if (filter->since_ns != 0 && zone->max_start_ns < filter->since_ns)
+		return false;
+	if (filter->errors && zone->errors == 0)
+		return false;
+	if ((zone->flags & INDEX_UNSURE) != 0)
+		return true;
+	if (filter->until_ns != 0 && zone->min_start_ns >= filter->until_ns)
+		return false;
+	return filter->min_duration_ns == 0 || zone->max_duration_ns >= filter->min_duration_ns;
 }
 
 bool index_run_may_have_span(const struct index_run *run, const struct index_question *question)

@@ -7,6 +7,7 @@
 
 #include "filter.h"
 #include "index.h"
+#include "index_format.h"
 
 /* Zero-initialise; run is what was made so far. */
 struct index_builder {
@@ -50,13 +51,21 @@ void index_filter_value(uint64_t filter[INDEX_FILTER_WORDS], uint64_t key_hash, 
 void index_filter_attribute(
 	uint64_t filter[INDEX_FILTER_WORDS], struct slice key, struct slice value);
 
+/* Of an attribute as one number, for packs. */
+uint64_t index_hash_attribute(struct slice key, struct slice value);
+
 /* Settles what depends on all spans: call it before run is used. */
 void index_builder_end(struct index_builder *builder);
 
+/* More attributes than that are looked for in the lines alone. */
+#define INDEX_QUESTION_HASHES 16
+
 /* What a filter asks of runs. */
 struct index_question {
-	const struct filter *filter;	   /* borrowed */
-	uint64_t mask[INDEX_FILTER_WORDS]; /* bits that must be set */
+	const struct filter *filter;		/* borrowed */
+	uint64_t mask[INDEX_FILTER_WORDS];	/* bits that must be set */
+	uint64_t hashes[INDEX_QUESTION_HASHES]; /* of attributes that must be there */
+	size_t hash_count;
 };
 
 void index_question_init(struct index_question *question, const struct filter *filter);
@@ -66,6 +75,9 @@ bool index_run_may_have_span(const struct index_run *run, const struct index_que
 
 /* Whether a trace that has this run alone may satisfy the filter. */
 bool index_run_may_match(const struct index_run *run, const struct index_question *question);
+
+/* Whether one of the zone's runs may be a whole trace that satisfies the filter. */
+bool index_zone_may_match(const struct index_zone *zone, const struct index_question *question);
 
 /* Spreads trace ids, also those that aren't random. */
 uint64_t index_hash_id(const uint8_t id[16]);

@@ -99,6 +99,81 @@ static void insert(struct lister *lister, const struct entry *entry)
 	lister->entries[at] = *entry;
 }
 
+/* ---- Rows by the index alone -------------------------------------------------------- */
+
+/* Whether the walk's answer, and the services of a run, are all that the filter asks for. */
+static bool asks_index_only(const struct filter *filter)
+{
+	return filter->operation.length == 0 && filter->layer.length == 0 &&
+	       filter->attribute_count == 0 && filter->grep.length == 0;
+}
+
+static bool has_service(const struct pack_kind *kind, struct slice service)
+{
+	struct slice services = kind->services, one;
+
+	if (service.length == 0)
+		return true;
+	while (pack_next_service(&services, &one))
+		if (slice_equal(one, service))
+			return true;
+	return false;
+}
+
+static int copy_text(struct scratch *into, struct slice text, struct slice *ret)
+{
+	char *copy = scratch_copy(into, text.data, text.length);
+
+	*ret = slice_of(copy, text.length);
+	return copy != NULL ? 0 : -ENOMEM;
+}
+
+static int summarise(const struct index_run *run, const struct pack_kind *kind,
+	struct scratch *into, struct trace_summary *summary)
+{
+	struct slice services = kind->services, one;
+	struct slice *copies = scratch_alloc(into, (kind->service_count + 1) * sizeof(*copies));
+	int ret = copies != NULL ? 0 : -ENOMEM;
+
+	*summary = (struct trace_summary){.start_ns = run->start_ns,
+		.duration_ns = run->duration_ns,
+		.status = (run->flags & INDEX_HEAD_ERROR) != 0 ? RECORD_ERROR : RECORD_SUCCESS,
+		.services = copies,
+		.spans = run->spans,
+		.errors = run->errors};
+	memcpy(summary->trace_id, run->trace_id, 16);
+	if (ret == 0)
+		ret = copy_text(into, kind->operation, &summary->operation);
+	if (ret == 0)
+		ret = copy_text(into, kind->layer, &summary->layer);
+	while (ret == 0 && summary->service_count < kind->service_count &&
+		pack_next_service(&services, &one))
+		ret = copy_text(into, one, &copies[summary->service_count++]);
+	return ret;
+}
+
+/* The trace's row by what its pack has of it, without a line. 1; 0: the lines must be read. */
+static int take_by_index(struct lister *lister, const struct walk_trace *trace)
+{
+	struct entry entry = {.place.start_ns = trace->start_ns};
+	struct pack_kind kind;
+	int ret;
+
+	if (!trace->single || !trace->exact || trace->run->kind == 0 ||
+		!asks_index_only(lister->filter))
+		return 0;
+	memcpy(entry.place.trace_id, trace->trace_id, 16);
+	ret = pack_kind(trace->file->runs.pack, trace->run->kind, &kind);
+	if (ret != 0)
+		return ret == ERR_INDEX ? view_distrust(trace->file) : ret;
+	if (!has_service(&kind, lister->filter->service))
+		return 1;
+	ret = summarise(trace->run, &kind, &lister->scratch, &entry.summary);
+	if (ret == 0)
+		insert(lister, &entry);
+	return ret == 0 ? 1 : ret;
+}
+
 /* Reads a trace and takes it in if it belongs here. */
 static int look_at(struct lister *lister, const struct walk_trace *trace)
 {
@@ -109,6 +184,9 @@ static int look_at(struct lister *lister, const struct walk_trace *trace)
 	memcpy(entry.place.trace_id, trace->trace_id, 16);
 	if (trace->exact && !is_wanted(lister, &entry.place))
 		return 0;
+	ret = take_by_index(lister, trace);
+	if (ret != 0)
+		return ret == 1 ? 0 : ret;
 	trace_load_begin(load, lister->filter, trace->trace_id);
 	if (trace->single) {
 		ret = trace_load_may_match(load, lister->reader, trace->file, trace->run);

@@ -28,6 +28,8 @@ void run_list_init(struct run_list *list, struct disk *disk, bool foreign)
 
 static void drop_index(struct run_list *list)
 {
+	pack_close(list->pack);
+	list->pack = NULL;
 	disk_close(list->disk, list->file);
 	disk_close(list->disk, list->ids_file);
 	list->file = -1;
@@ -142,6 +144,24 @@ static void open_ids(struct run_list *list, int index_dir, const uint8_t store_i
 	list->ids_runs = list->ids.runs < list->indexed ? list->ids.runs : list->indexed;
 }
 
+/* A sealed part doesn't change: what is open stays. */
+static void open_pack(struct run_list *list, int index_dir, const uint8_t store_id[16],
+	const struct part_name *part, uint64_t length_bytes)
+{
+	if (list->pack != NULL && !list->distrusted && pack_covered(list->pack) == length_bytes)
+		return;
+	drop_index(list);
+	if (list->distrusted || index_dir < 0 ||
+		pack_open(list->disk, index_dir, store_id, part, &list->pack) != 0)
+		return;
+	if (pack_covered(list->pack) != length_bytes) {
+		drop_index(list);
+		return;
+	}
+	list->indexed = list->ids_runs = pack_runs(list->pack);
+	list->indexed_bytes = length_bytes;
+}
+
 /* Opens what is there now; indexed is 0 when it doesn't hold. */
 static void open_files(struct run_list *list, int index_dir, const uint8_t store_id[16],
 	const struct part_name *part, uint64_t length_bytes)
@@ -150,8 +170,12 @@ static void open_files(struct run_list *list, int index_dir, const uint8_t store
 	char name[INDEX_NAME_BYTES];
 	struct disk_stat stat;
 
+	if (list->distrusted || index_dir < 0 || part->sealed) {
+		open_pack(list, index_dir, store_id, part, length_bytes);
+		return;
+	}
 	drop_index(list);
-	if (list->distrusted || index_dir < 0 || index_file_name(part, INDEX_RUNS, name) != 0)
+	if (index_file_name(part, INDEX_RUNS, name) != 0)
 		return;
 	list->seed = index_seed(INDEX_RUNS, store_id, part);
 	list->file = disk_open(list->disk, index_dir, name, DISK_READ);
@@ -240,7 +264,10 @@ bool run_list_zone(const struct run_list *list, struct index_zone *ret)
 {
 	if (list->ids_runs != list->indexed)
 		return false;
-	*ret = list->ids.zone;
+	if (list->pack != NULL)
+		pack_zone(list->pack, ret);
+	else
+		*ret = list->ids.zone;
 	for (size_t i = 0; i < blocks_of(list->scanned.count); i++)
 		index_zone_join(ret, &list->scanned.zones[i]);
 	return true;
@@ -271,6 +298,8 @@ int run_list_block(const struct run_list *list, size_t block,
 	size_t indexed = blocks_of(list->indexed);
 	size_t first, left;
 
+	if (block < indexed && list->pack != NULL)
+		return pack_block(list->pack, block, ret, ret_count);
 	if (block < indexed)
 		return read_block(list, block, ret, ret_count);
 	first = (block - indexed) * INDEX_BLOCK_RUNS;
@@ -292,6 +321,8 @@ int run_list_block_zone(const struct run_list *list, size_t block, struct index_
 		*ret = list->scanned.zones[block - indexed];
 		return 0;
 	}
+	if (list->pack != NULL)
+		return pack_block_zone(list->pack, block, ret);
 	if ((uint64_t)(block + 1) * INDEX_BLOCK_RUNS <= list->indexed &&
 		read_exactly(list->disk, list->file, slot, sizeof(slot),
 			index_zone_slot(block) * INDEX_SLOT_BYTES) == 0 &&
@@ -305,6 +336,16 @@ int run_list_block_zone(const struct run_list *list, size_t block, struct index_
 	for (size_t i = 0; i < count; i++)
 		index_zone_add(ret, &runs[i]);
 	return 0;
+}
+
+int run_list_groups(const struct run_list *list, size_t block,
+	const struct index_question *question, uint32_t *ret_groups)
+{
+	*ret_groups = UINT32_MAX;
+	if (list->pack == NULL || block >= blocks_of(list->indexed) || question->hash_count == 0)
+		return 0;
+	return pack_block_groups(
+		list->pack, block, question->hashes, question->hash_count, ret_groups);
 }
 
 /* ---- Searching ----------------------------------------------------------- */
@@ -337,6 +378,8 @@ static int find_in_ids(
 {
 	struct id_sink sink = {.list = list, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
 
+	if (list->pack != NULL)
+		return pack_find(list->pack, trace_id, on_run, ctx);
 	return ids_find(
 		list->disk, list->ids_file, list->ids_seed, &list->ids, trace_id, on_number, &sink);
 }
@@ -393,6 +436,8 @@ int run_list_for_each_continuing(
 	size_t block = (size_t)(list->ids_runs / INDEX_BLOCK_RUNS);
 	int ret = 0;
 
+	if (list->pack != NULL)
+		return pack_for_each_continuing(list->pack, on_id, ctx);
 	if (list->ids_runs > 0)
 		ret = ids_for_each_continuing(list->disk, list->ids_file, &list->ids, on_id, ctx);
 	for (; ret == 0 && block < blocks_of(list->indexed); block++)

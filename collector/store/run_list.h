@@ -15,6 +15,8 @@
 #include "ids_file.h"
 #include "index.h"
 #include "index_format.h"
+#include "index_run.h"
+#include "pack.h"
 #include "run_scan.h"
 #include "scan.h"
 #include "source.h"
@@ -32,8 +34,9 @@ int run_array_add(struct run_array *array, const struct index_run *run) MUST_CHE
 void run_array_done(struct run_array *array);
 
 struct run_list {
-	/* From the index file. */
-	int file; /* handle of disk; -1: none */
+	/* From the index: of a sealed part its pack, else its files. */
+	struct pack *pack; /* NULL: there is none */
+	int file;	   /* handle of disk; -1: none */
 	int ids_file;
 	uint32_t seed;
 	uint32_t ids_seed;
@@ -95,6 +98,11 @@ int run_list_block_zone(
 /* The runs of a block. */
 int run_list_block(const struct run_list *list, size_t block,
 	struct index_run ret[INDEX_BLOCK_RUNS], size_t *ret_count) MUST_CHECK;
+
+/* Which groups of PACK_GROUP_RUNS runs of a block may have the question's attributes on a span: a
+ * bit each. */
+int run_list_groups(const struct run_list *list, size_t block,
+	const struct index_question *question, uint32_t *ret_groups) MUST_CHECK;
 
 /* Calls on_run for each run of a trace, in order of place. A result other than 0 ends
  * it and is returned. */

@@ -27,7 +27,6 @@ enum {
 	JOIN_BYTES_MAX = 8 << 20, /* a trace with more stays in several runs */
 	SYNC_BYTES = 4 << 20,	  /* so much is synced at once: others sync too */
 	CHUNK_BYTES = 1 << 18,
-	TAIL_RUNS_MAX = 1 << 16,
 	LINE_BYTES_MIN = 64,
 };
 #define LAST UINT32_MAX
@@ -101,15 +100,15 @@ static void give_up_index(struct sealing *sealing)
 	sealing->has_index = false;
 }
 
-static int index_run(struct sealing *sealing, const struct index_run *run)
+/* lines: the run's; empty: they are too many to be looked at. */
+static int index_run(struct sealing *sealing, const struct index_run *run, struct slice lines)
 {
 	int ret;
 
 	if (!sealing->has_index)
 		return 0;
+	sealing->index.lines = lines;
 	ret = index_part_add(&sealing->index, run);
-	if (ret == 0 && sealing->index.tail_count >= TAIL_RUNS_MAX)
-		ret = index_part_compact(&sealing->index);
 	if (ret != 0 || sealing->index.stalled)
 		give_up_index(sealing);
 	return ret == -ENOMEM ? ret : 0;
@@ -181,7 +180,7 @@ static int put_lines(struct sealing *sealing, struct slice lines, uint32_t flags
 		give_up_index(sealing);
 	} else {
 		run.flags |= flags;
-		ret = index_run(sealing, &run);
+		ret = index_run(sealing, &run, lines);
 		if (ret != 0)
 			return ret;
 	}
@@ -204,7 +203,7 @@ static int on_large_run(void *ctx, const struct index_run *found)
 	run.offset += large->delta;
 	run.flags |= large->flags;
 	large->flags |= INDEX_CONTINUES;
-	return index_run(large->sealing, &run);
+	return index_run(large->sealing, &run, (struct slice){0});
 }
 
 /* A run that is not to be held in memory at once. */
@@ -428,6 +427,7 @@ static void start_index(struct sealing *sealing)
 	memcpy(sealing->index_place.store_id, sealing->job->store_id, 16);
 	index_part_init(&sealing->index, &sealing->index_place, &name);
 	index_part_discard(&sealing->index);
+	sealing->index.forgets_ids = true;
 	sealing->has_index = true;
 }
 

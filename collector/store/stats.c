@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cursor.h"
 #include "scratch.h"
 
 #define SUB_BITS 6
@@ -202,12 +203,165 @@ int stats_add(struct stats *stats, int64_t row_number, enum record_status status
 		row->timed++;
 		row->total_ns = add_saturating(row->total_ns, duration_ns);
 		row->self_ns = add_saturating(row->self_ns, self_ns > 0 ? self_ns : 0);
-		if (duration_ns > row->max_ns)
+		row->lost -= duration_ns == row->max_ns;
+		if (duration_ns > row->max_ns) {
 			row->max_ns = duration_ns;
+			row->lost = 0;
+		}
 	}
 	row->count++;
 	row->errors += status == RECORD_ERROR;
 	return 0;
+}
+
+void stats_remove(struct stats *stats, int64_t row_number, enum record_status status,
+	int64_t duration_ns, int64_t self_ns)
+{
+	struct stats_row *row = &stats->rows[row_number];
+	size_t octave, sub;
+	uint32_t *counts;
+
+	row->count--;
+	row->errors -= status == RECORD_ERROR;
+	if (duration_ns < 0)
+		return;
+	bucket_of((uint64_t)duration_ns, &octave, &sub);
+	counts = row->histogram->octaves[octave];
+	if (counts != NULL && counts[sub] > 0)
+		counts[sub]--;
+	/* From a sum at its limit nothing can be taken. */
+	if (row->total_ns == INT64_MAX)
+		row->lost += UINT32_MAX;
+	row->lost += duration_ns == row->max_ns;
+	row->timed--;
+	row->total_ns -= duration_ns;
+	row->self_ns -= self_ns > 0 ? self_ns : 0;
+}
+
+bool stats_is_unsure(const struct stats *stats)
+{
+	for (size_t i = 0; i < stats->count; i++)
+		if (stats->rows[i].lost > 0 && stats->rows[i].count > 0)
+			return true;
+	return false;
+}
+
+/* ---- As bytes ------------------------------------------------------------- */
+
+/* Of each bucket that isn't empty: how many are before it since the last one, its count. */
+static int put_histogram(const struct stats_histogram *histogram, struct bytes *out)
+{
+	uint64_t last = 0;
+	int ret = 0;
+
+	for (size_t octave = 0; ret == 0 && octave < OCTAVES; octave++) {
+		const uint32_t *counts = histogram->octaves[octave];
+
+		for (size_t sub = 0; counts != NULL && ret == 0 && sub < SUB_COUNT; sub++) {
+			uint64_t at = octave * SUB_COUNT + sub + 1;
+
+			if (counts[sub] == 0)
+				continue;
+			ret = bytes_varint(out, at - last);
+			if (ret == 0)
+				ret = bytes_varint(out, counts[sub]);
+			last = at;
+		}
+	}
+	return ret == 0 ? bytes_varint(out, 0) : ret;
+}
+
+int stats_put(const struct stats *stats, struct bytes *out)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < stats->count; i++) {
+		const struct stats_row *row = &stats->rows[i];
+		const uint64_t numbers[] = {row->count, row->errors, row->timed,
+			(uint64_t)row->total_ns, (uint64_t)row->self_ns, (uint64_t)row->max_ns};
+
+		ret = bytes_text(out, row->service.data, row->service.length);
+		if (ret == 0)
+			ret = bytes_text(out, row->operation.data, row->operation.length);
+		if (ret == 0)
+			ret = bytes_text(out, row->layer.data, row->layer.length);
+		for (size_t k = 0; ret == 0 && k < sizeof(numbers) / sizeof(numbers[0]); k++)
+			ret = bytes_varint(out, numbers[k]);
+		if (ret == 0)
+			ret = put_histogram(row->histogram, out);
+	}
+	return ret;
+}
+
+static int take_histogram(struct stats_histogram *into, struct cursor *in)
+{
+	uint64_t at = 0, step;
+
+	while ((step = cursor_varint(in)) > 0) {
+		uint64_t count = cursor_varint(in);
+		uint32_t *to;
+
+		if (step > OCTAVES * SUB_COUNT - at || count > UINT32_MAX)
+			return ERR_MALFORMED;
+		at += step;
+		if (into == NULL)
+			continue;
+		if (octave_make(into, (at - 1) / SUB_COUNT) != 0)
+			return -ENOMEM;
+		to = &into->octaves[(at - 1) / SUB_COUNT][(at - 1) % SUB_COUNT];
+		if (__builtin_add_overflow(*to, (uint32_t)count, to))
+			*to = UINT32_MAX;
+	}
+	return 0;
+}
+
+static bool is_asked(struct slice asked, struct slice text)
+{
+	return asked.length == 0 || slice_equal(asked, text);
+}
+
+static void take_numbers(struct stats_row *row, const uint64_t numbers[6])
+{
+	row->count += numbers[0];
+	row->errors += numbers[1];
+	row->timed += numbers[2];
+	row->total_ns = add_saturating(row->total_ns, (int64_t)numbers[3]);
+	row->self_ns = add_saturating(row->self_ns, (int64_t)numbers[4]);
+	if ((int64_t)numbers[5] > row->max_ns)
+		row->max_ns = (int64_t)numbers[5];
+}
+
+int stats_take(struct stats *into, struct slice from, struct slice service, struct slice operation,
+	struct slice layer)
+{
+	struct cursor in = cursor_of_slice(from);
+
+	while (cursor_more(&in)) {
+		struct slice texts[3];
+		uint64_t numbers[6];
+		struct stats_histogram *histogram = NULL;
+		int64_t number;
+		int ret;
+
+		for (size_t i = 0; i < 3; i++)
+			texts[i] = cursor_bytes(&in);
+		for (size_t i = 0; i < 6; i++)
+			numbers[i] = cursor_varint(&in);
+		if (in.error != 0)
+			break;
+		if (is_asked(service, texts[0]) && is_asked(operation, texts[1]) &&
+			is_asked(layer, texts[2])) {
+			number = stats_row_of(into, texts[0], texts[1], texts[2]);
+			if (number < 0)
+				return (int)number;
+			take_numbers(&into->rows[number], numbers);
+			histogram = into->rows[number].histogram;
+		}
+		ret = take_histogram(histogram, &in);
+		if (ret != 0)
+			return ret;
+	}
+	return in.error != 0 ? ERR_MALFORMED : 0;
 }
 
 static int histogram_merge(struct stats_histogram *into, const struct stats_histogram *from)
@@ -231,9 +385,12 @@ int stats_merge(struct stats *into, const struct stats *from)
 {
 	for (size_t i = 0; i < from->count; i++) {
 		const struct stats_row *row = &from->rows[i];
-		int64_t number = stats_row_of(into, row->service, row->operation, row->layer);
 		struct stats_row *target;
+		int64_t number;
 
+		if (row->count == 0)
+			continue;
+		number = stats_row_of(into, row->service, row->operation, row->layer);
 		if (number < 0)
 			return (int)number;
 		target = &into->rows[number];

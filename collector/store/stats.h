@@ -10,6 +10,7 @@
 #ifndef WAFT_STORE_STATS_H
 #define WAFT_STORE_STATS_H
 
+#include "bytes.h"
 #include "record.h"
 
 #define STATS_OPERATIONS 2048
@@ -27,6 +28,7 @@ struct stats_row {
 	int64_t total_ns;
 	int64_t self_ns;
 	int64_t max_ns;
+	int64_t lost; /* private: longest ones taken out less those counted since */
 	struct stats_histogram *histogram; /* private; see stats_percentile_ns */
 };
 
@@ -46,7 +48,24 @@ int64_t stats_row_of(struct stats *stats, struct slice service, struct slice ope
 int stats_add(struct stats *stats, int64_t row, enum record_status status, int64_t duration_ns,
 	int64_t self_ns) MUST_CHECK;
 
-/* Adds all of `from` to `into`. 0 or -ENOMEM: then `into` has a part of it. */
+/* Takes a span out again that was counted in these sums, or in others that were added. */
+void stats_remove(struct stats *stats, int64_t row, enum record_status status, int64_t duration_ns,
+	int64_t self_ns);
+
+/* Whether numbers may be wrong, because a row's longest span was taken out and none as long was
+ * counted besides, or a sum had reached its limit. */
+bool stats_is_unsure(const struct stats *stats);
+
+/* Appends all rows to out, for stats_take. 0 or -ENOMEM. */
+int stats_put(const struct stats *stats, struct bytes *out) MUST_CHECK;
+
+/* Adds what stats_put made; of it, rows of these texts alone (empty: any). 0, -ENOMEM, or
+ * ERR_MALFORMED: then `into` has a part of it. */
+int stats_take(struct stats *into, struct slice from, struct slice service, struct slice operation,
+	struct slice layer) MUST_CHECK;
+
+/* Adds all rows of `from` that have a span to `into`. 0 or -ENOMEM: then `into` has a part of it.
+ */
 int stats_merge(struct stats *into, const struct stats *from) MUST_CHECK;
 
 /* Sorts the rows by total time, the largest first, then by texts. */

@@ -194,7 +194,7 @@ int trace_load_may_match(struct trace_load *load, struct reader *reader, struct 
 	bool all;
 	int ret;
 
-	if ((filter->grep.length == 0 && filter->attribute_count == 0) ||
+	if ((filter->grep.length == 0 && !filter_has_span_part(filter)) ||
 		run->length_bytes > RAW_BYTES_MAX)
 		return 1;
 	raw->length = 0;
@@ -205,7 +205,8 @@ int trace_load_may_match(struct trace_load *load, struct reader *reader, struct 
 	if (ret != 1)
 		return ret == 0 ? 1 : ret;
 	raw->length = run->length_bytes;
-	all = stands_in(raw, filter->grep);
+	all = stands_in(raw, filter->grep) && stands_in(raw, filter->service) &&
+	      stands_in(raw, filter->operation) && stands_in(raw, filter->layer);
 	for (size_t i = 0; all && i < filter->attribute_count; i++)
 		all = stands_in(raw, filter->attributes[i].value);
 	/* Behind a backslash anything may be meant. */
@@ -391,7 +392,7 @@ int trace_load_summary(
 	return ret;
 }
 
-int trace_load_stats(const struct trace_load *load, struct stats *into)
+int trace_load_stats(const struct trace_load *load, struct stats *into, bool remove)
 {
 	for (size_t i = 0; i < load->tree.row_count; i++) {
 		const struct tree_row *row = &load->tree.rows[i];
@@ -408,6 +409,10 @@ int trace_load_stats(const struct trace_load *load, struct stats *into)
 			load->texts[item->operation], load->texts[item->layer]);
 		if (number < 0)
 			return (int)number;
+		if (remove) {
+			stats_remove(into, number, row->status, row->duration_ns, row->self_ns);
+			continue;
+		}
 		ret = stats_add(into, number, row->status, row->duration_ns, row->self_ns);
 		if (ret != 0)
 			return ret;

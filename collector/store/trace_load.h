@@ -48,9 +48,8 @@ int trace_load_add(struct trace_load *load, const struct record *record) MUST_CH
 int trace_load_end(struct trace_load *load) MUST_CHECK;
 void trace_load_done(struct trace_load *load);
 
-/* Whether a trace that has this run alone may satisfy what the filter asks of texts (grep and
- * values of attributes), by the bytes of its lines: a text without escapes stands in its
- * line as it is. 1, 0, or -ENOMEM. */
+/* Whether a trace that has this run alone may satisfy what the filter asks of texts, by the bytes
+ * of its lines: a text without escapes stands in its line as it is. 1, 0, or -ENOMEM. */
 int trace_load_may_match(struct trace_load *load, struct reader *reader, struct view_file *file,
 	const struct index_run *run) MUST_CHECK;
 
@@ -68,7 +67,8 @@ bool trace_load_matches(const struct trace_load *load);
 int trace_load_summary(const struct trace_load *load, struct scratch *into,
 	struct trace_summary *ret_summary) MUST_CHECK;
 
-/* After the end: counts the spans on which the filter's span part holds. -ENOMEM. */
-int trace_load_stats(const struct trace_load *load, struct stats *into) MUST_CHECK;
+/* After the end: counts the spans on which the filter's span part holds, or takes them out again
+ * (stats_remove). -ENOMEM. */
+int trace_load_stats(const struct trace_load *load, struct stats *into, bool remove) MUST_CHECK;
 
 #endif

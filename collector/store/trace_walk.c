@@ -13,6 +13,8 @@ struct walk_piece {
 	int64_t max_start_ns;
 	struct view_file *file; /* NULL: waiting */
 	size_t block;		/* WHOLE_FILE: blocks are still to be told apart */
+	bool summed;
+	bool scattered_only;
 };
 
 /* ---- The heap of pieces -------------------------------------------------------- */
@@ -63,12 +65,26 @@ static struct walk_piece pop_piece(struct trace_walk *walk)
 
 /* ---- Start ---------------------------------------------------------------------- */
 
+/* Whether nothing of these runs is wanted but scattered traces; *ret_summed: because their sums
+ * are. */
+static bool is_spared(const struct trace_walk *walk, const struct view_file *file,
+	const struct index_zone *zone, bool *ret_summed)
+{
+	*ret_summed = file != NULL && file->summed;
+	if (*ret_summed)
+		return (zone->flags & INDEX_UNSUMMED) == 0;
+	return !index_zone_may_match(zone, &walk->question);
+}
+
 static int push_block(struct trace_walk *walk, struct view_file *file, size_t block,
-	const struct index_zone *zone)
+	const struct index_zone *zone, bool sure)
 {
 	struct walk_piece piece = {
 		.max_start_ns = zone->max_start_ns, .file = file, .block = block};
 
+	piece.scattered_only = sure && is_spared(walk, file, zone, &piece.summed);
+	if (piece.scattered_only && walk->scattered.count == 0)
+		return 0;
 	return push_piece(walk, piece);
 }
 
@@ -81,7 +97,8 @@ static int push_blocks(struct trace_walk *walk, struct view_file *file)
 		if (ret == ERR_INDEX)
 			return view_distrust(file);
 		if (ret == 0)
-			ret = push_block(walk, file, block, &zone);
+			ret = push_block(
+				walk, file, block, &zone, run_list_is_sure(&file->runs, block));
 		if (ret != 0)
 			return ret;
 	}
@@ -108,21 +125,41 @@ static int on_continuing(void *ctx, const uint8_t trace_id[16])
 	return ret < 0 ? ret : 0;
 }
 
-static int start_file(struct trace_walk *walk, struct view_file *file)
+/* Which traces are scattered, as far as this file tells. */
+static int scatter_file(struct trace_walk *walk, struct view_file *file)
 {
-	struct index_zone zone;
 	int ret = view_runs(walk->reader, file);
 
 	if (ret == 0)
 		ret = run_list_for_each_continuing(&file->runs, on_continuing, walk);
 	if (ret == ERR_INDEX)
 		return view_distrust(file);
-	if (ret == 0)
-		ret = add_scattered(walk, &file->runs.scanned);
+	return ret == 0 ? add_scattered(walk, &file->runs.scanned) : ret;
+}
+
+static int use_sums(struct trace_walk *walk, struct view_file *file)
+{
+	const struct filter *filter = walk->question.filter;
+	int ret;
+
+	file->summed = walk->sums != NULL && file->runs.pack != NULL &&
+		       pack_sums_within(file->runs.pack, filter->since_ns, filter->until_ns);
+	if (!file->summed)
+		return 0;
+	ret = walk->sums->on_file(walk->sums->ctx, file);
+	return ret == ERR_INDEX ? view_distrust(file) : ret;
+}
+
+static int start_file(struct trace_walk *walk, struct view_file *file)
+{
+	struct index_zone zone;
+	int ret = use_sums(walk, file);
+
 	if (ret != 0 || run_list_blocks(&file->runs) == 0)
 		return ret;
 	if (run_list_zone(&file->runs, &zone))
-		return push_block(walk, file, WHOLE_FILE, &zone);
+		return push_block(walk, file, WHOLE_FILE, &zone,
+			!file->runs.foreign && file->runs.scanned.count == 0);
 	return push_blocks(walk, file);
 }
 
@@ -135,8 +172,10 @@ int trace_walk_start(struct trace_walk *walk, struct reader *reader, const struc
 	ret = waiting_collect(&walk->waiting, reader);
 	if (ret == 0)
 		ret = add_scattered(walk, &walk->waiting.runs);
+	for (size_t i = 0; ret == 0 && i < reader->file_count; i++)
+		ret = scatter_file(walk, reader->files[i]);
 	for (size_t i = 0; ret == 0 && i * INDEX_BLOCK_RUNS < walk->waiting.runs.count; i++)
-		ret = push_block(walk, NULL, i, &walk->waiting.runs.zones[i]);
+		ret = push_block(walk, NULL, i, &walk->waiting.runs.zones[i], false);
 	for (size_t i = 0; ret == 0 && i < reader->file_count; i++)
 		ret = start_file(walk, reader->files[i]);
 	return ret;
@@ -174,19 +213,34 @@ static int load_waiting_block(struct trace_walk *walk, size_t block)
 	return 0;
 }
 
+static int load_file_block(struct trace_walk *walk, const struct walk_piece *piece)
+{
+	const struct run_list *list = &piece->file->runs;
+	uint32_t groups;
+	int ret = run_list_groups(list, piece->block, &walk->question, &groups);
+
+	walk->run_count = 0;
+	walk->sure = run_list_is_sure(list, piece->block);
+	if (ret == 0 && (groups != 0 || walk->scattered.count > 0))
+		ret = run_list_block(list, piece->block, walk->runs, &walk->run_count);
+	for (size_t i = 0; ret == 0 && groups != UINT32_MAX && i < walk->run_count; i++)
+		if ((groups >> i / PACK_GROUP_RUNS & 1) == 0)
+			memset(walk->runs[i].filter, 0, sizeof(walk->runs[i].filter));
+	return ret;
+}
+
 static int load_block(struct trace_walk *walk, const struct walk_piece *piece)
 {
 	int ret;
 
 	walk->file = piece->file;
 	walk->next = 0;
-	if (piece->file == NULL) {
+	walk->summed = piece->summed;
+	walk->scattered_only = piece->scattered_only;
+	if (piece->file == NULL)
 		ret = load_waiting_block(walk, piece->block);
-	} else {
-		ret = run_list_block(
-			&piece->file->runs, piece->block, walk->runs, &walk->run_count);
-		walk->sure = run_list_is_sure(&piece->file->runs, piece->block);
-	}
+	else
+		ret = load_file_block(walk, piece);
 	if (ret == ERR_INDEX)
 		view_distrust(piece->file);
 	if (ret != 0)
@@ -260,6 +314,11 @@ static bool is_scattered(const struct trace_walk *walk, const struct index_run *
 	return !walk->sure || id_map_find(&walk->scattered, run->trace_id, NULL);
 }
 
+static bool is_summed(const struct trace_walk *walk, const struct index_run *run)
+{
+	return walk->summed && (run->flags & INDEX_UNSUMMED) == 0;
+}
+
 /* Whether a run's trace is to be given. 1, 0, or an error. */
 static int consider(
 	struct trace_walk *walk, const struct index_run *run, struct walk_trace *ret_trace)
@@ -274,8 +333,16 @@ static int consider(
 		.file = walk->file,
 		.run = run,
 	};
-	if (!is_scattered(walk, run))
+	if (!is_scattered(walk, run)) {
+		if (walk->scattered_only || is_summed(walk, run))
+			return 0;
 		return index_run_may_match(run, &walk->question);
+	}
+	if (is_summed(walk, run)) {
+		ret = walk->sums->on_run(walk->sums->ctx, walk->file, run);
+		if (ret != 0)
+			return ret;
+	}
 	ret_trace->single = ret_trace->exact = false;
 	ret = id_map_add(&walk->met, run->trace_id, 0);
 	if (ret != 0)

@@ -26,12 +26,23 @@ struct walk_trace {
 	const struct index_run *run;
 };
 
+/* Files whose sums do for the walk: of their runs, those of scattered traces and those that are
+ * in no sum are looked at, nothing else. */
+struct walk_sums {
+	/* The sums of this file are to be added. */
+	int (*on_file)(void *ctx, struct view_file *file);
+	/* This run is in them, and its trace is counted as a whole besides. */
+	int (*on_run)(void *ctx, struct view_file *file, const struct index_run *run);
+	void *ctx;
+};
+
 struct walk_piece; /* a file or a block of one, private */
 
 /* Zero-initialise. */
 struct trace_walk {
 	struct reader *reader;
 	struct index_question question;
+	const struct walk_sums *sums; /* borrowed; set it before the start; NULL: none is used */
 	struct waiting waiting;
 	struct id_map scattered;   /* traces that may have runs in several places */
 	struct id_map met;	   /* of these, those given or ruled out */
@@ -44,7 +55,9 @@ struct trace_walk {
 	uint16_t order[INDEX_BLOCK_RUNS];
 	size_t run_count;
 	size_t next;
-	bool sure; /* of the block */
+	bool sure;	     /* of the block */
+	bool summed;	     /* its runs are in sums that were added */
+	bool scattered_only; /* no other trace in it can match */
 };
 
 /* The view must be fresh. 0, ERR_INDEX, -ESTALE, -ENOMEM, … */

@@ -25,6 +25,7 @@ struct view_file {
 	int64_t modified_ns;
 	bool present;	       /* in the refresh under way */
 	bool failed;	       /* can't be opened or read: passed over until it changes */
+	bool summed;	       /* of the walk under way: its sums do for its runs */
 	bool ready;	       /* runs are up to length_bytes */
 	struct source *source; /* NULL: not open */
 	struct run_list runs;

@@ -163,8 +163,7 @@ static void rows_seal(const char *profile, int level)
 		row.note = "8 spans a run";
 		row.must = (struct goal){"<= 6 B", 6};
 		row.aim = (struct goal){"<= 4 B", 4};
-		row_print_one(&row,
-			(double)(files_bytes(index, ".runs") + files_bytes(index, ".ids")) / spans);
+		row_print_one(&row, (double)files_bytes(index, ".pack") / spans);
 	}
 	bench_directory_remove(directory);
 	free(directory);

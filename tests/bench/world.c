@@ -33,6 +33,8 @@ void world_open(const char *path, struct world *ret)
 void world_close(struct world *world)
 {
 	bench_check(writer_trim_log(world->depot.store), "trimming the log");
+	/* As a daemon does when it is stopped. */
+	bench_check(manifest_checkpoint(world->depot.recovery.manifest), "a checkpoint");
 	depot_close(&world->depot);
 	free(world->batches);
 }

@@ -134,6 +134,53 @@ static void parts_add_up(void **state)
 	stats_free(whole);
 }
 
+/* What was put is taken again, all of it or the rows that are asked for; what is taken out
+ * again is gone, and a longest span that is gone is told. */
+static void put_and_taken(void **state)
+{
+	struct slice shop = slice_of_text("shop"), op = slice_of_text("op");
+	struct slice core = slice_of_text("core"), none = slice_of("", 0);
+	struct stats *stats = stats_new(), *again = stats_new();
+	struct bytes bytes = {0};
+	int64_t row;
+
+	(void)state;
+	row = stats_row_of(stats, shop, op, core);
+	for (int64_t i = 1; i <= 1000; i++)
+		assert_int_equal(stats_add(stats, row, i % 10 == 0 ? RECORD_ERROR : RECORD_SUCCESS,
+					 i * 1000, i),
+			0);
+	row = stats_row_of(stats, slice_of_text("db"), op, core);
+	assert_int_equal(stats_add(stats, row, RECORD_PENDING, -1, -1), 0);
+	assert_int_equal(stats_put(stats, &bytes), 0);
+	for (size_t cut = 1; cut < bytes.length; cut += 7) {
+		struct stats *torn = stats_new();
+		int ret = stats_take(torn, slice_of(bytes.data, cut), none, none, none);
+
+		assert_true(ret == 0 || ret == ERR_MALFORMED);
+		stats_free(torn);
+	}
+	assert_int_equal(stats_take(again, slice_of(bytes.data, bytes.length), shop, op, none), 0);
+	assert_int_equal(stats_count(again), 1);
+	assert_int_equal(stats_at(again, 0)->count, 1000);
+	assert_int_equal(stats_at(again, 0)->errors, 100);
+	assert_int_equal(stats_at(again, 0)->max_ns, 1000000);
+	assert_int_equal(stats_percentile_ns(stats_at(again, 0), 0.5),
+		stats_percentile_ns(stats_at(stats, 0), 0.5));
+	stats_remove(again, 0, RECORD_SUCCESS, 999000, 999);
+	assert_false(stats_is_unsure(again));
+	stats_remove(again, 0, RECORD_ERROR, 1000000, 1000);
+	assert_true(stats_is_unsure(again));
+	assert_int_equal(stats_add(again, 0, RECORD_SUCCESS, 1000000, 5), 0);
+	assert_false(stats_is_unsure(again));
+	assert_int_equal(stats_at(again, 0)->count, 999);
+	assert_int_equal(stats_at(again, 0)->errors, 99);
+	assert_int_equal(stats_at(again, 0)->total_ns, stats_at(stats, 0)->total_ns - 999000);
+	bytes_done(&bytes);
+	stats_free(stats);
+	stats_free(again);
+}
+
 static void too_many_operations(void **state)
 {
 	struct stats *stats = stats_new();
@@ -162,6 +209,7 @@ int main(void)
 		cmocka_unit_test(percentiles),
 		cmocka_unit_test(counts),
 		cmocka_unit_test(parts_add_up),
+		cmocka_unit_test(put_and_taken),
 		cmocka_unit_test(too_many_operations),
 	};
 

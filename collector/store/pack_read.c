@@ -1,0 +1,515 @@
+/*
+ * pack_read.c: reading packs; see pack.h. The header and the pages' first hashes are read when
+ * it is opened, the directory and the kinds when they are asked for first.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index_run.h"
+#include "pack_internal.h"
+
+/* One read as a rule: header and first hashes of a million runs. */
+#define FRONT_BYTES 4096
+
+struct pack {
+	struct disk *disk;
+	int file;
+	uint32_t seed;
+	struct pack_header header;
+	uint64_t body; /* where blocks are counted from */
+	uint8_t *firsts;
+	uint8_t *directory; /* NULL: not read yet */
+	uint8_t *kinds;
+	struct slice *kind_texts; /* of kinds; by number - 1 */
+	uint64_t kind_count;
+	uint8_t *scratch; /* a block or its filter */
+	size_t scratch_capacity;
+};
+
+int pack_name(const struct part_name *part, char ret[PACK_NAME_BYTES])
+{
+	char name[PART_NAME_BYTES];
+	int error = part_name_format(part, name);
+
+	if (error == 0)
+		snprintf(ret, PACK_NAME_BYTES, "%s.pack", name);
+	return error;
+}
+
+/* ---- Opening ------------------------------------------------------------------- */
+
+static int read_exactly(const struct pack *pack, void *to, size_t length, uint64_t offset)
+{
+	ssize_t got = disk_read(pack->disk, pack->file, to, length, offset);
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == length ? 0 : ERR_INDEX;
+}
+
+static int read_header(struct pack *pack, const uint8_t *bytes)
+{
+	struct pack_header *header = &pack->header;
+
+	if (le32_read(bytes) !=
+		pack_crc(pack->seed, PACK_PIECE_HEADER, 0, bytes + 4, PACK_HEADER_BYTES - 4))
+		return ERR_INDEX;
+	header->runs = le64_read(bytes + 16);
+	header->covered = le64_read(bytes + 24);
+	header->zone.runs = (uint32_t)header->runs;
+	header->zone.flags = le32_read(bytes + 32);
+	header->zone.errors = le32_read(bytes + 36);
+	header->zone.max_start_ns = (int64_t)le64_read(bytes + 40);
+	header->zone.min_start_ns = (int64_t)le64_read(bytes + 48);
+	header->zone.max_duration_ns = (int64_t)le64_read(bytes + 56);
+	header->sum_min_ns = (int64_t)le64_read(bytes + 64);
+	header->sum_max_ns = (int64_t)le64_read(bytes + 72);
+	for (size_t i = 0; i < PACK_SECTIONS; i++) {
+		header->places[i].offset = le64_read(bytes + 80 + 16 * i);
+		header->places[i].length = le32_read(bytes + 88 + 16 * i);
+		header->places[i].crc = le32_read(bytes + 92 + 16 * i);
+	}
+	pack->body = PACK_HEADER_BYTES + header->places[PACK_PAGES_FIRST].length;
+	if (header->runs == 0 || header->runs > PACK_RUNS_MAX ||
+		header->places[PACK_PAGES_FIRST].length != 4 * pack_pages(header->runs) ||
+		header->places[PACK_DIRECTORY].length !=
+			pack_blocks(header->runs) * PACK_ENTRY_BYTES)
+		return ERR_INDEX;
+	return 0;
+}
+
+/* A section as a whole, checked. *ret is owned. */
+static int read_section(const struct pack *pack, enum pack_section section, uint8_t **ret)
+{
+	const struct pack_place *place = &pack->header.places[section];
+	uint8_t *bytes = malloc((size_t)place->length + 1);
+	int error;
+
+	if (bytes == NULL)
+		return -ENOMEM;
+	error = read_exactly(pack, bytes, place->length, place->offset);
+	if (error == 0 && pack_crc(pack->seed, section, 0, bytes, place->length) != place->crc)
+		error = ERR_INDEX;
+	if (error != 0)
+		free(bytes);
+	else
+		*ret = bytes;
+	return error;
+}
+
+static int read_front(struct pack *pack)
+{
+	uint8_t front[FRONT_BYTES];
+	ssize_t got = disk_read(pack->disk, pack->file, front, sizeof(front), 0);
+	const struct pack_place *place = &pack->header.places[PACK_PAGES_FIRST];
+	int error;
+
+	if (got < PACK_HEADER_BYTES)
+		return ERR_INDEX;
+	error = read_header(pack, front);
+	if (error != 0)
+		return error;
+	if ((size_t)got < pack->body)
+		return read_section(pack, PACK_PAGES_FIRST, &pack->firsts);
+	if (pack_crc(pack->seed, PACK_PAGES_FIRST, 0, front + PACK_HEADER_BYTES, place->length) !=
+		place->crc)
+		return ERR_INDEX;
+	pack->firsts = malloc(place->length);
+	if (pack->firsts == NULL)
+		return -ENOMEM;
+	memcpy(pack->firsts, front + PACK_HEADER_BYTES, place->length);
+	return 0;
+}
+
+int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
+	const struct part_name *part, struct pack **ret)
+{
+	char name[PACK_NAME_BYTES];
+	struct pack *pack = calloc(1, sizeof(*pack));
+	int error = pack == NULL ? -ENOMEM : pack_name(part, name);
+
+	if (error != 0) {
+		free(pack);
+		return error == -ENOMEM ? error : ERR_INDEX;
+	}
+	pack->disk = disk;
+	pack->seed = pack_seed(store_id, part);
+	pack->file = disk_open(disk, index_dir, name, DISK_READ);
+	error = pack->file < 0 ? ERR_INDEX : read_front(pack);
+	if (error != 0) {
+		pack_close(pack);
+		return error == -ENOMEM ? error : ERR_INDEX;
+	}
+	*ret = pack;
+	return 0;
+}
+
+void pack_close(struct pack *pack)
+{
+	if (pack == NULL)
+		return;
+	disk_close(pack->disk, pack->file);
+	free(pack->firsts);
+	free(pack->directory);
+	free(pack->kinds);
+	free(pack->kind_texts);
+	free(pack->scratch);
+	free(pack);
+}
+
+uint64_t pack_runs(const struct pack *pack)
+{
+	return pack->header.runs;
+}
+
+uint64_t pack_covered(const struct pack *pack)
+{
+	return pack->header.covered;
+}
+
+void pack_zone(const struct pack *pack, struct index_zone *ret)
+{
+	*ret = pack->header.zone;
+}
+
+/* ---- Blocks ---------------------------------------------------------------------- */
+
+static size_t runs_in_block(const struct pack *pack, size_t block)
+{
+	uint64_t left = pack->header.runs - (uint64_t)block * INDEX_BLOCK_RUNS;
+
+	return left < INDEX_BLOCK_RUNS ? (size_t)left : INDEX_BLOCK_RUNS;
+}
+
+static int read_entry(struct pack *pack, size_t block, struct pack_entry *ret)
+{
+	const uint8_t *entry;
+
+	if (block >= pack_blocks(pack->header.runs))
+		return ERR_INDEX;
+	if (pack->directory == NULL) {
+		int error = read_section(pack, PACK_DIRECTORY, &pack->directory);
+
+		if (error != 0)
+			return error;
+	}
+	entry = pack->directory + block * PACK_ENTRY_BYTES;
+	*ret = (struct pack_entry){.offset = le64_read(entry),
+		.text_offset = le64_read(entry + 8),
+		.filter_offset = le64_read(entry + 16),
+		.length = le32_read(entry + 24),
+		.filter_length = le32_read(entry + 28),
+		.zone = {.runs = (uint32_t)runs_in_block(pack, block),
+			.flags = le32_read(entry + 32),
+			.errors = le32_read(entry + 36),
+			.max_start_ns = (int64_t)le64_read(entry + 40),
+			.min_start_ns = (int64_t)le64_read(entry + 48),
+			.max_duration_ns = (int64_t)le64_read(entry + 56)}};
+	return 0;
+}
+
+int pack_block_zone(struct pack *pack, size_t block, struct index_zone *ret)
+{
+	struct pack_entry entry;
+	int error = read_entry(pack, block, &entry);
+
+	if (error == 0)
+		*ret = entry.zone;
+	return error;
+}
+
+/* A piece behind its CRC, into the scratch. */
+static int read_piece(struct pack *pack, unsigned int piece, uint64_t number, uint64_t offset,
+	uint32_t length, struct slice *ret)
+{
+	int error;
+
+	if (length < 4)
+		return ERR_INDEX;
+	if (length > pack->scratch_capacity) {
+		uint8_t *grown = realloc(pack->scratch, length);
+
+		if (grown == NULL)
+			return -ENOMEM;
+		pack->scratch = grown;
+		pack->scratch_capacity = length;
+	}
+	error = read_exactly(pack, pack->scratch, length, offset);
+	if (error == 0 && pack_crc(pack->seed, piece, number, pack->scratch + 4, length - 4) !=
+				  le32_read(pack->scratch))
+		error = ERR_INDEX;
+	*ret = slice_of(pack->scratch + 4, length - 4);
+	return error;
+}
+
+static void read_run(struct cursor *in, uint64_t *end, int64_t *start_ns, struct index_run *ret)
+{
+	struct slice head = cursor_take(in, 17);
+	uint8_t first = 0;
+
+	if (head.length == 17) {
+		first = head.data[0];
+		memcpy(ret->trace_id, head.data + 1, 16);
+	}
+	ret->flags = first & PACK_RUN_FLAGS;
+	ret->offset = *end + ((first & PACK_RUN_GAP) != 0 ? cursor_varint(in) : 0);
+	ret->length_bytes = cursor_varint32(in);
+	ret->spans = cursor_varint32(in);
+	ret->errors = (first & PACK_RUN_ERRORS) != 0 ? cursor_varint32(in) : 0;
+	*start_ns = (int64_t)((uint64_t)*start_ns + (uint64_t)zigzag_decode(cursor_varint(in)));
+	ret->start_ns = *start_ns;
+	ret->duration_ns = zigzag_decode(cursor_varint(in));
+	ret->kind = cursor_varint32(in);
+	memset(ret->filter, 0xff, sizeof(ret->filter));
+	*end = ret->offset + ret->length_bytes;
+}
+
+int pack_block(
+	struct pack *pack, size_t block, struct index_run ret[INDEX_BLOCK_RUNS], size_t *ret_count)
+{
+	struct pack_entry entry;
+	struct slice bytes;
+	struct cursor in;
+	int64_t start_ns = 0;
+	int error = read_entry(pack, block, &entry);
+
+	if (error == 0)
+		error = read_piece(pack, PACK_PIECE_BLOCK, block, pack->body + entry.offset,
+			entry.length, &bytes);
+	if (error != 0)
+		return error;
+	in = cursor_of_slice(bytes);
+	for (size_t i = 0; i < entry.zone.runs; i++)
+		read_run(&in, &entry.text_offset, &start_ns, &ret[i]);
+	*ret_count = entry.zone.runs;
+	return in.error != 0 || cursor_more(&in) || entry.text_offset > pack->header.covered
+		       ? ERR_INDEX
+		       : 0;
+}
+
+static bool may_hold(struct slice filter, const uint64_t *hashes, size_t count)
+{
+	uint32_t bits = (uint32_t)filter.length * 8;
+
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned int k = 0; bits > 0 && k < PACK_HASH_COUNT; k++) {
+			uint32_t bit = pack_filter_bit(hashes[i] != 0 ? hashes[i] : 1, k, bits);
+
+			if ((filter.data[bit / 8] >> bit % 8 & 1) == 0)
+				return false;
+		}
+		if (bits == 0)
+			return false;
+	}
+	return true;
+}
+
+int pack_block_groups(
+	struct pack *pack, size_t block, const uint64_t *hashes, size_t count, uint32_t *ret_groups)
+{
+	struct pack_entry entry;
+	struct slice bytes;
+	struct cursor in;
+	uint32_t groups = 0;
+	int error = read_entry(pack, block, &entry);
+
+	if (error == 0)
+		error = read_piece(pack, PACK_PIECE_FILTER, block, pack->body + entry.filter_offset,
+			entry.filter_length, &bytes);
+	if (error != 0)
+		return error;
+	in = cursor_of_slice(bytes);
+	for (unsigned int i = 0; i * PACK_GROUP_RUNS < entry.zone.runs; i++) {
+		struct slice length = cursor_take(&in, 2);
+		uint16_t filter_bytes = length.length == 2 ? le16_read(length.data) : 0;
+
+		if (filter_bytes == PACK_PASSES_ALL ||
+			may_hold(cursor_take(&in, filter_bytes), hashes, count))
+			groups |= UINT32_C(1) << i;
+	}
+	*ret_groups = groups;
+	return in.error != 0 ? ERR_INDEX : 0;
+}
+
+/* ---- Searching ---------------------------------------------------------------------- */
+
+/* The page where the search begins: the last one whose first hash is less. */
+static uint64_t find_page(const struct pack *pack, uint64_t hash)
+{
+	uint32_t high_half = (uint32_t)(hash >> 32);
+	uint64_t low = 0;
+	uint64_t high = pack_pages(pack->header.runs);
+
+	while (low + 1 < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (le32_read(pack->firsts + 4 * middle) < high_half)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct finding {
+	struct pack *pack;
+	const uint8_t *trace_id;
+	int (*on_run)(void *ctx, const struct index_run *run);
+	void *ctx;
+};
+
+/* A run whose hash is like that of the id: it may be another's. */
+static int look_at_run(const struct finding *finding, uint32_t number)
+{
+	struct index_run runs[INDEX_BLOCK_RUNS];
+	const struct index_run *run = &runs[number % INDEX_BLOCK_RUNS];
+	size_t count;
+	int ret = number < finding->pack->header.runs ? 0 : ERR_INDEX;
+
+	if (ret == 0)
+		ret = pack_block(finding->pack, number / INDEX_BLOCK_RUNS, runs, &count);
+	if (ret != 0 || memcmp(run->trace_id, finding->trace_id, 16) != 0)
+		return ret;
+	return finding->on_run(finding->ctx, run);
+}
+
+static int look_at_page(const struct finding *finding, uint64_t number, uint64_t hash)
+{
+	const struct pack *pack = finding->pack;
+	unsigned int bits = pack_run_bits(pack->header.runs);
+	uint32_t wanted = (uint32_t)hash << bits >> bits;
+	uint8_t page[PACK_PAGE_BYTES];
+	uint32_t count;
+	int ret = read_exactly(pack, page, sizeof(page),
+		pack->header.places[PACK_IDS].offset + number * PACK_PAGE_BYTES);
+
+	if (ret != 0)
+		return ret;
+	count = le32_read(page + 4);
+	if (pack_crc(pack->seed, PACK_PIECE_PAGE, number, page + 4, sizeof(page) - 4) !=
+			le32_read(page) ||
+		count > PACK_PAGE_IDS)
+		return ERR_INDEX;
+	for (uint32_t i = 0; ret == 0 && i < count; i++) {
+		uint32_t entry = le32_read(page + 8 + 4 * (size_t)i);
+
+		if (entry >> bits == wanted)
+			ret = look_at_run(finding, entry & ((UINT32_C(1) << bits) - 1));
+	}
+	return ret;
+}
+
+int pack_find(struct pack *pack, const uint8_t trace_id[16],
+	int (*on_run)(void *ctx, const struct index_run *run), void *ctx)
+{
+	const struct finding finding = {
+		.pack = pack, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
+	uint64_t hash = index_hash_id(trace_id);
+	uint64_t page = find_page(pack, hash);
+	int ret = 0;
+
+	for (; ret == 0 && page < pack_pages(pack->header.runs); page++) {
+		if (le32_read(pack->firsts + 4 * page) > hash >> 32)
+			break;
+		ret = look_at_page(&finding, page, hash);
+	}
+	return ret;
+}
+
+int pack_for_each_continuing(
+	struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	uint8_t *all;
+	int ret;
+
+	if (pack->header.places[PACK_CONTINUING].length == 0)
+		return 0;
+	ret = read_section(pack, PACK_CONTINUING, &all);
+	if (ret != 0)
+		return ret;
+	for (uint32_t at = 0; ret == 0 && at + 16 <= pack->header.places[PACK_CONTINUING].length;
+		at += 16)
+		ret = on_id(ctx, all + at);
+	free(all);
+	return ret;
+}
+
+int pack_bloom(struct pack *pack, uint8_t **ret)
+{
+	if (pack->header.places[PACK_BLOOM].length != index_bloom_bytes(pack->header.runs))
+		return ERR_INDEX;
+	return read_section(pack, PACK_BLOOM, ret);
+}
+
+/* ---- Kinds, sums ------------------------------------------------------------------------ */
+
+static int read_kinds(struct pack *pack)
+{
+	struct cursor in;
+	int error = read_section(pack, PACK_KINDS, &pack->kinds);
+
+	if (error != 0)
+		return error;
+	in = cursor_of(pack->kinds, pack->header.places[PACK_KINDS].length);
+	pack->kind_count = cursor_varint(&in);
+	if (pack->kind_count > cursor_left(&in))
+		return ERR_INDEX;
+	pack->kind_texts = calloc(pack->kind_count + 1, sizeof(*pack->kind_texts));
+	if (pack->kind_texts == NULL)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < pack->kind_count; i++)
+		pack->kind_texts[i] = cursor_bytes(&in);
+	return in.error != 0 ? ERR_INDEX : 0;
+}
+
+int pack_kind(struct pack *pack, uint32_t number, struct pack_kind *ret)
+{
+	struct cursor in;
+	int error = pack->kind_texts == NULL ? read_kinds(pack) : 0;
+
+	if (error != 0)
+		return error;
+	if (number == 0 || number > pack->kind_count)
+		return ERR_INDEX;
+	in = cursor_of_slice(pack->kind_texts[number - 1]);
+	ret->operation = cursor_bytes(&in);
+	ret->layer = cursor_bytes(&in);
+	ret->service_count = (size_t)cursor_varint(&in);
+	ret->services = slice_of(in.at, cursor_left(&in));
+	return in.error != 0 || ret->service_count > ret->services.length ? ERR_INDEX : 0;
+}
+
+bool pack_next_service(struct slice *services, struct slice *ret)
+{
+	struct cursor in = cursor_of_slice(*services);
+
+	if (!cursor_more(&in))
+		return false;
+	*ret = cursor_bytes(&in);
+	*services = slice_of(in.at, cursor_left(&in));
+	return in.error == 0;
+}
+
+bool pack_sums_within(const struct pack *pack, int64_t since_ns, int64_t until_ns)
+{
+	const struct pack_header *header = &pack->header;
+
+	return header->places[PACK_SUMS].length > 0 &&
+	       (since_ns == 0 || header->sum_min_ns >= since_ns) &&
+	       (until_ns == 0 || header->sum_max_ns < until_ns);
+}
+
+int pack_sums(struct pack *pack, const struct filter *filter, struct stats *into)
+{
+	uint8_t *bytes;
+	int ret = read_section(pack, PACK_SUMS, &bytes);
+
+	if (ret != 0)
+		return ret;
+	ret = stats_take(into, slice_of(bytes, pack->header.places[PACK_SUMS].length),
+		filter->service, filter->operation, filter->layer);
+	free(bytes);
+	return ret == ERR_MALFORMED ? ERR_INDEX : ret;
+}

@@ -1,0 +1,479 @@
+/*
+ * Packs of sealed parts: what they answer is what the lines say, for lists with all their
+ * columns and for stats, with late runs, ties, open spans and ids that come twice; and again
+ * with packs missing, damaged, of an older kind, and made anew.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "index.h"
+#include "index_run.h"
+#include "pack.h"
+#include "query.h"
+#include "reader.h"
+#include "scratch.h"
+#include "seal.h"
+#include "stats.h"
+#include "support/test_store.h"
+
+enum { PARTS = 3, LINE_BYTES = 640 };
+
+static const uint8_t store_id[16] = {4, 5, 6};
+
+static struct test_store store;
+static struct disk disk;
+static int top_dir, waft_dir, index_dir;
+static struct index_part parts[PARTS];
+static struct bytes texts[PARTS];
+
+static int for_each_part(
+	void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg)
+{
+	int ret = 0;
+
+	(void)ctx;
+	for (size_t i = 0; ret == 0 && i < PARTS; i++) {
+		char name[PART_NAME_BYTES];
+		struct live_part part = {.name = name, .length_bytes = parts[i].length_bytes};
+
+		assert_int_equal(part_name_format(&parts[i].name, name), 0);
+		ret = on_part(arg, &part);
+	}
+	return ret;
+}
+
+static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordinal *after,
+	int (*on_span)(void *arg, const struct live_span *span), void *arg)
+{
+	(void)ctx;
+	(void)trace_id;
+	(void)after;
+	(void)on_span;
+	(void)arg;
+	return 0;
+}
+
+static struct live_source live = {
+	.store_id = {4, 5, 6}, .for_each_part = for_each_part, .for_each_span = for_each_span};
+
+static int setup(void **state)
+{
+	(void)state;
+	test_store_init(&store);
+	disk_real(&disk);
+	top_dir = disk_open_root(&disk, store.path, false);
+	waft_dir = disk_open_dir(&disk, top_dir, ".waft", true);
+	index_dir = disk_open_dir(&disk, waft_dir, "index", true);
+	for (uint32_t i = 0; i < PARTS; i++)
+		parts[i] = (struct index_part){.name = {.day = (int32_t)i, .number = 1}};
+	return top_dir >= 0 && waft_dir >= 0 && index_dir >= 0 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < PARTS; i++)
+		bytes_done(&texts[i]);
+	disk_close(&disk, index_dir);
+	disk_close(&disk, waft_dir);
+	disk_close(&disk, top_dir);
+	test_store_done(&store);
+	return 0;
+}
+
+/* ---- Stores ------------------------------------------------------------------------- */
+
+/* odd: now and then an open span, a tie, an id twice. */
+static void put_run(size_t part, uint32_t trace, uint32_t first, bool odd)
+{
+	static const char *const services[] = {"shop", "db", "", "cache"};
+	static const char *const operations[] = {"get", "put", "scan"};
+	int count = 1 + rand() % 6;
+
+	for (int i = 0; i < count; i++) {
+		char line[LINE_BYTES], value[16];
+		struct test_span span = {.trace = trace,
+			.span = first + (uint32_t)i,
+			.parent = i == 0 && rand() % 8 > 0 ? UINT32_MAX : first,
+			.start_us = 1000 * (int64_t)trace + 10 * i + rand() % 5,
+			.duration_us = rand() % 1000,
+			.failed = rand() % 10 == 0,
+			.service = services[rand() % 4],
+			.operation = operations[rand() % 3],
+			.layer = rand() % 2 == 0 ? "api" : "core",
+			.attribute = value,
+			.input = rand() % 30 == 0 ? "\"needle\"" : "{\"a\":1}"};
+		int length;
+
+		sprintf(value, "v%d", rand() % 400);
+		if (odd && rand() % 12 == 0)
+			span.span = rand() % 2 == 0 ? first : 1000 * trace;
+		if (odd && rand() % 15 == 0)
+			span.duration_us = -1;
+		length = test_store_line(&span, line, sizeof(line));
+		assert_int_equal(bytes_put(&texts[part], line, (size_t)length), 0);
+	}
+}
+
+/* late: some traces have runs in other parts, or further ones in theirs. */
+static void fill(unsigned int seed, uint32_t traces, bool late)
+{
+	srand(seed);
+	for (uint32_t trace = 1; trace <= traces; trace++) {
+		size_t part = trace * PARTS / (traces + 1);
+
+		put_run(part, trace, 1000 * trace, late && rand() % 4 == 0);
+		if (late && rand() % 20 == 0)
+			put_run((size_t)rand() % PARTS, trace, 1000 * trace + 500, rand() % 3 == 0);
+	}
+	for (size_t i = 0; i < PARTS; i++) {
+		char name[PART_NAME_BYTES];
+
+		assert_int_equal(bytes_put(&texts[i], "", 1), 0);
+		assert_int_equal(part_name_format(&parts[i].name, name), 0);
+		test_store_append(&store, name, (const char *)texts[i].data);
+		parts[i].length_bytes = texts[i].length - 1;
+	}
+}
+
+static void open_index(struct index **ret)
+{
+	struct index_report report;
+
+	assert_int_equal(
+		index_open(&disk, top_dir, index_dir, store_id, parts, PARTS, ret, &report), 0);
+}
+
+static void seal_one(struct index *index, size_t part)
+{
+	struct store_dirs dirs = {
+		.top = top_dir, .waft = waft_dir, .log = -1, .quarantine = -1, .lock = -1};
+	struct seal_job job = {.disk = &disk,
+		.dirs = &dirs,
+		.index_dir = index_dir,
+		.level = 1,
+		.part = {.name = parts[part].name,
+			.length_bytes = parts[part].length_bytes,
+			.crc = crc32c(0, texts[part].data, parts[part].length_bytes),
+			.verified = true,
+			.state = PART_CLOSED}};
+	struct seal_result result;
+	char name[PART_NAME_BYTES];
+
+	memcpy(job.store_id, store_id, 16);
+	assert_int_equal(index_close_part(index, &parts[part].name), 0);
+	assert_int_equal(seal_part(&job, &result), 0);
+	assert_int_equal(part_name_format(&parts[part].name, name), 0);
+	assert_int_equal(disk_unlink(&disk, top_dir, name), 0);
+	parts[part].name.sealed = parts[part].closed = true;
+	assert_int_equal(part_name_format(&parts[part].name, name), 0);
+	assert_int_equal(disk_rename(&disk, waft_dir, SEAL_NEW_NAME, top_dir, name, false), 0);
+	assert_int_equal(index_seal_part(index, &parts[part]), 0);
+}
+
+static void seal_all(void)
+{
+	struct index *index;
+
+	open_index(&index);
+	for (size_t i = 0; i < PARTS; i++)
+		seal_one(index, i);
+	index_close(index);
+}
+
+/* ---- Answers, as a text ------------------------------------------------------------------ */
+
+static struct filter filter_of(unsigned int number, uint32_t traces)
+{
+	static const struct filter_attribute attributes[] = {
+		{{(const uint8_t *)"key", 3}, {(const uint8_t *)"v7", 2}},
+		{{(const uint8_t *)"key", 3}, {(const uint8_t *)"nowhere", 7}}};
+	struct filter filter = {0};
+
+	if ((number & 1) != 0)
+		filter.service = slice_of_text("db");
+	if ((number & 2) != 0)
+		filter.since_ns = 1000000 * (int64_t)(traces / 3);
+	if ((number & 4) != 0)
+		filter.until_ns = 1000000 * (int64_t)(traces - 3);
+	if (number >= 8 && number < 12)
+		filter.min_duration_ns = 990000;
+	filter.errors = number == 12;
+	if (number == 13)
+		filter.grep = slice_of_text("needle");
+	if (number == 14 || number == 15)
+		filter.attributes = &attributes[number - 14];
+	filter.attribute_count = number == 14 || number == 15;
+	if (number == 16)
+		filter.operation = slice_of_text("scan");
+	if (number == 17)
+		filter.has_status = true;
+	return filter;
+}
+enum { FILTERS = 18 };
+
+static void put_list(struct reader *reader, const struct filter *filter, FILE *out)
+{
+	struct query_list list = {0};
+
+	assert_int_equal(query_list(reader, filter, 1000, slice_of("", 0), &list), 0);
+	for (size_t i = 0; i < list.count; i++) {
+		const struct trace_summary *row = &list.traces[i];
+
+		for (size_t k = 0; k < 16; k++)
+			fprintf(out, "%02x", row->trace_id[k]);
+		fprintf(out, " %lld %lld %d %d %.*s %.*s %llu %llu", (long long)row->start_ns,
+			(long long)row->duration_ns, row->pending, (int)row->status,
+			(int)row->operation.length, (const char *)row->operation.data,
+			(int)row->layer.length, (const char *)row->layer.data,
+			(unsigned long long)row->spans, (unsigned long long)row->errors);
+		for (size_t k = 0; k < row->service_count; k++)
+			fprintf(out, " %.*s", (int)row->services[k].length,
+				(const char *)row->services[k].data);
+		fputc('\n', out);
+	}
+	query_list_done(&list);
+}
+
+static void put_stats(struct reader *reader, const struct filter *filter, FILE *out)
+{
+	struct stats *stats = stats_new();
+
+	assert_non_null(stats);
+	assert_int_equal(query_stats(reader, filter, stats), 0);
+	stats_sort(stats);
+	for (size_t i = 0; i < stats_count(stats); i++) {
+		const struct stats_row *row = stats_at(stats, i);
+
+		fprintf(out, "%.*s/%.*s/%.*s %llu %llu %llu %lld %lld %lld %lld %lld\n",
+			(int)row->service.length, (const char *)row->service.data,
+			(int)row->operation.length, (const char *)row->operation.data,
+			(int)row->layer.length, (const char *)row->layer.data,
+			(unsigned long long)row->count, (unsigned long long)row->errors,
+			(unsigned long long)row->timed, (long long)row->total_ns,
+			(long long)row->self_ns, (long long)row->max_ns,
+			(long long)stats_percentile_ns(row, 0.5),
+			(long long)stats_percentile_ns(row, 0.99));
+	}
+	stats_free(stats);
+}
+
+/* With a new reader. indexed: it knows of the index. The caller frees. */
+static char *answers(uint32_t traces, unsigned int filters, bool indexed)
+{
+	struct reader_config config = {.directory = store.path, .live = &live};
+	struct reader *reader;
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	assert_non_null(out);
+	/* An index of another store is none. */
+	live.store_id[0] = indexed ? 4 : 99;
+	assert_int_equal(reader_open(&config, &reader), 0);
+	for (unsigned int i = 0; i < filters; i++) {
+		struct filter filter = filter_of(i, traces);
+
+		fprintf(out, "filter %u\n", i);
+		put_list(reader, &filter, out);
+		put_stats(reader, &filter, out);
+	}
+	reader_close(reader);
+	live.store_id[0] = 4;
+	fclose(out);
+	assert_int_equal(strlen(text), length);
+	return text;
+}
+
+static void compare(uint32_t traces, const char *expected)
+{
+	char *found = answers(traces, FILTERS, true);
+
+	assert_string_equal(found, expected);
+	free(found);
+}
+
+static void pack_path(size_t part, char ret[512])
+{
+	char name[PACK_NAME_BYTES];
+
+	assert_int_equal(pack_name(&parts[part].name, name), 0);
+	snprintf(ret, 512, "%s/.waft/index/%s", store.path, name);
+}
+
+/* ---- Tests ----------------------------------------------------------------------------------- */
+
+static void as_the_lines_say(void **state)
+{
+	(void)state;
+	for (unsigned int seed = 1; seed <= 3; seed++) {
+		uint32_t traces = seed == 2 ? 240 : 60;
+		struct index *index;
+		char path[512];
+		char *expected;
+
+		fill(seed, traces, true);
+		seal_all();
+		expected = answers(traces, FILTERS, false);
+		compare(traces, expected);
+		/* A pack is made anew, with all that it says, and only that one. */
+		pack_path(1, path);
+		assert_int_equal(unlink(path), 0);
+		compare(traces, expected);
+		open_index(&index);
+		index_close(index);
+		assert_int_equal(access(path, F_OK), 0);
+		compare(traces, expected);
+		free(expected);
+		teardown(NULL);
+		assert_int_equal(setup(NULL), 0);
+	}
+}
+
+/* Overwrites the sealed file: the same length, no line to be had. */
+static void blot_out(size_t part)
+{
+	char path[512], name[PART_NAME_BYTES];
+	struct stat stat;
+	int file;
+
+	assert_int_equal(part_name_format(&parts[part].name, name), 0);
+	snprintf(path, sizeof(path), "%s/%s", store.path, name);
+	file = open(path, O_RDWR);
+	assert_true(file >= 0 && fstat(file, &stat) == 0);
+	assert_int_equal(ftruncate(file, 0), 0);
+	assert_int_equal(ftruncate(file, stat.st_size), 0);
+	close(file);
+}
+
+/* Lists that ask for what packs know, and stats by time, need no line. */
+static void without_lines(void **state)
+{
+	enum { TRACES = 300, BY_INDEX = 2 };
+	char *expected, *found;
+
+	(void)state;
+	fill(7, TRACES, false);
+	seal_all();
+	expected = answers(TRACES, BY_INDEX, false);
+	for (size_t i = 0; i < PARTS; i++)
+		blot_out(i);
+	found = answers(TRACES, BY_INDEX, true);
+	assert_string_equal(found, expected);
+	free(found);
+	free(expected);
+}
+
+static void flipped_bits(void **state)
+{
+	enum { TRACES = 60, FEW = 2 };
+	char path[512], *expected;
+	struct stat stat;
+	int file;
+
+	(void)state;
+	fill(8, TRACES, true);
+	seal_all();
+	expected = answers(TRACES, FEW, false);
+	pack_path(1, path);
+	file = open(path, O_RDWR);
+	assert_true(file >= 0 && fstat(file, &stat) == 0);
+	for (off_t at = 0; at < stat.st_size; at += 1 + rand() % 300) {
+		uint8_t byte, flipped;
+		char *found;
+
+		assert_int_equal(pread(file, &byte, 1, at), 1);
+		flipped = byte ^ (uint8_t)(1u << rand() % 8);
+		assert_int_equal(pwrite(file, &flipped, 1, at), 1);
+		found = answers(TRACES, FEW, true);
+		assert_string_equal(found, expected);
+		free(found);
+		assert_int_equal(pwrite(file, &byte, 1, at), 1);
+	}
+	close(file);
+	free(expected);
+}
+
+static int count_run(void *ctx, const struct index_run *run)
+{
+	(void)run;
+	++*(size_t *)ctx;
+	return 0;
+}
+
+/* Every trace is found by its id, and filters leave out what isn't there. */
+static void found_by_id(void **state)
+{
+	enum { TRACES = 1000 };
+	size_t found = 0, wrong = 0;
+	struct pack *pack;
+
+	(void)state;
+	fill(9, TRACES, false);
+	seal_all();
+	for (size_t i = 0; i < PARTS; i++) {
+		assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[i].name, &pack), 0);
+		for (uint32_t trace = 1; trace <= 2 * TRACES; trace++) {
+			uint8_t id[16];
+
+			test_trace_id(trace, id);
+			assert_int_equal(
+				pack_find(pack, id, count_run, trace <= TRACES ? &found : &wrong),
+				0);
+		}
+		pack_close(pack);
+	}
+	assert_int_equal(found, TRACES);
+	assert_int_equal(wrong, 0);
+}
+
+static void groups_leave_out(void **state)
+{
+	enum { TRACES = 1000 };
+	const struct filter_attribute *nowhere = filter_of(15, 0).attributes;
+	uint64_t hash = index_hash_attribute(nowhere->key, nowhere->value);
+	size_t passed = 0, all = 0;
+	struct pack *pack;
+
+	(void)state;
+	fill(10, TRACES, false);
+	seal_all();
+	for (size_t i = 0; i < PARTS; i++) {
+		assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[i].name, &pack), 0);
+		for (size_t block = 0; block < pack_blocks(pack_runs(pack)); block++) {
+			uint32_t groups;
+
+			assert_int_equal(pack_block_groups(pack, block, &hash, 1, &groups), 0);
+			passed += (size_t)__builtin_popcount(groups);
+			all += PACK_GROUPS;
+		}
+		pack_close(pack);
+	}
+	assert_true(all > 0 && passed * 4 < all);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(as_the_lines_say, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_lines, setup, teardown),
+		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
+		cmocka_unit_test_setup_teardown(found_by_id, setup, teardown),
+		cmocka_unit_test_setup_teardown(groups_leave_out, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
