@@ -228,7 +228,7 @@ static int read_piece(struct pack *pack, unsigned int piece, uint64_t number, ui
 
 	if (length < 4)
 		return ERR_INDEX;
-	if (length > pack->scratch_capacity) {
+	if (pack->scratch == NULL || length > pack->scratch_capacity) {
 		uint8_t *grown = realloc(pack->scratch, length);
 
 		if (grown == NULL)
