@@ -192,8 +192,8 @@ static int read_entry(struct pack *pack, size_t block, struct pack_entry *ret)
 	if (pack->directory == NULL) {
 		int error = read_section(pack, PACK_DIRECTORY, &pack->directory);
 
-		if (error != 0)
-			return error;
+		if (error != 0 || pack->directory == NULL)
+			return error != 0 ? error : ERR_INDEX;
 	}
 	entry = pack->directory + block * PACK_ENTRY_BYTES;
 	*ret = (struct pack_entry){.offset = le64_read(entry),
