@@ -1,27 +1,53 @@
 /*
- * query_get.c: query_get. Waiting spans come first, by ordinal, then files by name,
- * lines by offset: what moves from log to files between two pages is then seen once
- * more rather than never.
+ * query_get.c: query_get. Waiting spans come first, those of the log by ordinal, then
+ * those of inbox files, then files by name, lines by offset: what moves from the log to
+ * files between two pages is then seen once more rather than never. What moves from the
+ * inbox gets ordinals at the log's end, so the log has a cursor of its own, behind
+ * which each page begins.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "crc32c.h"
 #include "cursor.h"
+#include "inbox_files.h"
 #include "query.h"
 #include "trace_load.h"
 
-/* ---- Pages: version, kind, place of the last record given; CRC ------------------- */
+/* ---- Pages: version, kind, places of the last records given; CRC ----------------- */
 
-#define PAGE_VERSION 2
-#define PAGE_BYTES_MAX 300
+#define PAGE_VERSION 3
+#define PAGE_FIXED_BYTES 34
+#define PAGE_BYTES_MAX 312
 
 struct page {
 	bool in_files;
-	struct ordinal ordinal; /* of the last one given of those that wait */
+	struct ordinal logged;	/* the last one given of the log */
+	struct ordinal inboxed; /* of the inbox */
 	uint64_t offset;	/* of the last line given of the file */
 	char file[256];
 };
+
+static void put_ordinal(const struct ordinal *ordinal, uint8_t ret[12])
+{
+	le32_write(ret, ordinal->segment);
+	le32_write(ret + 4, ordinal->offset);
+	le32_write(ret + 8, ordinal->position);
+}
+
+static struct ordinal get_ordinal(const uint8_t *from)
+{
+	return (struct ordinal){le32_read(from), le32_read(from + 4), le32_read(from + 8)};
+}
+
+static bool is_after(const struct ordinal *ordinal, const struct ordinal *other)
+{
+	if (ordinal->segment != other->segment)
+		return ordinal->segment > other->segment;
+	if (ordinal->offset != other->offset)
+		return ordinal->offset > other->offset;
+	return ordinal->position > other->position;
+}
 
 static size_t put_page(const struct page *page, uint8_t ret[PAGE_BYTES_MAX])
 {
@@ -29,28 +55,28 @@ static size_t put_page(const struct page *page, uint8_t ret[PAGE_BYTES_MAX])
 
 	ret[0] = PAGE_VERSION;
 	ret[1] = page->in_files;
-	le32_write(ret + 2, page->ordinal.segment);
-	le32_write(ret + 6, page->ordinal.offset);
-	le32_write(ret + 10, page->ordinal.position);
-	le64_write(ret + 14, page->offset);
-	memcpy(ret + 22, page->file, name);
-	le32_write(ret + 22 + name, crc32c(0, ret, 22 + name));
-	return 26 + name;
+	put_ordinal(&page->logged, ret + 2);
+	put_ordinal(&page->inboxed, ret + 14);
+	le64_write(ret + 26, page->offset);
+	memcpy(ret + PAGE_FIXED_BYTES, page->file, name);
+	le32_write(ret + PAGE_FIXED_BYTES + name, crc32c(0, ret, PAGE_FIXED_BYTES + name));
+	return PAGE_FIXED_BYTES + name + 4;
 }
 
 static int get_page(struct slice from, struct page *ret)
 {
-	size_t name = from.length - 26;
+	size_t name = from.length - PAGE_FIXED_BYTES - 4;
 
-	if (from.length < 26 || name >= sizeof(ret->file) || from.data[0] != PAGE_VERSION ||
-		le32_read(from.data + 22 + name) != crc32c(0, from.data, 22 + name))
+	if (from.length < PAGE_FIXED_BYTES + 4 || name >= sizeof(ret->file) ||
+		from.data[0] != PAGE_VERSION ||
+		le32_read(from.data + PAGE_FIXED_BYTES + name) !=
+			crc32c(0, from.data, PAGE_FIXED_BYTES + name))
 		return -EINVAL;
 	ret->in_files = from.data[1] != 0;
-	ret->ordinal.segment = le32_read(from.data + 2);
-	ret->ordinal.offset = le32_read(from.data + 6);
-	ret->ordinal.position = le32_read(from.data + 10);
-	ret->offset = le64_read(from.data + 14);
-	memcpy(ret->file, from.data + 22, name);
+	ret->logged = get_ordinal(from.data + 2);
+	ret->inboxed = get_ordinal(from.data + 14);
+	ret->offset = le64_read(from.data + 26);
+	memcpy(ret->file, from.data + PAGE_FIXED_BYTES, name);
 	ret->file[name] = '\0';
 	return 0;
 }
@@ -106,10 +132,14 @@ static bool is_full(const struct getter *getter)
 static int on_waiting(void *arg, const struct live_span *span)
 {
 	struct getter *getter = arg;
+	bool is_inbox = span->ordinal.segment >= INBOX_SEGMENT;
+	struct ordinal *last = is_inbox ? &getter->page.inboxed : &getter->page.logged;
 
+	if (!is_after(&span->ordinal, last))
+		return 0;
 	if (is_full(getter))
 		return FULL;
-	getter->page.ordinal = span->ordinal;
+	*last = span->ordinal;
 	return add_line(getter, span->line);
 }
 
@@ -179,7 +209,7 @@ static int gather(struct getter *getter)
 	live = view_live(getter->reader);
 	if (!getter->page.in_files)
 		ret = live->for_each_span(live->ctx, getter->trace_id,
-			getter->has_page ? &getter->page.ordinal : NULL, on_waiting, getter);
+			getter->has_page ? &getter->page.logged : NULL, on_waiting, getter);
 	if (ret != 0)
 		return ret;
 	return view_find(getter->reader, getter->trace_id,
