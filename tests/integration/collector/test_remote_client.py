@@ -242,9 +242,9 @@ def test_waftctl():
             code, said = waftctl(daemon, "trace", "list", **variables)
             assert code == 1 and why in said, (why, said)
         code, said = waftctl(daemon, "trace", "list", endpoint="tcp://192.0.2.1:4000")
-        assert code == 1 and "use tls://" in said, said
+        assert code == 2 and "use tls://" in said, said
         code, said = waftctl(daemon, "trace", "list", endpoint="tls://localhost")
-        assert code != 0 and "tls://HOST:PORT" in said, said
+        assert code == 2 and "has no port" in said, said
         assert daemon.stop() == 0
         load.verify()
 

@@ -203,7 +203,10 @@ class Connection:
         """(status code, message of the status, answer or None)."""
         stream = self.call(method, header)
         self.send(MESSAGE, stream, request)
-        self.send(END, stream)
+        try:
+            self.send(END, stream)
+        except Closed:
+            pass  # answered already, perhaps, and then closed
         answer = None
         while True:
             kind, on, payload = self.receive()
