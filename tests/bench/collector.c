@@ -44,6 +44,7 @@ static void probe_send(struct wire_client *client, uint64_t sequence)
 
 	plan.first_trace += sequence;
 	profile_batch_make(&plan, &probe_batch);
+	bench_check(wire_client_wait_credit(client), "waiting for credit");
 	bench_check(wire_client_batch(client, sequence, probe_batch.bytes, probe_batch.length),
 		"sending a batch");
 	bench_check(wire_client_wait(client, sequence), "waiting for an acknowledgement");

@@ -66,6 +66,8 @@ int wire_client_request(struct wire_client *client, const struct export_request 
 	int error = writer.error
 			    ? writer.error
 			    : send_frame(client, FRAME_MESSAGE, buffer, writer_length(&writer));
+	if (!error && request->body != EXPORT_HELLO)
+		client->sent_bytes += writer_length(&writer);
 	free(buffer);
 	return error;
 }
@@ -142,6 +144,17 @@ int wire_client_poll(struct wire_client *client)
 	return result;
 }
 
+int wire_client_wait_credit(struct wire_client *client)
+{
+	bool welcomed;
+	while (client->sent_bytes >= client->credit_bytes) {
+		int result = receive(client, DEADLINE_MS, &welcomed);
+		if (result <= 0)
+			return result ? result : -ETIMEDOUT;
+	}
+	return 0;
+}
+
 int wire_client_wait(struct wire_client *client, uint64_t sequence)
 {
 	bool welcomed;
@@ -181,6 +194,7 @@ int wire_client_hello(struct wire_client *client, const char *path, uint64_t sen
 	if (!error)
 		error = wire_client_request(client, &request);
 	client->credit_bytes = 0;
+	client->sent_bytes = 0;
 	while (!error && !welcomed) {
 		int result = receive(client, DEADLINE_MS, &welcomed);
 		error = result < 0 ? result : result == 0 ? -ETIMEDOUT : 0;

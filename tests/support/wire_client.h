@@ -14,9 +14,10 @@ struct wire_client {
 	int fd; /* -1: not connected */
 	uint8_t id[16];
 	struct frame_reader reader;
-	uint64_t durable; /* highest answered */
-	uint64_t refused; /* refusals received */
-	uint64_t credit_bytes;
+	uint64_t durable;      /* highest answered */
+	uint64_t refused;      /* refusals received */
+	uint64_t credit_bytes; /* granted on this connection */
+	uint64_t sent_bytes;   /* of messages behind the hello */
 	bool forgotten, known, goodbye;
 	struct call_status status; /* code of the last STATUS; its text is not kept */
 };
@@ -32,6 +33,8 @@ int wire_client_hello(struct wire_client *client, const char *path, uint64_t sen
 int wire_client_batch(
 	struct wire_client *client, uint64_t sequence, const void *bytes, size_t length);
 int wire_client_request(struct wire_client *client, const struct export_request *request);
+/* Until there is credit for a batch: 0, or -ECONNRESET. */
+int wire_client_wait_credit(struct wire_client *client);
 /* Until `durable` has reached sequence: 0, or -ECONNRESET. */
 int wire_client_wait(struct wire_client *client, uint64_t sequence);
 /* Takes what has arrived already, without waiting. */
