@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
@@ -22,6 +23,7 @@ enum {
 	ARENA_BYTES = 256 * 1024,
 	HOTS_BYTES = 16 * PAGE_BYTES,
 	HOT_BYTES = 128,
+	LINKS_OF_DIRECTORY = 2,
 };
 
 _Static_assert(sizeof(struct waft_hot_) <= HOT_BYTES, "a thread's hot words are two cache lines");
@@ -33,6 +35,9 @@ __attribute__((weak)) void __lsan_register_root_region(const void *start, size_t
 
 /* Who is starting the tracer for the first time; 0: nobody. */
 static pid_t starting;
+
+/* process_fork_child was here; not yet started anew. */
+static bool fork_noticed;
 
 /* ---- Memory --------------------------------------------------------------- */
 
@@ -185,6 +190,25 @@ static void start(const struct waft_options *options, int *ret)
 	__atomic_store_n(&process.state, state, __ATOMIC_RELEASE);
 }
 
+/* fork() has libc put its own locks right in the child, and then calls
+ * process_fork_child; _Fork() and clone() do neither. Whether what libc locks, such as
+ * malloc, may be held here by a thread that is none of the child's: then the sending thread
+ * can't be made. The parent's other threads are told by the links of its task directory
+ * (proc(5)); the sender alone takes none of libc's locks, but for TLS. */
+static bool libc_may_be_locked(void)
+{
+	bool by_fork = fork_noticed;
+	struct stat task;
+	char path[32];
+
+	fork_noticed = false;
+	if (by_fork)
+		return false;
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)getppid());
+	return process.config.endpoint == ENDPOINT_TLS || stat(path, &task) != 0 ||
+	       task.st_nlink > LINKS_OF_DIRECTORY + (sender_was_started() ? 2 : 1);
+}
+
 /* In a child: whoever wins the word starts anew, others (threads that the child
  * made before its first span) wait for it. A stopped or disabled tracer stays
  * what it is. */
@@ -192,6 +216,7 @@ static void start_in_child(void)
 {
 	uint64_t wiped = ALIVE_WIPED;
 	uint32_t state = STATE_DISABLED;
+	bool locked;
 
 	if (!__atomic_compare_exchange_n(process.alive, &wiped, ALIVE_STARTING, false,
 		    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
@@ -199,6 +224,7 @@ static void start_in_child(void)
 			sched_yield();
 		return;
 	}
+	locked = libc_may_be_locked();
 	process.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	process.epoch++;
 	process.threads = NULL;
@@ -211,6 +237,9 @@ static void start_in_child(void)
 	region_forget(&process.region);
 	if (__atomic_load_n(&process.state, __ATOMIC_ACQUIRE) != STATE_RUNNING)
 		state = process.state == STATE_DISABLED ? STATE_DISABLED : STATE_STOPPED;
+	else if (locked)
+		process_complain("fork",
+			"made by _Fork or clone beside threads: this process is not traced");
 	else if (incarnate())
 		state = STATE_RUNNING;
 	__atomic_store_n(&process.state, state, __ATOMIC_RELEASE);
@@ -275,6 +304,7 @@ void process_fork_child(void)
 {
 	if (process.alive == NULL || alive())
 		return;
+	fork_noticed = true;
 	sender_fork_child();
 	descriptor_close(&process.region.file);
 }

@@ -316,6 +316,11 @@ void sender_prepare(void)
 	delivery_prepare(&sender.delivery, sender.clocks);
 }
 
+bool sender_was_started(void)
+{
+	return sender.started && !sender.finished;
+}
+
 void sender_fork_child(void)
 {
 	sender.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;

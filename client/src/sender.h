@@ -25,6 +25,9 @@ void sender_prepare(void);
  * still there. May run twice. */
 void sender_fork_child(void);
 
+/* In a child, before sender_fork_child: whether the parent's had its thread. */
+bool sender_was_started(void);
+
 /* Makes the thread if there is none. */
 void sender_start(void);
 

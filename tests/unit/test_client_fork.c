@@ -104,6 +104,46 @@ static void fork_quiet_body(void)
 	fork_with(_Fork);
 }
 
+static void *wait_main(void *arg)
+{
+	pthread_mutex_lock(arg);
+	pthread_mutex_unlock(arg);
+	return NULL;
+}
+
+/* Beside a thread of the host's, which may hold libc's locks: a child of _Fork is not
+ * traced, one of fork is. */
+static void fork_beside_body(void)
+{
+	struct waft_options options = {.size = sizeof(options), .endpoint = "file:store"};
+	pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+	struct waft_stats stats;
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	CHECK_INT(waft_init(&options), 0);
+	spans_make(5);
+	quiet();
+	pthread_mutex_lock(&held);
+	CHECK_INT(pthread_create(&thread, NULL, wait_main, &held), 0);
+	for (int i = 0; i < 2; i++) {
+		pid = i == 0 ? _Fork() : fork();
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			spans_make(3);
+			(void)waft_shutdown(20000, &stats);
+			_exit(stats.emitted == (i == 0 ? 0 : 3) ? 0 : 1);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK_INT(status, 0);
+	}
+	pthread_mutex_unlock(&held);
+	pthread_join(thread, NULL);
+	CHECK_INT(waft_shutdown(20000, &stats), 0);
+	CHECK_INT(stats.emitted, 5);
+}
+
 static void fork_raw_body(void)
 {
 	fork_with(fork_raw);
@@ -291,6 +331,7 @@ static void closed_body(void)
 TEST(fork)
 TEST(fork_quiet)
 TEST(fork_raw)
+TEST(fork_beside)
 TEST(generations)
 TEST(silent_child)
 TEST(exec)
@@ -303,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_fork_quiet),
 		cmocka_unit_test(test_fork_raw),
+		cmocka_unit_test(test_fork_beside),
 		cmocka_unit_test(test_generations),
 		cmocka_unit_test(test_silent_child),
 		cmocka_unit_test(test_exec),

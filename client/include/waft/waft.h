@@ -14,6 +14,9 @@
  *   - Thread-safe; callable before waft_init (the first call initialises from
  *     the environment), after waft_shutdown, and when tracing is disabled: then
  *     it does nothing. Not async-signal-safe. Not between vfork and exec.
+ *   - A child of _Fork or clone is traced like one of fork, but not where its parent had
+ *     other threads, or sends by TLS: libc's locks may be held there for ever, and the
+ *     sending thread can't be made. It says so, and its spans count nowhere.
  *   - A child of fork is a process of its own, with counts of its own. What leaves
  *     by _exit or exec before its sender met a collector is known to nobody:
  *     waft_flush before it.
