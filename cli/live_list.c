@@ -111,8 +111,10 @@ static int put_whole(struct backend *backend, struct store_filter *made, const c
 	trace_load_done(&load);
 	trace_build_done(&build);
 	scratch_done(&scratch);
-	/* It has ended since, without a trace that was kept. */
-	return result == -ENOENT ? 0 : result;
+	/* It has ended since, or can't be had as a whole: the list has what it had. */
+	if (result != 0 && result != -ENOMEM)
+		strbuf_clear(&backend->error);
+	return result == -ENOMEM ? result : 0;
 }
 
 static int compare_traces(const void *left, const void *right)

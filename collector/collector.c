@@ -263,6 +263,8 @@ static void on_signal(uv_signal_t *handle, int number)
 
 	switch (number) {
 	case SIGHUP:
+		if (collector->state != COLLECTOR_RUNNING)
+			break;
 		(void)collector_reload(collector, text, sizeof(text));
 		collector_settle(collector);
 		break;

@@ -26,6 +26,9 @@ void sender_done(struct sender *sender)
 		sender->next->previous = sender->previous;
 	list->count--;
 	quota_remove_sender(sender->account);
+	/* Nobody else would read it again: its peer's end went unseen, and its place stayed taken.
+	 */
+	connection_set_reading(sender->call->connection, true);
 }
 
 static size_t window_of(struct sender *sender)

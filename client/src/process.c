@@ -36,8 +36,8 @@ __attribute__((weak)) void __lsan_register_root_region(const void *start, size_t
 /* Who is starting the tracer for the first time; 0: nobody. */
 static pid_t starting;
 
-/* process_fork_child was here; not yet started anew. */
-static bool fork_noticed;
+/* The child in which process_fork_child was; 0: none. */
+static pid_t forked_by_libc;
 
 /* ---- Memory --------------------------------------------------------------- */
 
@@ -197,15 +197,16 @@ static void start(const struct waft_options *options, int *ret)
  * (proc(5)); the sender alone takes none of libc's locks, but for TLS. */
 static bool libc_may_be_locked(void)
 {
-	bool by_fork = fork_noticed;
+	pid_t parent = getppid();
 	struct stat task;
 	char path[32];
 
-	fork_noticed = false;
-	if (by_fork)
+	if (forked_by_libc == getpid())
 		return false;
-	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)getppid());
-	return process.config.endpoint == ENDPOINT_TLS || stat(path, &task) != 0 ||
+	/* Where the one that was traced has gone, or is further up, nobody can tell. */
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
+	return process.config.endpoint == ENDPOINT_TLS || (uint64_t)parent != process.pid ||
+	       stat(path, &task) != 0 ||
 	       task.st_nlink > LINKS_OF_DIRECTORY + (sender_was_started() ? 2 : 1);
 }
 
@@ -304,7 +305,7 @@ void process_fork_child(void)
 {
 	if (process.alive == NULL || alive())
 		return;
-	fork_noticed = true;
+	forked_by_libc = getpid();
 	sender_fork_child();
 	descriptor_close(&process.region.file);
 }

@@ -497,7 +497,7 @@ static void note_attribute(struct line_index *index, uint64_t key_hash,
 	index_filter_value(index->filter, key_hash,
 		attribute->value.type == VALUE_TEXT
 			? attribute->value.text
-			: slice_of(out->data + value_at, out->length - value_at));
+			: line_bare_value(slice_of(out->data + value_at, out->length - value_at)));
 }
 
 /* Attributes of the span, but for those in leave_out; ret_own: which of them have

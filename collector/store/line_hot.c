@@ -161,7 +161,8 @@ static inline uint8_t *put_value(struct line_writer *writer, const struct batch 
 	default:
 		at = cursor_varint(&cursor) != 0 ? PUT(at, "true") : PUT(at, "false");
 	}
-	index_filter_value(writer->index.filter, key_hash, slice_of(start, (size_t)(at - start)));
+	text = slice_of(start, (size_t)(at - start));
+	index_filter_value(writer->index.filter, key_hash, line_bare_value(text));
 	return at;
 }
 

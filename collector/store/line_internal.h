@@ -39,6 +39,15 @@ enum { FIXED_BYTES = 1024 };
 /* Appends the line of a span that has nothing but values of its shape's keys, their texts
  * in ASCII without escapes, and snapshots: nearly all spans. The same bytes as the long
  * way's. 1; 0: the span is none of these, and nothing was appended; -ENOMEM. */
+/* A value that is no text as filters know it: as it stands in the line, but for the quotes
+ * of numbers that JSON has none for (NaN, infinities). */
+static inline struct slice line_bare_value(struct slice value)
+{
+	return value.length >= 2 && value.data[0] == '"'
+		       ? slice_of(value.data + 1, value.length - 2)
+		       : value;
+}
+
 MUST_CHECK int line_hot_span(struct line_writer *writer, const struct batch *batch,
 	const struct line_shape *shape, const struct span_view *view, struct bytes *out);
 

@@ -144,15 +144,16 @@ static int end_group(struct pack_builder *builder)
 	struct bytes *filter = &builder->filter;
 	uint8_t length[2], *to;
 	size_t bytes;
+	bool passes;
 	int ret;
 
 	if (bits > builder->group_spans * FILTER_SPAN_BITS)
 		bits = builder->group_spans * FILTER_SPAN_BITS;
 	bytes = (size_t)(bits + 7) / 8;
-	if (builder->group_passes || bytes >= PACK_PASSES_ALL)
+	passes = builder->group_passes || bytes >= PACK_PASSES_ALL;
+	le16_write(length, passes ? PACK_PASSES_ALL : (uint16_t)bytes);
+	if (passes)
 		bytes = 0;
-	le16_write(length, builder->group_passes || bits / 8 >= PACK_PASSES_ALL ? PACK_PASSES_ALL
-										: (uint16_t)bytes);
 	ret = bytes_put(filter, length, sizeof(length));
 	if (ret == 0)
 		ret = bytes_reserve(filter, bytes);
