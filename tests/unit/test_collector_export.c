@@ -559,6 +559,28 @@ static void test_no_room(void **state)
 	world_free(world);
 }
 
+/* One whose client has too much in flight is not read; when its call ends meanwhile, it is
+ * read again, or nobody would see its end. */
+static void test_goodbye_while_held(void **state)
+{
+	const struct quota_limits limits = {.in_flight_bytes = 10};
+	struct world *world = world_new();
+	struct line *line;
+
+	(void)state;
+	assert_int_equal(quotas_new(&limits, NULL, NULL, &world->config.quotas), 0);
+	line = line_hello_as(world, 1, 1, 0);
+	send_batch(line, 1, "twenty bytes or more");
+	send_goodbye(line);
+	assert_true(line->held);
+	commit(world);
+	assert_int_equal(line->status, GRPC_OK);
+	assert_false(line->held);
+	line_free(line);
+	quotas_free(world->config.quotas);
+	world_free(world);
+}
+
 static void test_goodbye(void **state)
 {
 	struct world *world = world_new();
@@ -688,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_goodbye),
+		cmocka_unit_test(test_goodbye_while_held),
 		cmocka_unit_test(test_fenced),
 		cmocka_unit_test(test_fenced_refusals),
 		cmocka_unit_test(test_bad_requests),
