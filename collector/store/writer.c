@@ -144,10 +144,13 @@ static int format_span(
 }
 
 /* Formats the run's spans that are not written yet into run_lines, their ordinals
- * into run_ordinals. Returns how many there are. */
+ * into run_ordinals; of a run with many bytes only from next_span up to run_end, a piece that
+ * is to be a run of its own, so that memory doesn't grow with what the spans of a trace say.
+ * Returns how many there are. */
 static long format_spans(
 	struct jsonl_store *store, const struct store_run *run, struct run_times *times)
 {
+	size_t most = store->config.buffer_bytes / 4;
 	long count = 0;
 
 	store->run_lines.length = 0;
@@ -162,16 +165,18 @@ static long format_spans(
 		store->run_ordinals = grown;
 		store->run_capacity = run->span_count;
 	}
-	for (size_t i = 0; i < run->span_count; i++) {
-		int ret;
+	store->run_end = store->next_span;
+	while (store->run_end < run->span_count && store->run_lines.length < most) {
+		const struct store_span *span = &run->spans[store->run_end];
+		int ret = 0;
 
-		if (is_written(store, &run->spans[i].ordinal))
-			continue;
-		ret = format_span(store, &run->spans[i], times);
+		if (!is_written(store, &span->ordinal))
+			ret = format_span(store, span, times);
 		if (ret < 0)
 			return ret;
 		if (ret == 1)
-			store->run_ordinals[count++] = run->spans[i].ordinal;
+			store->run_ordinals[count++] = span->ordinal;
+		store->run_end++;
 	}
 	return count;
 }
@@ -312,8 +317,12 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 	long count = format_spans(store, run, &times);
 	int ret;
 
-	if (count <= 0)
+	if (count < 0)
 		return (int)count;
+	if (count == 0) {
+		store->next_span = store->run_end;
+		return 0;
+	}
 	ret = day_of(store, &run->trace_id, &times, &day);
 	if (ret != 0)
 		return ret;
@@ -328,6 +337,8 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 			return ret != 0 ? ret : -ENOMEM;
 	}
 	ret = add_run(store, output, &run->trace_id, (size_t)count);
+	if (ret == 0)
+		store->next_span = store->run_end;
 	if (ret == 0 && output->lines.length >= output->write_bytes)
 		ret = writer_write_lines(store, output, false);
 	return ret;
@@ -365,6 +376,7 @@ static void forget_round(struct jsonl_store *store)
 	store->next_put = store->head;
 	pthread_mutex_unlock(&store->mutex);
 	store->next_run = 0;
+	store->next_span = 0;
 }
 
 static int write_outputs(struct jsonl_store *store)
@@ -597,6 +609,7 @@ static void advance_put(struct jsonl_store *store)
 	store->next_put = store->next_put->next;
 	pthread_mutex_unlock(&store->mutex);
 	store->next_run = 0;
+	store->next_span = 0;
 }
 
 static size_t gathered_bytes(const struct jsonl_store *store)
@@ -616,7 +629,10 @@ static int take_put(struct jsonl_store *store, const struct store_put *put)
 
 		if (ret != 0)
 			return ret;
-		store->next_run++;
+		if (store->next_span == put->runs[store->next_run].span_count) {
+			store->next_run++;
+			store->next_span = 0;
+		}
 		if (gathered_bytes(store) >= store->config.buffer_bytes) {
 			ret = flush(store);
 			if (ret != 0)

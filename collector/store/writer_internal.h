@@ -86,6 +86,8 @@ struct jsonl_store {
 	struct span_sources *sources;
 	struct store_put *next_put; /* first whose runs are not in the outputs */
 	size_t next_run;	    /* of it */
+	size_t next_span;	    /* of this */
+	size_t run_end;		    /* what was formatted goes up to here */
 	struct output outputs[OUTPUTS];
 	struct bytes run_lines; /* of the run being formatted */
 	struct index_builder run_index;

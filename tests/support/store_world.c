@@ -116,6 +116,20 @@ static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret
 	return 1;
 }
 
+static size_t buffer_bytes(const struct world *world)
+{
+	return world->buffer_bytes != 0 ? world->buffer_bytes : 10000;
+}
+
+/* A run ends with the line that fills its quarter of the buffer. */
+static void check_length(const struct world *world, const uint8_t *lines, size_t length)
+{
+	const uint8_t *last = memrchr(lines, '\n', length - 1);
+
+	if (last != NULL && (size_t)(last + 1 - lines) >= buffer_bytes(world) / 4)
+		fail("on_commit", "a run is longer than the buffer lets it be", length);
+}
+
 /* What the index is told must be what a reader finds in the lines. */
 static void check_index(struct world *world, const struct written_run *run)
 {
@@ -130,6 +144,7 @@ static void check_index(struct world *world, const struct written_run *run)
 	part = fake_disk_content(world->fake, name, &length);
 	if (part == NULL || run->offset + run->length_bytes > length)
 		fail("on_commit", "the run is not in its file", run->offset);
+	check_length(world, part + run->offset, run->length_bytes);
 	if (run->index == NULL ||
 		index_run_of_lines(slice_of(part + run->offset, run->length_bytes), run->offset,
 			&scratch, &read) != 0)
@@ -221,9 +236,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 {
 	struct recovery_ops ops = {.on_batch = on_batch, .ctx = world};
 	struct recovery_config config = {.now_ns = history->base_ns};
-	size_t buffer_bytes = world->buffer_bytes;
-	struct writer_config writer = {
-		.reserve_bytes = 1, .buffer_bytes = buffer_bytes != 0 ? buffer_bytes : 10000};
+	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = buffer_bytes(world)};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
@@ -236,7 +249,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.history = history,
 		.segment_bytes = segment_bytes,
 		.part_bytes = part_bytes,
-		.buffer_bytes = buffer_bytes,
+		.buffer_bytes = world->buffer_bytes,
 		.unreadable = unreadable,
 		.retain_bytes = retain_bytes};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};

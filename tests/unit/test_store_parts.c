@@ -167,6 +167,23 @@ static void test_whole_blocks(void **state)
 	end(&run);
 }
 
+/* A run of many bytes goes into its file in pieces (which world_open's store looks at),
+ * all of one day, and each span once. */
+static void test_pieces(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 4000};
+	assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		send_and_write(&run, 100);
+	world_check(&run.world, SIZE_MAX - 1, "in pieces");
+	world_check_told(&run.world, "in pieces");
+	end(&run);
+}
+
 static void test_log_is_forgotten(void **state)
 {
 	struct run run;
@@ -483,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_files),
 		cmocka_unit_test(test_parts_roll),
 		cmocka_unit_test(test_whole_blocks),
+		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_log_is_forgotten),
 		cmocka_unit_test(test_log_waits_for_clients),
 		cmocka_unit_test(test_retention),
