@@ -1,10 +1,11 @@
 /*
  * References by trace, and when each trace is due.
  *
- * Two lists tell what is due without looking at more than their heads. QUIET has
+ * Lists tell what is due without looking at more than their heads. QUIET has
  * the traces whose root ended, ordered by their last span. HELD has all traces,
  * ordered by their first span; since the log is in the same order, its head also
- * holds the oldest segment. One lock; the loop is the only one that takes runs.
+ * holds the oldest segment. LARGE has those with many spans: when memory is short they go
+ * first, so that none makes small ones go. One lock; the loop is the only one that takes runs.
  */
 #include "assembler.h"
 
@@ -25,7 +26,10 @@
 #define FETCH_SLOT_AHEAD 8u
 #define FETCH_TRACE_AHEAD 4u
 
-enum { LIST_QUIET, LIST_HELD, LISTS };
+/* A trace with as many spans is large. */
+#define LARGE_SPANS 1024u
+
+enum { LIST_QUIET, LIST_HELD, LIST_LARGE, LISTS };
 
 struct link {
 	uint32_t previous;
@@ -43,6 +47,7 @@ struct held_trace {
 	uint64_t last_ms;
 	struct link links[LISTS];
 	bool in_quiet;
+	bool large;
 	bool big;
 };
 
@@ -264,6 +269,10 @@ static void add(struct assembler *assembler, const struct trace_id *trace_id,
 		list_append(assembler, LIST_QUIET, index);
 		trace->in_quiet = true;
 	}
+	if (!trace->large && trace->count >= LARGE_SPANS) {
+		trace->large = true;
+		list_append(assembler, LIST_LARGE, index);
+	}
 	if (!trace->big && trace->count >= assembler->config.trace_spans_max) {
 		trace->big = true;
 		list_remove(assembler, LIST_HELD, index);
@@ -383,6 +392,8 @@ static struct run *take_trace(struct assembler *assembler, uint32_t index, enum 
 	list_remove(assembler, LIST_HELD, index);
 	if (trace->in_quiet)
 		list_remove(assembler, LIST_QUIET, index);
+	if (trace->large)
+		list_remove(assembler, LIST_LARGE, index);
 	slab_give(&assembler->traces, index);
 	if (assembler->reserved == 0) {
 		slab_trim(&assembler->refs);
@@ -455,6 +466,8 @@ struct run *assembler_take_oldest(
 	(void)now_ms;
 	pthread_mutex_lock(&assembler->lock);
 	head = assembler->lists[LIST_HELD].head;
+	if (reason == RUN_MEMORY && assembler->lists[LIST_LARGE].head != SLAB_NONE)
+		head = assembler->lists[LIST_LARGE].head;
 	if (head != SLAB_NONE)
 		run = take_trace(assembler, head, reason);
 	pthread_mutex_unlock(&assembler->lock);

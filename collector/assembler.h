@@ -138,7 +138,8 @@ void assembler_add_groups(struct assembler *assembler, const struct span_group *
  * for it. It stays the assembler's, until assembler_written. */
 struct run *assembler_take_due(struct assembler *assembler, uint64_t now_ms);
 
-/* The trace that is held longest, due or not; NULL when none is held. */
+/* The trace that is held longest, due or not; for RUN_MEMORY rather one with many spans.
+ * NULL when none is held. */
 struct run *assembler_take_oldest(
 	struct assembler *assembler, enum run_reason reason, uint64_t now_ms);
 

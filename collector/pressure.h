@@ -32,7 +32,7 @@ struct pressure_input {
 struct pressure {
 	size_t window_bytes;  /* a sender's; 0: nobody shall send */
 	bool pause;	      /* stop reading from senders */
-	uint64_t write_spans; /* hand over the oldest traces until so many spans are flying more */
+	uint64_t write_spans; /* hand over large and old traces until so many spans fly more */
 	bool free_log;	      /* hand over what the oldest segment holds */
 	const char *reason;   /* constant text; NULL: all is well */
 };

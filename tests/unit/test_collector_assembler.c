@@ -121,6 +121,34 @@ static void test_big_and_short(void **state)
 	assembler_free(assembler);
 }
 
+/* For want of memory a large trace goes before small ones, however old they are; for
+ * the rest it is as old as it is. */
+static void test_large_first(void **state)
+{
+	struct assembler *assembler = assembler_make(100000);
+	struct run *run;
+
+	(void)state;
+	add(assembler, 1, ref_of(9, 8, 1, 0), 0);
+	for (uint32_t i = 0; i < 1500; i++)
+		add(assembler, 2, ref_of(9 + i, 8, 2, i), 1);
+	for (uint32_t i = 0; i < 1023; i++)
+		add(assembler, 3, ref_of(9 + i, 8, 2, 1500 + i), 2);
+	run = assembler_take_oldest(assembler, RUN_MEMORY, 3);
+	assert_int_equal(run->count, 1500);
+	assert_int_equal(run->reason, RUN_MEMORY);
+	run = assembler_take_oldest(assembler, RUN_MEMORY, 3);
+	assert_int_equal(run->count, 1);
+	/* It begins anew as a small one. */
+	for (uint32_t i = 0; i < 1500; i++)
+		add(assembler, 2, ref_of(9 + i, 8, 3, i), 4);
+	run = assembler_take_oldest(assembler, RUN_LOG, 5);
+	assert_int_equal(run->count, 1023);
+	assert_int_equal(assembler_take_oldest(assembler, RUN_LOG, 5)->count, 1500);
+	assert_null(assembler_take_oldest(assembler, RUN_MEMORY, 5));
+	assembler_free(assembler);
+}
+
 static enum keep_verdict keep_later(void *context, const struct trace_id *id, uint32_t spans)
 {
 	int *asked = context;
@@ -402,6 +430,7 @@ int main(void)
 		cmocka_unit_test(test_ended_and_quiet),
 		cmocka_unit_test(test_pending_root),
 		cmocka_unit_test(test_big_and_short),
+		cmocka_unit_test(test_large_first),
 		cmocka_unit_test(test_keep_waits),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_any_order),
