@@ -25,6 +25,8 @@ struct emitter {
 	uint64_t deadline_ns; /* 0: none */
 	char *data;	      /* JSON text for snapshots; NULL: none */
 	struct stopper *stopper;
+	uint64_t start_ns;
+	bool stopped; /* by the stopper or the deadline: ends what is open, begins no more */
 };
 
 /* Tells the threads to stop, also those that wait for their next span. */
@@ -48,6 +50,66 @@ static void count(uint64_t *counter, uint64_t value)
 	__atomic_store_n(counter, value, __ATOMIC_RELEASE);
 }
 
+/* ---- Pace ---------------------------------------------------------------- */
+
+static bool is_over(const struct emitter *emitter)
+{
+	return emitter->deadline_ns > 0 && clock_ns() >= emitter->deadline_ns;
+}
+
+/* Too many spans have no answer yet. */
+static bool is_ahead(const struct emitter *emitter)
+{
+	struct waft_stats stats;
+	if (emitter->plan->in_flight == 0)
+		return false;
+	waft_stats(&stats);
+	return stats.in_flight > emitter->plan->in_flight;
+}
+
+/* Keeps the rate, and the bound of what has no answer: waits until `spans` of the thread
+ * are due. False: stop. */
+static bool pace(struct emitter *emitter, uint64_t spans, bool seldom)
+{
+	struct stopper *stopper = emitter->stopper;
+	uint64_t due_ns = emitter->start_ns;
+	if (emitter->plan->rate > 0)
+		due_ns += spans * NS_PER_S / emitter->plan->rate;
+	struct timespec due = {(time_t)(due_ns / NS_PER_S), (long)(due_ns % NS_PER_S)};
+	int waited = due_ns > clock_ns() ? 0 : ETIMEDOUT;
+	if (waited == ETIMEDOUT && seldom)
+		return true; /* late: the lock is for others, look seldom */
+	pthread_mutex_lock(&stopper->mutex);
+	while (!stopper->stop && waited != ETIMEDOUT)
+		waited = pthread_cond_clockwait(
+			&stopper->changed, &stopper->mutex, CLOCK_MONOTONIC, &due);
+	/* watch() wakes this now and then. */
+	while (!stopper->stop && is_ahead(emitter) && !is_over(emitter))
+		pthread_cond_wait(&stopper->changed, &stopper->mutex);
+	emitter->stopped = stopper->stop;
+	pthread_mutex_unlock(&stopper->mutex);
+	return !emitter->stopped;
+}
+
+/* With --spread: between the spans of a trace. */
+static bool pace_span(struct emitter *emitter)
+{
+	uint64_t spans = emitter->row->begun;
+	if (!emitter->plan->spread || spans % ledger_tree_spans(emitter->ledger) == 0)
+		return true; /* pace_trace is next */
+	if (is_over(emitter))
+		emitter->stopped = true;
+	return !emitter->stopped && pace(emitter, spans, spans % 64 != 0);
+}
+
+static bool pace_trace(struct emitter *emitter, uint64_t traces)
+{
+	uint64_t spans = traces * ledger_tree_spans(emitter->ledger);
+	return !emitter->stopped && pace(emitter, spans, traces % 64 != 0);
+}
+
+/* ---- Spans --------------------------------------------------------------- */
+
 /* The tree's depth is bounded by the command line (at most 16 levels). */
 static void emit_tree(struct emitter *emitter, uint32_t depth)
 {
@@ -68,9 +130,12 @@ static void emit_tree(struct emitter *emitter, uint32_t depth)
 		waft_input_json(&span, emitter->data, SIZE_MAX);
 	if (times)
 		took_ns = clock_ns() - start_ns;
+	bool go_on = pace_span(emitter);
 	if (depth + 1 < emitter->ledger->tree_depth) {
-		for (uint32_t i = 0; i < emitter->ledger->tree_fanout; i++)
+		for (uint32_t i = 0; i < emitter->ledger->tree_fanout && go_on; i++) {
 			emit_tree(emitter, depth + 1);
+			go_on = !emitter->stopped;
+		}
 	}
 	start_ns = times ? clock_ns() : 0;
 	if (emitter->data)
@@ -81,36 +146,15 @@ static void emit_tree(struct emitter *emitter, uint32_t depth)
 	count(&emitter->row->ended, emitter->row->ended + 1);
 }
 
-/* Keeps the rate: waits until `traces` of the load are due. False: stop. */
-static bool pace(const struct emitter *emitter, uint64_t start_ns, uint64_t traces)
-{
-	struct stopper *stopper = emitter->stopper;
-	uint64_t spans = traces * ledger_tree_spans(emitter->ledger);
-	uint64_t due_ns = start_ns;
-	if (emitter->plan->rate > 0)
-		due_ns += spans * NS_PER_S / emitter->plan->rate;
-	struct timespec due = {(time_t)(due_ns / NS_PER_S), (long)(due_ns % NS_PER_S)};
-	int waited = due_ns > clock_ns() ? 0 : ETIMEDOUT;
-	if (waited == ETIMEDOUT && traces % 64 != 0)
-		return true; /* late: the lock is for others, look seldom */
-	pthread_mutex_lock(&stopper->mutex);
-	while (!stopper->stop && waited != ETIMEDOUT)
-		waited = pthread_cond_clockwait(
-			&stopper->changed, &stopper->mutex, CLOCK_MONOTONIC, &due);
-	bool go_on = !stopper->stop;
-	pthread_mutex_unlock(&stopper->mutex);
-	return go_on;
-}
-
 static void *emit_thread(void *arg)
 {
 	struct emitter *emitter = arg;
-	uint64_t start_ns = clock_ns();
+	emitter->start_ns = clock_ns();
 	for (uint64_t traces = 0; emitter->plan->traces == 0 || traces < emitter->plan->traces;) {
-		if (emitter->deadline_ns && clock_ns() >= emitter->deadline_ns)
+		if (is_over(emitter))
 			break;
 		emit_tree(emitter, 0);
-		if (!pace(emitter, start_ns, ++traces))
+		if (!pace_trace(emitter, ++traces))
 			break;
 	}
 	pthread_mutex_lock(&emitter->stopper->mutex);
@@ -162,6 +206,8 @@ static void watch(struct ledger_process *row, const struct emit_plan *plan, stru
 			stop_fd.fd = -1;
 		}
 		waft_stats(&row->stats);
+		if (plan->in_flight > 0)
+			pthread_cond_broadcast(&stopper->changed);
 	}
 }
 
@@ -183,7 +229,7 @@ int emit_process(struct ledger *ledger, uint32_t process, const struct emit_plan
 	stopper.running = ledger->threads;
 	for (; started < ledger->threads; started++) {
 		emitters[started] = (struct emitter){ledger, plan, &row->threads[started], process,
-			started, deadline_ns, data, &stopper};
+			started, deadline_ns, data, &stopper, 0, false};
 		error = pthread_create(&ids[started], NULL, emit_thread, &emitters[started]);
 		if (error)
 			break;

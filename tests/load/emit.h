@@ -14,6 +14,8 @@ struct emit_plan {
 	uint32_t duration_ms; /* 0: until traces are done */
 	uint32_t data_bytes;  /* of each input and output; 0: none */
 	uint32_t shutdown_ms; /* bound of waft_shutdown */
+	uint64_t in_flight;   /* spans without an answer at which threads wait; 0: never */
+	bool spread;	      /* keep the rate by spans, not by whole traces */
 	bool times;	      /* time each span's calls */
 	int stop_fd;	      /* readable or at its end: stop; -1: none */
 };

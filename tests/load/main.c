@@ -22,12 +22,14 @@ static const char usage[] =
 	"usage: waft-load --ledger FILE [--endpoint E] [--processes N] [--threads M]\n"
 	"                 [--rate SPANS_PER_S] [--traces N | --duration MS] [--depth D]\n"
 	"                 [--fanout F] [--data BYTES] [--shutdown MS]\n"
-	"                 [--times]\n"
+	"                 [--spread] [--in-flight SPANS] [--until-eof] [--times]\n"
 	"       waft-load verify LEDGER --store DIR\n"
 	"\n"
 	"Sends traces of D levels with F children each from N processes of M threads\n"
 	"(1, 1, 3 levels of 2: seven spans), at a rate for each thread (0: as fast as it\n"
-	"goes), a number of traces for each thread or for a time (1000 traces). Stops at\n"
+	"goes), a number of traces for each thread or for a time (1000 traces). --spread\n"
+	"keeps the rate within a trace too, whose spans else come at once; --in-flight has\n"
+	"the threads of a process wait while it has more spans without an answer. Stops at\n"
 	"end of file or a byte on standard input when --until-eof is given. --times says\n"
 	"how long the calls of a span took its thread.\n"
 	"\n"
@@ -85,6 +87,8 @@ static const struct option options[] = {
 	{"fanout", required_argument, NULL, 'F'},
 	{"data", required_argument, NULL, 'b'},
 	{"shutdown", required_argument, NULL, 'S'},
+	{"spread", no_argument, NULL, 'w'},
+	{"in-flight", required_argument, NULL, 'i'},
 	{"times", no_argument, NULL, 'T'},
 	{"until-eof", no_argument, NULL, 'u'},
 	{"help", no_argument, NULL, 'h'},
@@ -111,6 +115,11 @@ static int parse_one(struct arguments *arguments, int option, const char *name)
 	case 'T':
 		arguments->plan.times = true;
 		return 0;
+	case 'w':
+		arguments->plan.spread = true;
+		return 0;
+	case 'i':
+		return parse_number(name, optarg, 1, UINT32_MAX, &arguments->plan.in_flight);
 	case 'p':
 		error = parse_number(name, optarg, 1, LEDGER_PROCESSES_MAX, &value);
 		arguments->processes = (uint32_t)value;
