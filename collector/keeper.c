@@ -33,6 +33,9 @@
 #define CURSOR_PAUSE_NS (200 * CLOCK_NS_PER_MS)
 #define TRIM_EVERY_NS (1 * CLOCK_NS_PER_S)
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
+/* After so long without a write, a log of at least so many bytes that are all in files goes. */
+#define REST_AFTER_NS (5 * CLOCK_NS_PER_S)
+#define REST_LOG_BYTES ((uint64_t)1 << 20)
 #define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
 
 /* Of the thread. */
@@ -81,6 +84,7 @@ struct keeper {
 	unsigned int puts;   /* at the store */
 	bool cursor_failed;  /* it could not be written: it is tried again after a pause */
 	bool dirty;	     /* something was written since the last trim */
+	bool restless;	     /* and nothing was rested since */
 	uint64_t rate_spans; /* written in rate_ns */
 	uint64_t rate_ns;
 	uint64_t trimmed_ns;
@@ -125,7 +129,7 @@ static void on_durable(struct store_put *put, int status)
 			run = next;
 		}
 		uv_mutex_unlock(&keeper->lock);
-		keeper->dirty = true;
+		keeper->dirty = keeper->restless = true;
 		uv_async_send(&keeper->async);
 	}
 	free_shipment(shipment);
@@ -282,6 +286,18 @@ static void trim(struct keeper *keeper, uint64_t now_ns)
 	uv_mutex_unlock(&keeper->lock);
 	if (status < 0)
 		log_warning("can't trim the log: %s", error_text(status));
+	else
+		uv_async_send(&keeper->async);
+}
+
+/* Nothing was written for a while. */
+static void rest(struct keeper *keeper, uint64_t least_bytes)
+{
+	int status = writer_rest(keeper->config.store, least_bytes);
+
+	keeper->restless = false;
+	if (status < 0)
+		log_warning("can't rest the log: %s", error_text(status));
 	else
 		uv_async_send(&keeper->async);
 }
@@ -498,12 +514,16 @@ static uint64_t do_chores(struct keeper *keeper)
 		shed(keeper, max_bytes);
 	if (wanted || (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS))
 		trim(keeper, now_ns);
+	if (keeper->restless && !keeper->dirty && now_ns - keeper->trimmed_ns >= REST_AFTER_NS)
+		rest(keeper, REST_LOG_BYTES);
 	seal(keeper, now_ns);
 	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS)
 		retain(keeper, now_ns);
 	if (keeper->cursor_failed)
 		return CURSOR_PAUSE_NS;
-	return keeper->dirty || keeper->seal_pending ? TRIM_EVERY_NS : seal_every_ns(keeper);
+	if (keeper->dirty || keeper->seal_pending)
+		return TRIM_EVERY_NS;
+	return keeper->restless ? REST_AFTER_NS : seal_every_ns(keeper);
 }
 
 /* How fast the store is, over the last few puts. */
@@ -589,7 +609,7 @@ static void end_thread(struct keeper *keeper)
 	if (keeper->forward_to.known)
 		write_cursor(keeper);
 	if (keeper->puts == 0)
-		trim(keeper, 0);
+		rest(keeper, 0);
 	/* A commit that is half-way is finished by the next start. */
 	sealer_free(keeper->sealer);
 	keeper->sealer = NULL;

@@ -195,6 +195,7 @@ static void group_is_durable(struct log *log, uint32_t number, uint32_t length, 
 	segment = &log->segments[log->segment_count - 1];
 	segment->length_bytes = length;
 	segment->spans += spans;
+	segment->last_offset = log->places[log->group_count - 1].offset;
 	log->end = (struct log_place){.segment = number, .offset = length};
 	log->group_bytes = 0;
 	pthread_mutex_unlock(&log->mutex);

@@ -105,6 +105,7 @@ struct log_segment {
 	uint64_t length_bytes;
 	uint64_t spans;	      /* in its batches; from recovery: see struct recovery */
 	uint64_t freed_bytes; /* of its length, that take no room on the disk */
+	uint32_t last_offset; /* of its last record that is no mark; 0: none */
 	bool open;	      /* it still takes records */
 };
 

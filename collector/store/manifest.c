@@ -17,6 +17,8 @@ enum {
 	/* A checkpoint comes by itself when the file is as much larger than one. */
 	GROWTH_FACTOR = 4,
 	GROWTH_BYTES = 8 << 20,
+	/* So much more is to be rewritten when there is time. */
+	TIDY_BYTES = 64 << 10,
 };
 
 struct manifest {
@@ -385,6 +387,13 @@ int manifest_sync(struct manifest *manifest)
 		(void)ret;
 	}
 	return 0;
+}
+
+int manifest_tidy(struct manifest *manifest)
+{
+	return manifest->length > manifest->checkpoint_bytes + TIDY_BYTES
+		       ? manifest_checkpoint(manifest)
+		       : manifest_sync(manifest);
 }
 
 /* ---- Records ------------------------------------------------------------- */

@@ -216,6 +216,9 @@ MUST_CHECK int manifest_forward(struct manifest *manifest, const struct manifest
  * grown to several times of what a checkpoint would take. */
 MUST_CHECK int manifest_sync(struct manifest *manifest);
 
+/* Checkpoints when it has grown by more than a little since it was: what readers take in. */
+MUST_CHECK int manifest_tidy(struct manifest *manifest);
+
 /* Rewrites it whole, under the next generation. */
 MUST_CHECK int manifest_checkpoint(struct manifest *manifest);
 

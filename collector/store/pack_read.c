@@ -16,6 +16,7 @@
 struct pack {
 	struct disk *disk;
 	int file;
+	uint64_t file_bytes;
 	uint32_t seed;
 	struct pack_header header;
 	uint64_t body; /* where blocks are counted from */
@@ -40,10 +41,18 @@ int pack_name(const struct part_name *part, char ret[PACK_NAME_BYTES])
 
 /* ---- Opening ------------------------------------------------------------------- */
 
+static bool is_inside(const struct pack *pack, uint64_t length, uint64_t offset)
+{
+	return offset <= pack->file_bytes && length <= pack->file_bytes - offset;
+}
+
 static int read_exactly(const struct pack *pack, void *to, size_t length, uint64_t offset)
 {
-	ssize_t got = disk_read(pack->disk, pack->file, to, length, offset);
+	ssize_t got;
 
+	if (!is_inside(pack, length, offset))
+		return ERR_INDEX;
+	got = disk_read(pack->disk, pack->file, to, length, offset);
 	if (got < 0)
 		return (int)got;
 	return (size_t)got == length ? 0 : ERR_INDEX;
@@ -84,9 +93,13 @@ static int read_header(struct pack *pack, const uint8_t *bytes)
 static int read_section(const struct pack *pack, enum pack_section section, uint8_t **ret)
 {
 	const struct pack_place *place = &pack->header.places[section];
-	uint8_t *bytes = malloc((size_t)place->length + 1);
+	uint8_t *bytes;
 	int error;
 
+	/* Before memory is taken for it. */
+	if (!is_inside(pack, place->length, place->offset))
+		return ERR_INDEX;
+	bytes = malloc((size_t)place->length + 1);
 	if (bytes == NULL)
 		return -ENOMEM;
 	error = read_exactly(pack, bytes, place->length, place->offset);
@@ -128,6 +141,7 @@ int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
 {
 	char name[PACK_NAME_BYTES];
 	struct pack *pack = calloc(1, sizeof(*pack));
+	struct disk_stat stat;
 	int error = pack == NULL ? -ENOMEM : pack_name(part, name);
 
 	if (error != 0) {
@@ -137,7 +151,11 @@ int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
 	pack->disk = disk;
 	pack->seed = pack_seed(store_id, part);
 	pack->file = disk_open(disk, index_dir, name, DISK_READ);
-	error = pack->file < 0 ? ERR_INDEX : read_front(pack);
+	error = pack->file < 0 ? ERR_INDEX : disk_stat_file(disk, pack->file, &stat);
+	if (error == 0) {
+		pack->file_bytes = stat.length_bytes;
+		error = read_front(pack);
+	}
 	if (error != 0) {
 		pack_close(pack);
 		return error == -ENOMEM ? error : ERR_INDEX;
@@ -226,7 +244,7 @@ static int read_piece(struct pack *pack, unsigned int piece, uint64_t number, ui
 {
 	int error;
 
-	if (length < 4)
+	if (length < 4 || !is_inside(pack, length, offset))
 		return ERR_INDEX;
 	if (pack->scratch == NULL || length > pack->scratch_capacity) {
 		uint8_t *grown = realloc(pack->scratch, length);

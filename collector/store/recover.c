@@ -106,6 +106,7 @@ struct recoverer {
 	size_t segment_count;
 	uint64_t segment_waiting; /* spans of the segment being read */
 	uint64_t segment_records; /* bytes of its records but marks with zeros */
+	uint32_t segment_last;	  /* offset of its last record but marks */
 };
 
 /* Takes the entry. */
@@ -511,6 +512,7 @@ static int on_record(void *ctx, struct log_place place, const struct log_record 
 
 	recoverer->result->log_records++;
 	recoverer->segment_records += log_record_bytes(record);
+	recoverer->segment_last = place.offset;
 	if (record->kind == LOG_DROP && is_forwarders(recoverer, place) && is_shed(record))
 		recoverer->result->spans_shed += record->spans;
 	counted = clients_durable(recoverer->config->clients, place, record);
@@ -575,8 +577,10 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 		.spans = consumed_in_segment(&recoverer->state.consumed, number) +
 			 recoverer->segment_waiting,
 		.freed_bytes = freed,
+		.last_offset = recoverer->segment_last,
 	};
 	recoverer->segment_waiting = recoverer->segment_records = 0;
+	recoverer->segment_last = 0;
 	return 0;
 }
 

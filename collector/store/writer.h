@@ -162,6 +162,11 @@ void writer_get_stats(struct store *store, struct writer_stats *ret);
  * call it after store_work, now and then. Does nothing while store_work fails. */
 MUST_CHECK int writer_trim_log(struct store *store);
 
+/* The same for when nothing is likely to come for a while: the segment that takes records goes
+ * too, when it has at least so many bytes and all of it is in files, and the manifest is rewritten
+ * when it has grown, so that readers without the daemon find neither to read. */
+MUST_CHECK int writer_rest(struct store *store, uint64_t least_bytes);
+
 /* Makes a cursor of what is forwarded durable, with the ordinals that it passed since the one
  * before. The store's thread. After a failure (-EAGAIN while store_work fails) call it again
  * with the same ordinals and what came since. */

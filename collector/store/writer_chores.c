@@ -11,6 +11,14 @@ static bool is_unsent(const struct manifest_forward *forward, uint32_t segment)
 	return forward->known && segment >= forward->place.segment;
 }
 
+/* Whether the clients' table includes all records of a segment. */
+static bool is_accounted(const struct log_segment *segment, struct log_place accounted)
+{
+	return segment->number < accounted.segment ||
+	       (segment->number == accounted.segment && segment->last_offset > 0 &&
+		       segment->last_offset <= accounted.offset);
+}
+
 /* The first segment that is still needed: it takes records, or holds spans in no file,
  * or records that are to be forwarded or that the clients' table doesn't include yet. */
 static uint32_t first_needed(const struct manifest_state *state, const struct log_segment *segments,
@@ -21,7 +29,7 @@ static uint32_t first_needed(const struct manifest_state *state, const struct lo
 	for (size_t i = 0; i < count; i++) {
 		const struct log_segment *segment = &segments[i];
 
-		if (segment->open || segment->number >= accounted.segment ||
+		if (segment->open || !is_accounted(segment, accounted) ||
 			is_unsent(&state->forward, segment->number) ||
 			consumed_in_segment(&state->consumed, segment->number) < segment->spans)
 			break;
@@ -81,6 +89,29 @@ int writer_trim_log(struct store *base)
 	manifest_image_done(&image);
 	free(segments);
 	return ret;
+}
+
+int writer_rest(struct store *base, uint64_t least_bytes)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	struct log_segment *segments = NULL;
+	const struct log_segment *last;
+	size_t count;
+	int ret;
+
+	if (store->pause_ns != 0)
+		return 0;
+	ret = list_segments(store->config.log, &segments, &count);
+	if (ret != 0)
+		return ret;
+	last = count > 0 ? &segments[count - 1] : NULL;
+	if (last != NULL && last->open && last->length_bytes >= least_bytes &&
+		consumed_in_segment(&state->consumed, last->number) >= last->spans)
+		log_roll(store->config.log);
+	free(segments);
+	ret = writer_trim_log(base);
+	return ret == 0 ? manifest_tidy(store->config.manifest) : ret;
 }
 
 int writer_forward(

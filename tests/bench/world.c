@@ -32,8 +32,8 @@ void world_open(const char *path, struct world *ret)
 
 void world_close(struct world *world)
 {
-	bench_check(writer_trim_log(world->depot.store), "trimming the log");
 	/* As a daemon does when it is stopped. */
+	bench_check(writer_rest(world->depot.store, 0), "trimming the log");
 	bench_check(manifest_checkpoint(world->depot.recovery.manifest), "a checkpoint");
 	depot_close(&world->depot);
 	free(world->batches);

@@ -210,6 +210,13 @@ def run(short):
             exporter.wait(1)
             exporter.close()
         assert daemon.stop() == 0
+        # A store that was stopped in order has no log.
+        daemon.start(*OPTIONS)
+        exporter = Exporter(daemon.socket)
+        exporter.send_batch(tree_batch(10)[0])
+        exporter.wait(1)
+        exporter.close()
+        daemon.kill()
         outside = Outside(directory)
         plan = plan_short(daemon.store) if short else [
             (name, how, running) for name in names(daemon.store) for how in ATTACKS

@@ -15,6 +15,7 @@
 #include "reader.h"
 #include "stats.h"
 #include "support/fake_disk.h"
+#include "support/part_source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -35,28 +36,6 @@ static void must(int holds, const char *what)
 		fprintf(stderr, "fuzz_query_index: %s\n", what);
 		abort();
 	}
-}
-
-static int for_each_part(
-	void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg)
-{
-	char name[PART_NAME_BYTES];
-	struct live_part live = {.name = name, .length_bytes = sizeof(lines) - 1};
-
-	(void)ctx;
-	must(part_name_format(&part, name) == 0, "part_name_format");
-	return on_part(arg, &live);
-}
-
-static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordinal *after,
-	int (*on_span)(void *arg, const struct live_span *span), void *arg)
-{
-	(void)ctx;
-	(void)trace_id;
-	(void)after;
-	(void)on_span;
-	(void)arg;
-	return 0;
 }
 
 /* Slots from the input, each sealed as what stands at its place. */
@@ -122,9 +101,10 @@ static size_t make_ids(const uint8_t *data, size_t size, uint64_t runs, uint8_t 
  * aren't there to be given. */
 static uint64_t ask(struct fake_disk *fake, bool honest)
 {
-	struct live_source live = {.for_each_part = for_each_part, .for_each_span = for_each_span};
+	const struct index_part all = {.name = part, .length_bytes = sizeof(lines) - 1};
+	struct part_source source;
 	struct reader_config config = {
-		.disk = fake_disk_disk(fake), .directory = "store", .live = &live};
+		.disk = fake_disk_disk(fake), .directory = "store", .live = &source.live};
 	struct filter everything = {0};
 	struct query_list list = {0};
 	struct query_records records = {0};
@@ -133,7 +113,7 @@ static uint64_t ask(struct fake_disk *fake, bool honest)
 	struct query_found found;
 	uint64_t traces;
 
-	memcpy(live.store_id, store_id, 16);
+	part_source_init(&source, store_id, &all, 1);
 	must(stats != NULL && reader_open(&config, &reader) == 0, "reader_open");
 	must(query_list(reader, &everything, 0, slice_of("", 0), &list) == 0, "query_list");
 	traces = list.count;

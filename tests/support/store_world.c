@@ -611,7 +611,8 @@ void world_live(struct world *world, struct random *random, unsigned steps)
 			ret = world_write(world, random, random_below(random, 4) == 0);
 			break;
 		case 9:
-			ret = writer_trim_log(world->store);
+			ret = random_below(random, 2) == 0 ? writer_trim_log(world->store)
+							   : writer_rest(world->store, 0);
 			break;
 		case 10:
 			if (random_below(random, 4) == 0)

@@ -1,12 +1,8 @@
 # The read side of the store: records, filters, trees, statistics, index, reader, queries.
 foreach(name record filter tree stats files index pack pages)
-  waft_unit_test(query_${name} waft_store waft_test_store)
+  waft_unit_test(query_${name} waft_store waft_test_store waft_test_parts)
   target_compile_definitions(test_query_${name} PRIVATE
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 endforeach()
 
 waft_unit_test(query_offline waft_test_world TIMEOUT 300)
-
-# Prints figures; build/<preset>/bin/bench_query.
-add_executable(bench_query ${WAFT_TESTS_DIR}/bench/bench_query.c)
-target_link_libraries(bench_query PRIVATE waft_store)

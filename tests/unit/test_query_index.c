@@ -24,6 +24,7 @@
 #include "scratch.h"
 #include "seal.h"
 #include "source.h"
+#include "support/part_source.h"
 #include "support/test_store.h"
 
 enum { TRACES = 250, ALL_TRACES = 420, PARTS = 4, LINES_MAX = 4000, LINE_BYTES = 640 };
@@ -50,23 +51,6 @@ static size_t line_count;
 static struct index_part parts[PARTS];
 static struct scratch scratch, filter_scratch;
 
-static int for_each_part(
-	void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg)
-{
-	int ret = 0;
-
-	(void)ctx;
-	for (size_t i = 0; ret == 0 && i < PARTS; i++) {
-		char name[PART_NAME_BYTES];
-		struct live_part part = {.name = name, .length_bytes = parts[i].length_bytes};
-
-		assert_int_equal(part_name_format(&parts[i].name, name), 0);
-		if (part.length_bytes > 0)
-			ret = on_part(arg, &part);
-	}
-	return ret;
-}
-
 static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordinal *after,
 	int (*on_span)(void *arg, const struct live_span *span), void *arg)
 {
@@ -86,8 +70,7 @@ static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordina
 	return ret;
 }
 
-static struct live_source live = {
-	.store_id = {1, 2, 3}, .for_each_part = for_each_part, .for_each_span = for_each_span};
+static struct part_source the_parts;
 
 static struct test_line *remember(const struct test_span *span)
 {
@@ -170,9 +153,11 @@ static void open_index(void)
 
 static int setup(void **state)
 {
-	struct reader_config config = {.directory = store.path, .live = &live};
+	struct reader_config config = {.directory = store.path, .live = &the_parts.live};
 
 	(void)state;
+	part_source_init(&the_parts, store_id, parts, PARTS);
+	the_parts.live.for_each_span = for_each_span;
 	test_store_init(&store);
 	disk_real(&disk);
 	top_dir = disk_open_root(&disk, store.path, false);
@@ -559,9 +544,9 @@ static void not_to_be_trusted(void **state)
 		ask_random(6);
 		get_all();
 	}
-	live.store_id[0] ^= 1;
+	the_parts.live.store_id[0] ^= 1;
 	ask_random(6);
-	live.store_id[0] ^= 1;
+	the_parts.live.store_id[0] ^= 1;
 	index_close(idx);
 	open_index();
 	ask_random(6);
@@ -616,7 +601,8 @@ static void flipped_bits(void **state)
 		assert_true(file >= 0);
 		assert_int_equal(fstat(file, &stat), 0);
 		for (off_t at = 0; at < stat.st_size; at += 1 + rand() % 120) {
-			struct reader_config config = {.directory = store.path, .live = &live};
+			struct reader_config config = {
+				.directory = store.path, .live = &the_parts.live};
 			uint8_t byte, flipped;
 
 			assert_int_equal(pread(file, &byte, 1, at), 1);

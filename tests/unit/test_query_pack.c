@@ -27,6 +27,7 @@
 #include "scratch.h"
 #include "seal.h"
 #include "stats.h"
+#include "support/part_source.h"
 #include "support/test_store.h"
 
 enum { PARTS = 3, LINE_BYTES = 640 };
@@ -39,35 +40,7 @@ static int top_dir, waft_dir, index_dir;
 static struct index_part parts[PARTS];
 static struct bytes texts[PARTS];
 
-static int for_each_part(
-	void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg)
-{
-	int ret = 0;
-
-	(void)ctx;
-	for (size_t i = 0; ret == 0 && i < PARTS; i++) {
-		char name[PART_NAME_BYTES];
-		struct live_part part = {.name = name, .length_bytes = parts[i].length_bytes};
-
-		assert_int_equal(part_name_format(&parts[i].name, name), 0);
-		ret = on_part(arg, &part);
-	}
-	return ret;
-}
-
-static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordinal *after,
-	int (*on_span)(void *arg, const struct live_span *span), void *arg)
-{
-	(void)ctx;
-	(void)trace_id;
-	(void)after;
-	(void)on_span;
-	(void)arg;
-	return 0;
-}
-
-static struct live_source live = {
-	.store_id = {4, 5, 6}, .for_each_part = for_each_part, .for_each_span = for_each_span};
+static struct part_source source;
 
 static int setup(void **state)
 {
@@ -79,6 +52,7 @@ static int setup(void **state)
 	index_dir = disk_open_dir(&disk, waft_dir, "index", true);
 	for (uint32_t i = 0; i < PARTS; i++)
 		parts[i] = (struct index_part){.name = {.day = (int32_t)i, .number = 1}};
+	part_source_init(&source, store_id, parts, PARTS);
 	return top_dir >= 0 && waft_dir >= 0 && index_dir >= 0 ? 0 : -1;
 }
 
@@ -274,7 +248,7 @@ static void put_stats(struct reader *reader, const struct filter *filter, FILE *
 /* With a new reader. indexed: it knows of the index. The caller frees. */
 static char *answers(uint32_t traces, unsigned int filters, bool indexed)
 {
-	struct reader_config config = {.directory = store.path, .live = &live};
+	struct reader_config config = {.directory = store.path, .live = &source.live};
 	struct reader *reader;
 	char *text = NULL;
 	size_t length;
@@ -282,7 +256,7 @@ static char *answers(uint32_t traces, unsigned int filters, bool indexed)
 
 	assert_non_null(out);
 	/* An index of another store is none. */
-	live.store_id[0] = indexed ? 4 : 99;
+	source.live.store_id[0] = indexed ? 4 : 99;
 	assert_int_equal(reader_open(&config, &reader), 0);
 	for (unsigned int i = 0; i < filters; i++) {
 		struct filter filter = filter_of(i, traces);
@@ -292,7 +266,7 @@ static char *answers(uint32_t traces, unsigned int filters, bool indexed)
 		put_stats(reader, &filter, out);
 	}
 	reader_close(reader);
-	live.store_id[0] = 4;
+	source.live.store_id[0] = 4;
 	fclose(out);
 	assert_int_equal(strlen(text), length);
 	return text;

@@ -48,7 +48,9 @@ static void recover_and_check(struct fake_disk *crashed, const struct world_hist
 		assert_int_equal(world_commit(&world), 0);
 		assert_int_equal(world_write(&world, NULL, true), 0);
 		assert_int_equal(world.put_status, 0);
-		assert_int_equal(writer_trim_log(world.store), 0);
+		assert_int_equal(writer_rest(world.store, 0), 0);
+		/* All is in files: nothing of the log is left to be read. */
+		assert_int_equal(log_segments(world.recovery.log, NULL, 0), 0);
 		world_check(&world, SIZE_MAX - 1, when);
 		world_close(&world);
 		set_sizes(&world);
@@ -168,6 +170,9 @@ static void live_on(struct world *world, struct random *random, unsigned steps)
 		case 5:
 		case 6:
 			(void)(world_write(world, random, random_below(random, 3) == 0) == 0);
+			break;
+		case 7:
+			(void)(writer_rest(world->store, 0) == 0);
 			break;
 		default:
 			(void)(writer_trim_log(world->store) == 0);
@@ -476,6 +481,38 @@ static void test_unreadable_batches(void **state)
 	free(history);
 }
 
+/* A drop has no spans that a file could hold: its segment stays until the clients' table, as
+ * the manifest has it, includes it. */
+static void test_rest_waits_for_clients(void **state)
+{
+	struct log_record record = {.kind = LOG_DROP, .spans = 3, .client = {77}, .receive_ns = 1};
+	struct log_record first = {0};
+	struct fake_disk *fake = fake_disk_new();
+	struct log_committed committed;
+	struct world world = {0};
+	uint64_t ticket;
+
+	(void)state;
+	set_sizes(&world);
+	memset(scratch, 0, sizeof(*scratch));
+	assert_int_equal(world_open(&world, fake, scratch), 0);
+	for (record.sequence = 1; record.sequence <= 2; record.sequence++) {
+		if (record.sequence == 2)
+			assert_int_equal(
+				clients_durable(world.clients, committed.places[0], &first), 1);
+		first = record;
+		assert_int_equal(log_append(world.recovery.log, &record, &ticket), 0);
+		assert_int_equal(log_commit(world.recovery.log, &committed), 0);
+	}
+	assert_int_equal(writer_rest(world.store, 0), 0);
+	assert_int_equal(log_segments(world.recovery.log, NULL, 0), 1);
+	assert_int_equal(clients_durable(world.clients, committed.places[0], &first), 1);
+	assert_int_equal(writer_rest(world.store, 0), 0);
+	assert_int_equal(log_segments(world.recovery.log, NULL, 0), 0);
+	world_close(&world);
+	fake_disk_free(fake);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -503,6 +540,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_torn_image),
 		cmocka_unit_test(test_day_not_told),
 		cmocka_unit_test(test_unreadable_batches),
+		cmocka_unit_test(test_rest_waits_for_clients),
 	};
 
 	if (argc > 1)
