@@ -450,6 +450,11 @@ static void end_client(void *context, const uint8_t client[16])
 	export_service_end(collector->exports, client);
 }
 
+static void on_settled(void *context)
+{
+	drain_step(context);
+}
+
 static int start_regions(struct collector *collector)
 {
 	const struct regions_config regions = {
@@ -460,6 +465,7 @@ static int start_regions(struct collector *collector)
 		.wait_ms = collector->settings.salvage_ms,
 		.in_use = is_in_use,
 		.end = end_client,
+		.on_settled = on_settled,
 		.context = collector,
 	};
 

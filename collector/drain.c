@@ -1,9 +1,9 @@
 /*
  * The end: from SIGTERM to the last closed handle. Loop thread.
  *
- * The happy path: nothing more is read → what was read becomes durable and is
- * acknowledged → senders get UNAVAILABLE and reconnect later → all spans go to
- * the store → all handles close, which ends the loop.
+ * The happy path: nothing more is read → what was read, and what clients that have ended
+ * left in their regions, becomes durable and is acknowledged → senders get UNAVAILABLE and
+ * reconnect later → all spans go to the store → all handles close, which ends the loop.
  *
  * If the disk doesn't let it, the drain ends when its time is over: what is
  * acknowledged is in the log, and the next start finds it there.
@@ -51,8 +51,8 @@ void drain_begin(struct collector *collector)
 	collector->drain_by_ms = collector_now_ms(collector) + collector->settings.drain_ms / 5 * 4;
 	server_stop_accepting(collector->server);
 	close_inbox(collector);
-	regions_stop(collector->regions);
 	flow_balance(collector);
+	regions_drain(collector->regions);
 	drain_step(collector);
 }
 
@@ -62,12 +62,21 @@ static bool is_forwarded(struct collector *collector)
 	return collector->forward == NULL || forward_idle(collector->forward);
 }
 
+/* Whether all that was read or left by dead clients is durable, or can't be made so. */
+static bool is_taken_in(struct collector *collector)
+{
+	return collector->commit_error != 0 ||
+	       (!intake_busy(collector->intake) && regions_settled(collector->regions));
+}
+
 void drain_step(struct collector *collector)
 {
 	bool late = collector_now_ms(collector) >= collector->drain_by_ms;
 
-	if (collector->state == COLLECTOR_DRAIN_COMMITS &&
-		(!intake_busy(collector->intake) || collector->commit_error != 0 || late)) {
+	if (collector->state == COLLECTOR_DRAIN_COMMITS && (is_taken_in(collector) || late)) {
+		if (!regions_settled(collector->regions))
+			log_warning("stopping before all that ended clients left is salvaged");
+		regions_stop(collector->regions);
 		export_service_flush(collector->exports);
 		forward_service_flush(collector->forwarded);
 		server_shut(collector->server, GRPC_UNAVAILABLE, "the collector is stopping", 1000);

@@ -12,6 +12,9 @@
  * it, and the client learns by the numbers which of them.
  *
  * One region is salvaged at a time, which bounds the memory.
+ *
+ * In a drain those of processes that have ended are salvaged at once; those of others
+ * are left to the service manager, or to the next collector that their clients find.
  */
 #include "regions.h"
 
@@ -22,6 +25,7 @@
 #include "salvage.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +35,7 @@
 
 #define HELD_MAX 2048u
 #define LOOK_MS 50u
+#define DRAIN_LOOK_MS 2u
 #define NAME_BYTES 96
 
 /* A descriptor that readers on other threads may be at. */
@@ -84,6 +89,7 @@ struct regions {
 	struct job *job; /* NULL: none */
 	uv_timer_t timer;
 	size_t handles;
+	bool draining;
 	bool stopping;
 	bool released; /* regions_free was called */
 	struct regions_counts counts;
@@ -466,7 +472,8 @@ static int offer_next(struct regions *regions)
 			what.dropped =
 				message->spans > UINT32_MAX ? UINT32_MAX : (uint32_t)message->spans;
 	}
-	if (ingest_window_bytes(regions->config.ingest) == 0)
+	/* In a drain there is no window for anyone else: the room is this one's. */
+	if (!regions->draining && ingest_window_bytes(regions->config.ingest) == 0)
 		return -EAGAIN;
 	status = ingest_offer(regions->config.ingest, &what, on_committed, regions);
 	if (status == 0) {
@@ -576,13 +583,14 @@ static void start_salvage(struct held *held)
 /* ---- When --------------------------------------------------------------------------- */
 
 /* Whether it is time; one whose process has ended but whose connection goes on is
- * given its time too: a child may have it open. */
+ * given its time too: a child may have it open. In a drain nobody reads it any more,
+ * and what it holds is in the region. */
 static bool is_due(const struct held *held, uint64_t now_ms)
 {
 	const struct regions_config *config = &held->regions->config;
 
 	if (held->state == HELD_CONNECTED && held->dead &&
-		now_ms - held->ended_ms >= config->wait_ms)
+		(held->regions->draining || now_ms - held->ended_ms >= config->wait_ms))
 		config->end(config->context, held->client);
 	return held->state == HELD_ENDED &&
 	       (held->dead || now_ms - held->ended_ms >= config->wait_ms) &&
@@ -596,6 +604,8 @@ static void on_look(uv_timer_t *timer)
 	consider_all(regions);
 	if (regions->job != NULL)
 		regions_on_room(regions);
+	if (regions->draining && regions_settled(regions))
+		regions->config.on_settled(regions->config.context);
 }
 
 static void consider_all(struct regions *regions)
@@ -611,7 +621,8 @@ static void consider_all(struct regions *regions)
 		waits |= held->state != HELD_CONNECTED || held->dead;
 	}
 	if (waits && !uv_is_active((uv_handle_t *)&regions->timer))
-		(void)uv_timer_start(&regions->timer, on_look, LOOK_MS, 0);
+		(void)uv_timer_start(
+			&regions->timer, on_look, regions->draining ? DRAIN_LOOK_MS : LOOK_MS, 0);
 }
 
 void regions_on_room(struct regions *regions)
@@ -716,6 +727,34 @@ static void on_timer_closed(uv_handle_t *handle)
 
 	regions->handles--;
 	maybe_free(regions);
+}
+
+static bool has_ended(const struct held *held)
+{
+	struct pollfd exit = {.fd = held->pidfd, .events = POLLIN};
+
+	return held->dead || (held->pidfd >= 0 && poll(&exit, 1, 0) > 0);
+}
+
+void regions_drain(struct regions *regions)
+{
+	if (regions->stopping || regions->draining)
+		return;
+	regions->draining = true;
+	/* Its event may be behind the signal that begins the drain. */
+	for (struct held *held = regions->held; held != NULL; held = held->next)
+		held->dead = has_ended(held);
+	(void)uv_timer_stop(&regions->timer);
+	consider_all(regions);
+}
+
+bool regions_settled(const struct regions *regions)
+{
+	bool settled = regions->job == NULL;
+
+	for (const struct held *held = regions->held; settled && held != NULL; held = held->next)
+		settled = !held->dead;
+	return settled;
 }
 
 void regions_stop(struct regions *regions)

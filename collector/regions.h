@@ -36,6 +36,8 @@ struct regions_config {
 	bool (*in_use)(void *context, const uint8_t client[16]);
 	/* Its process has ended: its session, if there is one, is to end too. */
 	void (*end)(void *context, const uint8_t client[16]);
+	/* After regions_drain: regions_settled is true; from the loop, now and again. */
+	void (*on_settled)(void *context);
 	void *context;
 };
 
@@ -83,6 +85,13 @@ bool regions_busy(const struct regions *regions, const uint8_t client[16]);
 
 /* Something became durable, or there is room. */
 void regions_on_room(struct regions *regions);
+
+/* The end is near: what ended processes left is salvaged now, whatever window the ingest
+ * has. Once. */
+void regions_drain(struct regions *regions);
+
+/* Whether no region of an ended process is left to salvage. */
+bool regions_settled(const struct regions *regions);
 
 /* Begins no more salvage and closes its handles. The ingest goes on to call back. */
 void regions_stop(struct regions *regions);

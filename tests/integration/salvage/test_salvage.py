@@ -396,6 +396,32 @@ def test_killed_often():
         assert len(records) == total["durable"], total
 
 
+def test_killed_before_stop():
+    """What a killed client left is in files after a stop that comes at the same moment:
+    the stop is seen first, when both are there as the collector looks."""
+    for stopped_first in (True, False, False):
+        with SlowDaemon() as daemon:
+            daemon.start()
+            with Agent(daemon) as agent:
+                agent.connect()
+                agent.tell("end 200")
+                agent.tell("open 2")
+                if stopped_first:
+                    daemon.process.send_signal(signal.SIGSTOP)
+                    daemon.process.send_signal(signal.SIGTERM)
+                agent.kill()
+                if stopped_first:
+                    daemon.process.send_signal(signal.SIGCONT)
+                    assert daemon.process.wait(DEADLINE_S) == 0
+                else:
+                    assert daemon.stop() == 0
+            assert "salvaged 200 finished and 2 open spans of agent" in daemon.log()
+            records = daemon.records()
+            expect_once(records)
+            assert by_operation(records) == {("agent.done", "success"): 201,
+                                             ("agent.open", "pending"): 2}, by_operation(records)
+
+
 def test_restart():
     """A client that is idle comes back to a collector that began anew, which holds its
     region again."""
