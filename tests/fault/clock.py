@@ -7,47 +7,20 @@ start is more than a day away; later runs go to the same day. This computes it a
 every trace that is sent, and looks in which file each line stands. Timers must not
 notice: what is due is written in its time, whatever the clock does.
 """
-import mmap
 import os
-import struct
 import subprocess
 import time
 
 import fault
 import wire
-from fault import Daemon, Exporter, uuid_text
+from fault import Clock, Daemon, Exporter, uuid_text
 
-SHIM = os.path.join(fault.BUILD, "lib", "fault_clock_shim.so")
 OPTIONS = ("--quiet", "20ms", "--hold", "300ms", "--part-size", "8K", "--http", "127.0.0.1:0")
-DAY_NS = 86400 * 10**9
+DAY_NS = fault.DAY_NS
 HOUR_NS = DAY_NS // 24
 DUE_S = 3.0  # hold, and room for a busy machine
 # From a batch's clock to the start of its first span; see wire.batch and wire.span.
 START_NS = -1000000 - 1000
-
-
-class Clock:
-    """The daemon's wall clock: ours and an offset."""
-
-    def __init__(self, path):
-        self.path = path
-        with open(path, "wb") as file:
-            file.write(bytes(8))
-        with open(path, "r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 8)
-        self.offset = 0
-
-    def set(self, offset):
-        self.offset = offset
-        self.map[:8] = struct.pack("<q", offset)
-
-    def now(self):
-        return time.time_ns() + self.offset
-
-    def to_midnight(self, before_ns):
-        """Sets it to so much before the next midnight of today's date."""
-        now = time.time_ns()
-        self.set((now // DAY_NS + 1) * DAY_NS - before_ns - now)
 
 
 def lines_of(path):
@@ -66,14 +39,8 @@ class Test:
         self.spans = {}
         self.slowest = 0.0
 
-    def environment(self):
-        more = {"LD_PRELOAD": SHIM, "FAULT_CLOCK": self.clock.path}
-        options = os.environ.get("ASAN_OPTIONS", "")
-        more["ASAN_OPTIONS"] = options + ":verify_asan_link_order=0:detect_leaks=0"
-        return dict(os.environ, **more)
-
     def start(self):
-        self.daemon.start(*OPTIONS, env=self.environment())
+        self.daemon.start(*OPTIONS, env=self.clock.environment())
 
     def send(self, start_ns, trace=None, spans=3):
         """A run of a trace that starts then, by its client's clock."""
@@ -152,8 +119,6 @@ class Test:
 
 
 def run(short):
-    if not os.path.exists(SHIM):
-        raise fault.NotRun(f"{SHIM} is not there")
     with Daemon() as daemon:
         clock = Clock(os.path.join(daemon.directory, "clock"))
         test = Test(daemon, clock)

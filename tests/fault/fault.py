@@ -4,9 +4,12 @@ A row is a script that calls fault.main(run), where run(short) returns the text 
 its figure, or that and whether the promise held, raises NotRun(why), or fails by any
 other exception.
 """
+import mmap
 import os
+import struct
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.environ["WAFT_SOURCE"], "tests", "integration", "collector"))
@@ -18,6 +21,8 @@ from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_tex
 BIN = os.environ["WAFT_BIN"]
 BUILD = os.environ["WAFT_BUILD"]
 EXIT_NOT_RUN = 77
+DAY_NS = 86400 * 10**9
+SHIM = os.path.join(BUILD, "lib", "fault_clock_shim.so")
 
 
 class NotRun(Exception):
@@ -36,6 +41,38 @@ def main(run):
         figure, held = figure
     print(f"figure: {figure}", flush=True)
     sys.exit(0 if held else 1)
+
+
+class Clock:
+    """A daemon's wall clock (clock_shim.c): ours and an offset."""
+
+    def __init__(self, path):
+        if not os.path.exists(SHIM):
+            raise NotRun(f"{SHIM} is not there")
+        self.path = path
+        with open(path, "wb") as file:
+            file.write(bytes(8))
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 8)
+        self.offset = 0
+
+    def set(self, offset):
+        self.offset = offset
+        self.map[:8] = struct.pack("<q", offset)
+
+    def now(self):
+        return time.time_ns() + self.offset
+
+    def to_midnight(self, before_ns, offset=0):
+        """Sets it to so much before the next midnight of the date that it is at `offset`."""
+        now = time.time_ns()
+        self.set(((now + offset) // DAY_NS + 1) * DAY_NS - before_ns - now)
+
+    def environment(self):
+        """What the daemon is started with."""
+        options = os.environ.get("ASAN_OPTIONS", "")
+        return dict(os.environ, LD_PRELOAD=SHIM, FAULT_CLOCK=self.path,
+                    ASAN_OPTIONS=options + ":verify_asan_link_order=0:detect_leaks=0")
 
 
 def program(name):

@@ -15,6 +15,7 @@ waft_fault(kill
 waft_fault(kill-load
   TAKES 320
   ABOUT "the collector killed every 2 s under load for 5 minutes"
+  DEPENDS fault_clock_shim
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/kill_load.py)
 waft_fault(recovery
   TAKES 60
