@@ -27,6 +27,20 @@ static size_t groups_of(int fd, gid_t first, gid_t ret_groups[GROUPS_MAX])
 	return 1 + length / sizeof(ret_groups[0]);
 }
 
+void peer_of_credentials(
+	const struct ucred *credentials, const struct access *access, struct peer *ret_peer)
+{
+	*ret_peer = (struct peer){.rights = access == NULL ? ACCESS_SEND : 0};
+	/* What the kernel has for a socket of another kind. */
+	if (credentials->uid == (uid_t)-1)
+		return;
+	ret_peer->local = true;
+	ret_peer->uid = credentials->uid;
+	ret_peer->gid = credentials->gid;
+	ret_peer->known = credentials->pid > 0;
+	ret_peer->pid = credentials->pid > 0 ? (uint32_t)credentials->pid : 0;
+}
+
 void peer_of_socket(
 	int fd, const struct access *access, struct peer_groups special, struct peer *ret_peer)
 {
@@ -35,14 +49,11 @@ void peer_of_socket(
 	gid_t groups[GROUPS_MAX];
 	size_t count;
 
-	*ret_peer = (struct peer){.rights = access == NULL ? ACCESS_SEND : 0};
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0 ||
-		credentials.pid <= 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
+		credentials.uid = (uid_t)-1;
+	peer_of_credentials(&credentials, access, ret_peer);
+	if (!ret_peer->known)
 		return;
-	ret_peer->known = true;
-	ret_peer->pid = (uint32_t)credentials.pid;
-	ret_peer->uid = credentials.uid;
-	ret_peer->gid = credentials.gid;
 	count = groups_of(fd, credentials.gid, groups);
 	ret_peer->rights = access_of_socket(access, credentials.uid, groups, count);
 	for (size_t i = 0; i < count; i++) {

@@ -24,6 +24,13 @@ struct peer_groups {
 void peer_of_socket(
 	int fd, const struct access *access, struct peer_groups special, struct peer *ret_peer);
 
+/* What a socket's SO_PEERCRED says, without rights of user and groups; a uid of -1: it is
+ * no Unix socket. A process of another PID namespace has no pid: it is nobody known, but has
+ * its user. */
+struct ucred;
+void peer_of_credentials(
+	const struct ucred *credentials, const struct access *access, struct peer *ret_peer);
+
 /* The number of a group by its name; -1 when there is none. Reads the system's
  * databases: at start and reload only. */
 gid_t peers_group(const char *name);

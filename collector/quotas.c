@@ -199,7 +199,7 @@ static struct quota_account *add(struct quotas *quotas, const char *name, uint64
 
 void quota_name(const struct peer *peer, bool with_token, char ret_name[QUOTA_NAME_BYTES])
 {
-	if (peer->pid != 0)
+	if (peer->local)
 		snprintf(ret_name, QUOTA_NAME_BYTES, "uid:%u", peer->uid);
 	else if (peer->name[0] != '\0')
 		snprintf(ret_name, QUOTA_NAME_BYTES, "%s:%s", with_token ? "token" : "cert",

@@ -39,8 +39,9 @@ enum { PEER_NAME_BYTES = 256 }; /* with NUL */
 /* Who is at the other end, as the collector itself found out. */
 struct peer {
 	bool known;   /* there is something to vouch for: see below */
-	uint32_t pid; /* of a Unix socket; 0: none */
-	uint32_t uid; /* when there is a pid */
+	bool local;   /* at a Unix socket: uid and gid are its own */
+	uint32_t pid; /* of a Unix socket; 0: none, or of another PID namespace */
+	uint32_t uid;
 	uint32_t gid;
 	char name[PEER_NAME_BYTES]; /* of the certificate or token; "": none */
 	char address[48];	    /* where a TCP peer is; "": none */

@@ -13,8 +13,8 @@
 static const struct peer *peer(struct connection_world *world, unsigned int which, unsigned int how)
 {
 	static const struct peer agents[WORLD_CONNECTIONS] = {
-		{.known = true, .pid = 1, .uid = 0, .rights = ACCESS_FORWARD},
-		{.known = true, .pid = 1, .uid = 1, .rights = ACCESS_FORWARD}};
+		{.known = true, .local = true, .pid = 1, .uid = 0, .rights = ACCESS_FORWARD},
+		{.known = true, .local = true, .pid = 1, .uid = 1, .rights = ACCESS_FORWARD}};
 
 	(void)world;
 	(void)how;

@@ -158,7 +158,7 @@ static enum grpc_status open_call(void *service, struct call *call,
 static struct world *world_new(void)
 {
 	struct world *world = calloc(1, sizeof(*world));
-	const struct peer peer = {.known = true, .pid = 1, .rights = ACCESS_SEND};
+	const struct peer peer = {.known = true, .local = true, .pid = 1, .rights = ACCESS_SEND};
 
 	assert_non_null(world);
 	world->stream.ops = &fake_stream;
@@ -397,8 +397,10 @@ static void new_connection(struct world *world, const struct peer *peer)
 static void test_too_many(void **state)
 {
 	const struct quota_limits limits = {.connections = 1};
-	const struct peer one = {.known = true, .pid = 1, .uid = 1, .rights = ACCESS_SEND};
-	const struct peer other = {.known = true, .pid = 1, .uid = 2, .rights = ACCESS_SEND};
+	const struct peer one = {
+		.known = true, .local = true, .pid = 1, .uid = 1, .rights = ACCESS_SEND};
+	const struct peer other = {
+		.known = true, .local = true, .pid = 1, .uid = 2, .rights = ACCESS_SEND};
 	struct world *world = world_new();
 	struct connection *first;
 	struct input input = {.length = 0};

@@ -238,7 +238,8 @@ static void send_request(struct line *line, const struct export_request *request
 
 static struct line *line_open_as(struct world *world, uint32_t uid)
 {
-	const struct peer peer = {.known = true, .pid = 1, .uid = uid, .rights = ACCESS_SEND};
+	const struct peer peer = {
+		.known = true, .local = true, .pid = 1, .uid = uid, .rights = ACCESS_SEND};
 	struct line *line = calloc(1, sizeof(*line));
 	uint8_t buffer[128];
 	struct writer writer = writer_of(buffer, sizeof(buffer));

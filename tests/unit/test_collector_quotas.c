@@ -1,6 +1,7 @@
 /*
  * quotas.c: what one client may have, with time as an argument.
  */
+#include "peers.h"
 #include "quotas.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -40,12 +42,12 @@ static struct quota_account *join(struct quotas *quotas, const char *name, uint6
 static void test_names(void **state)
 {
 	char name[QUOTA_NAME_BYTES];
-	struct peer peer = {.pid = 1, .uid = 7, .name = "me", .address = "::1"};
+	struct peer peer = {.local = true, .uid = 7, .name = "me", .address = "::1"};
 
 	(void)state;
 	quota_name(&peer, false, name);
 	assert_string_equal(name, "uid:7");
-	peer.pid = 0;
+	peer.local = false;
 	quota_name(&peer, false, name);
 	assert_string_equal(name, "cert:me");
 	quota_name(&peer, true, name);
@@ -53,6 +55,25 @@ static void test_names(void **state)
 	peer.name[0] = '\0';
 	quota_name(&peer, false, name);
 	assert_string_equal(name, "address:::1");
+}
+
+/* Users of other PID namespaces, whose pids aren't seen, have an account each. */
+static void test_namespaces(void **state)
+{
+	const struct ucred credentials[] = {{.pid = 0, .uid = 7, .gid = 8},
+		{.pid = 0, .uid = 9, .gid = 8}, {.pid = 3, .uid = 7, .gid = 8},
+		{.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1}};
+	const char *const names[] = {"uid:7", "uid:9", "uid:7", "address:unknown"};
+	char name[QUOTA_NAME_BYTES];
+	struct peer peer;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		peer_of_credentials(&credentials[i], NULL, &peer);
+		assert_int_equal(peer.known, i == 2);
+		quota_name(&peer, false, name);
+		assert_string_equal(name, names[i]);
+	}
 }
 
 static void test_connections(void **state)
@@ -263,6 +284,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_namespaces),
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_no_limits),
 		cmocka_unit_test(test_in_flight),
