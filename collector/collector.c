@@ -111,6 +111,7 @@ static void apply_settings(struct collector *collector)
 		.max_bytes = settings->retention_size,
 	};
 	uint32_t connections;
+	struct peer_groups groups;
 	const struct keeper_sealing sealing = {
 		.on = settings->seal != 0, .after_ns = settings->seal_after_ms * CLOCK_NS_PER_MS};
 
@@ -128,11 +129,15 @@ static void apply_settings(struct collector *collector)
 		tail_service_configure(collector->tails, (uint32_t)settings->max_tails);
 	if (collector->server == NULL)
 		return;
+	groups = groups_of(settings);
+	collector->fresh_groups |=
+		groups.query != collector->groups.query || groups.admin != collector->groups.admin;
+	collector->groups = groups;
 	connections = connections_allowed(collector);
 	apply_quotas(collector, connections);
 	regions_configure(
 		collector->regions, settings->salvage_ms, regions_allowed(collector, connections));
-	server_configure(collector->server, connections, settings->idle_ms, groups_of(settings));
+	server_configure(collector->server, connections, settings->idle_ms, groups);
 }
 
 /* Rules and certificates anew; what was good stays while the new is not. */
@@ -157,15 +162,21 @@ static int reload_credentials(struct collector *collector, char *ret_text, size_
 
 void collector_settle(struct collector *collector)
 {
+	struct credentials old = {0};
+
 	if (collector->fresh_any) {
-		server_secure(collector->server, collector->fresh.access, collector->fresh.tls,
-			collector->fresh_rules);
-		credentials_done(&collector->credentials);
+		old = collector->credentials;
 		collector->credentials = collector->fresh;
 		collector->fresh = (struct credentials){0};
 		log_notice("rules and certificates were read again");
 	}
-	collector->fresh_any = false;
+	/* Connections have the rights that were theirs when they came. */
+	if (collector->fresh_any || collector->fresh_groups)
+		server_secure(collector->server, collector->credentials.access,
+			collector->credentials.tls,
+			collector->fresh_rules || collector->fresh_groups);
+	credentials_done(&old);
+	collector->fresh_any = collector->fresh_rules = collector->fresh_groups = false;
 	credentials_done(&collector->fresh);
 }
 
@@ -177,6 +188,7 @@ int collector_reload(struct collector *collector, char *ret_text, size_t room)
 
 	notify_send("RELOADING=1");
 	collector->reloads++;
+	collector->fresh_groups = false;
 	status = collector->config.reload(collector->config.context, &settings, &error);
 	if (status < 0) {
 		log_error("the configuration stays as it was: %s", error.text);

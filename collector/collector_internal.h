@@ -64,6 +64,8 @@ struct collector {
 	struct credentials fresh; /* that a reload found: see collector_settle */
 	bool fresh_rules;	  /* they are other */
 	bool fresh_any;
+	bool fresh_groups; /* other groups query or administer, whatever the files say */
+	struct peer_groups groups;
 	struct server *server;
 	struct credentials credentials;
 	struct service_method methods[COLLECTOR_METHODS_MAX];

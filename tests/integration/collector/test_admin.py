@@ -3,6 +3,7 @@
 
     test_admin.py NAME...    runs test_NAME; without names, all
 """
+import grp
 import hashlib
 import json
 import os
@@ -111,6 +112,16 @@ def test_reload():
         status, text, _ = admin(daemon, "Reload")
         assert status == 0, text
         assert kept.wait_status()[0] == UNAVAILABLE
+        # And so do other groups, whose members have rights; the same ones don't.
+        for setting in ("query-group", "admin-group"):
+            kept = Exporter(daemon.socket)
+            write(f"access = {rules}\n{setting} = {grp.getgrgid(0).gr_name}\n")
+            assert admin(daemon, "Reload")[0] == 0
+            assert kept.wait_status()[0] == UNAVAILABLE
+        kept = Exporter(daemon.socket)
+        assert admin(daemon, "Reload")[0] == 0
+        kept.send_batch(tree_batch(1, 1)[0])
+        kept.wait(1)
         assert daemon.stop() == 0
 
 
