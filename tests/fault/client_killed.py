@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Clients killed at random moments: what the collector acknowledged to them is stored,
-nothing is there twice or in a wrong place, and the collector goes on.
+"""Clients killed at random moments: what the collector acknowledged to them is stored, and
+all else that they had finished, once they had said hello; nothing is there twice or in a
+wrong place, no thread's spans have a hole, and the collector goes on.
 
 Each load is four processes of two threads whose ledger survives them; each is killed
 at a moment of its own, from before its first span to long after.
@@ -12,14 +13,16 @@ import re
 import select
 import signal
 import subprocess
+import time
 
 import fault
-from fault import Daemon
+from fault import Daemon, fields, one
 
 SEED = 20260109
 KILLS, KILLS_SHORT = 1000, 20
 PROCESSES, LOADS_PER_STORE = 4, 25
 LATEST_S = 0.4
+SALVAGED_S = 60
 
 
 def children(process):
@@ -54,13 +57,30 @@ def load(daemon, number, chance):
         kill_all(process, [chance.uniform(0, LATEST_S) for _ in range(PROCESSES)])
 
 
-def verify(daemon, total):
+def said_hello(daemon):
+    """The processes whose hello the collector has had, once it has salvaged all of them."""
+    deadline = time.monotonic() + SALVAGED_S
+    while daemon.metric("regions_held") > 0:
+        assert time.monotonic() < deadline, daemon.log()
+    code, message, answer = daemon.query("Status")
+    assert code == 0, message
+    return {one(fields(client), 3) for client in fields(answer).get(1, [])}
+
+
+def verify(daemon, known, total):
     for ledger in glob.glob(os.path.join(daemon.directory, "ledger.*")):
         done = subprocess.run([fault.program("waft-load"), "verify", ledger, "--store",
-                               daemon.store], capture_output=True, check=False)
+                               daemon.store, "--each"], capture_output=True, check=False)
         assert done.returncode in (0, 1), done.stderr
-        for word, count in re.findall(r"(\w+) (\d+)", done.stdout.decode()):
+        summary, *rows = done.stdout.decode().splitlines()
+        for word, count in re.findall(r"(\w+) (\d+)", summary):
             total[word] = total.get(word, 0) + int(count)
+        for pid, end, missing in re.findall(r"process (\d+) (\w+) .* missing (\d+)",
+                                            "\n".join(rows)):
+            assert end == "killed", rows
+            kind = "missing" if int(pid) in known else "strangers"
+            total[kind] = total.get(kind, 0) + int(missing)
+            total["known"] = total.get("known", 0) + (int(pid) in known)
 
 
 def run(short):
@@ -70,22 +90,25 @@ def run(short):
     number = 0
     while number * PROCESSES < kills:
         with Daemon() as daemon:
-            daemon.start()
+            daemon.start("--http", "127.0.0.1:0")
             for _ in range(LOADS_PER_STORE):
                 if number * PROCESSES >= kills:
                     break
                 load(daemon, number, chance)
                 number += 1
+            known = said_hello(daemon)
             fault.bring_into_files(daemon)
-            verify(daemon, total)
-    # Nothing of it may be lost or doubled; what was not acknowledged may be missing.
-    held = total["stored"] > 0 and not any(
-        total[word] for word in ("lost", "doubled", "misplaced", "strange", "mismatched",
-                                 "malformed"))
-    return (f"{number * PROCESSES} kills, {total['emitted']} spans ended, "
-            f"{total['stored']} stored, acknowledged and lost {total['lost']}, doubled "
-            f"{total['doubled']}, misplaced {total['misplaced'] + total['strange']}, mismatch "
-            f"{total['mismatched']}", held)
+            verify(daemon, known, total)
+    # Nothing of it may be lost or doubled, and of those that the collector knew nothing is
+    # missing; what processes ended before their hello is.
+    held = total["stored"] > 0 and total["known"] > 0 and not any(
+        total[word] for word in ("lost", "holes", "missing", "doubled", "misplaced", "strange",
+                                 "mismatched", "malformed"))
+    return (f"{number * PROCESSES} kills, {total['known']} after the hello, {total['emitted']} "
+            f"spans ended, {total['stored']} stored, {total['strangers']} ended before a hello; "
+            f"acknowledged and lost {total['lost']}, missing {total['missing']}, holes "
+            f"{total['holes']}, doubled {total['doubled']}, misplaced "
+            f"{total['misplaced'] + total['strange']}, mismatch {total['mismatched']}", held)
 
 
 if __name__ == "__main__":

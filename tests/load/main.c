@@ -23,7 +23,7 @@ static const char usage[] =
 	"                 [--rate SPANS_PER_S] [--traces N | --duration MS] [--depth D]\n"
 	"                 [--fanout F] [--data BYTES] [--shutdown MS]\n"
 	"                 [--spread] [--in-flight SPANS] [--until-eof] [--times]\n"
-	"       waft-load verify LEDGER --store DIR\n"
+	"       waft-load verify LEDGER --store DIR [--each]\n"
 	"\n"
 	"Sends traces of D levels with F children each from N processes of M threads\n"
 	"(1, 1, 3 levels of 2: seven spans), at a rate for each thread (0: as fast as it\n"
@@ -33,14 +33,16 @@ static const char usage[] =
 	"end of file or a byte on standard input when --until-eof is given. --times says\n"
 	"how long the calls of a span took its thread.\n"
 	"\n"
-	"verify exits 0 when nothing acknowledged is missing, nothing is there twice and\n"
-	"every count adds up, else 1.\n";
+	"verify exits 0 when nothing acknowledged is missing, nothing is there twice, no\n"
+	"thread's spans have holes and every count adds up, else 1. --each says besides what\n"
+	"became of each process; one that was killed may have spans missing.\n";
 
 struct arguments {
 	struct emit_plan plan;
 	const char *ledger;
 	const char *store;
 	uint32_t processes, threads, depth, fanout;
+	bool each;
 };
 
 static int parse_number(
@@ -90,6 +92,7 @@ static const struct option options[] = {
 	{"spread", no_argument, NULL, 'w'},
 	{"in-flight", required_argument, NULL, 'i'},
 	{"times", no_argument, NULL, 'T'},
+	{"each", no_argument, NULL, 'E'},
 	{"until-eof", no_argument, NULL, 'u'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -120,6 +123,9 @@ static int parse_one(struct arguments *arguments, int option, const char *name)
 		return 0;
 	case 'i':
 		return parse_number(name, optarg, 1, UINT32_MAX, &arguments->plan.in_flight);
+	case 'E':
+		arguments->each = true;
+		return 0;
 	case 'p':
 		error = parse_number(name, optarg, 1, LEDGER_PROCESSES_MAX, &value);
 		arguments->processes = (uint32_t)value;
@@ -231,10 +237,21 @@ static int run_load(const struct arguments *arguments)
 	return status;
 }
 
-static int run_verify(const char *path, const char *store)
+static void print_each(const struct ledger *ledger, const struct verify_result *result)
 {
+	for (uint32_t i = 0; i < ledger->processes; i++)
+		printf("process %" PRIu32 " %s ended %" PRIu64 " stored %" PRIu64
+		       " missing %" PRIu64 "\n",
+			ledger->rows[i].pid,
+			ledger->rows[i].end == LEDGER_SHUTDOWN ? "shutdown" : "killed",
+			result->rows[i].ended, result->rows[i].stored, result->rows[i].missing);
+}
+
+static int run_verify(const struct arguments *arguments, const char *path)
+{
+	static struct verify_result result;
+	const char *store = arguments->store;
 	const struct ledger *ledger;
-	struct verify_result result;
 	int error = ledger_open(path, &ledger);
 	if (error) {
 		fprintf(stderr, "waft-load: reading the ledger %s: %s\n", path, strerror(-error));
@@ -247,11 +264,14 @@ static int run_verify(const char *path, const char *store)
 	}
 	printf("emitted %" PRIu64 " stored %" PRIu64 " lost %" PRIu64 " doubled %" PRIu64
 	       " pending %" PRIu64 " misplaced %" PRIu64 " strange %" PRIu64 " mismatched %" PRIu64
-	       " malformed %" PRIu64 "\n",
+	       " malformed %" PRIu64 " holes %" PRIu64 "\n",
 		result.emitted, result.stored, result.lost, result.doubled, result.pending,
-		result.misplaced, result.strange, result.mismatched, result.malformed);
+		result.misplaced, result.strange, result.mismatched, result.malformed,
+		result.holes);
+	if (arguments->each)
+		print_each(ledger, &result);
 	bool good = !result.lost && !result.doubled && !result.misplaced && !result.strange &&
-		    !result.mismatched && !result.malformed;
+		    !result.mismatched && !result.malformed && !result.holes;
 	return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -262,7 +282,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		return run_load(&arguments);
 	if (strcmp(argv[optind], "verify") == 0 && optind + 2 == argc && arguments.store)
-		return run_verify(argv[optind + 1], arguments.store);
+		return run_verify(&arguments, argv[optind + 1]);
 	if (strcmp(argv[optind], "verify") != 0)
 		fprintf(stderr, "waft-load: unexpected argument '%s'\n", argv[optind]);
 	else if (!arguments.store || optind + 1 == argc)

@@ -31,6 +31,7 @@ struct verifier {
 	struct seen **spans; /* [process * threads + thread][n] */
 	uint64_t *sizes;
 	uint32_t *parents; /* tree index -> parent's tree index */
+	uint32_t *ends;	   /* tree index -> how many of its tree end before it */
 	uint64_t tree_spans;
 	char run_text[48];
 };
@@ -224,7 +225,8 @@ static int read_store(struct verifier *verifier, const char *store)
 
 /* ---- judgement -------------------------------------------------------- */
 
-/* Spans are numbered as they begin: a tree's parents by its preorder. */
+/* Spans are numbered as they begin: a tree's parents by its preorder; they end in its
+ * postorder, when all that began since its own beginning has ended. */
 static uint32_t number_tree(
 	struct verifier *verifier, uint32_t next, uint32_t parent, uint32_t depth)
 {
@@ -234,6 +236,7 @@ static uint32_t number_tree(
 		for (uint32_t i = 0; i < verifier->ledger->tree_fanout; i++)
 			next = number_tree(verifier, next, self, depth + 1);
 	}
+	verifier->ends[self] = next - 1 - depth;
 	return next;
 }
 
@@ -249,14 +252,44 @@ static bool placed_right(const struct verifier *verifier, const struct seen *spa
 					     memcmp(parent->trace_id, spans[n].trace_id, 16) == 0);
 }
 
+/* A thread's spans come in the order in which they ended: how many are not there though
+ * a later one is. */
+static uint64_t count_holes(const struct verifier *verifier, uint64_t index, uint64_t *ret_finished)
+{
+	uint64_t finished = 0, reached = 0;
+	for (uint64_t n = 0; n < verifier->sizes[index]; n++) {
+		if (!verifier->spans[index][n].final)
+			continue;
+		uint64_t place = n % verifier->tree_spans;
+		uint64_t ends = n - place + verifier->ends[place] + 1;
+		finished++;
+		reached = ends > reached ? ends : reached;
+	}
+	*ret_finished = finished;
+	return reached - finished;
+}
+
+static uint64_t sum_of(const uint64_t *dropped)
+{
+	uint64_t sum = 0;
+	for (int reason = 0; reason < WAFT_DROP_REASONS; reason++)
+		sum += dropped[reason];
+	return sum;
+}
+
 static void judge_process(struct verifier *verifier, uint32_t process)
 {
 	const struct ledger *ledger = verifier->ledger;
 	const struct ledger_process *row = &ledger->rows[process];
 	struct verify_result *result = verifier->result;
-	uint64_t ended = 0, open = 0, stored = 0;
+	struct verify_process *ret = &result->rows[process];
+	uint64_t ended = 0, open = 0, stored = 0, holes = 0;
 	for (uint32_t thread = 0; thread < ledger->threads; thread++) {
 		uint64_t index = (uint64_t)process * ledger->threads + thread;
+		uint64_t finished;
+		holes += count_holes(verifier, index, &finished);
+		if (row->threads[thread].ended > finished)
+			ret->missing += row->threads[thread].ended - finished;
 		ended += row->threads[thread].ended;
 		open += row->threads[thread].begun - row->threads[thread].ended;
 		for (uint64_t n = 0; n < verifier->sizes[index]; n++) {
@@ -267,15 +300,21 @@ static void judge_process(struct verifier *verifier, uint32_t process)
 				result->misplaced++;
 		}
 	}
+	ret->ended = ended;
+	ret->stored = stored;
 	result->emitted += ended;
 	result->stored += stored;
 	if (row->stats.durable > stored)
 		result->lost += row->stats.durable - stored;
+	/* What was dropped leaves holes; a killed process may have dropped more than it
+	 * came to say. */
+	uint64_t dropped = sum_of(row->stats.dropped);
+	uint64_t allowed = dropped + row->stats.unknown;
+	if (holes > allowed && (row->end == LEDGER_SHUTDOWN || dropped == 0))
+		result->holes += holes - allowed;
 	if (row->end != LEDGER_SHUTDOWN)
 		return;
-	uint64_t sum = row->stats.durable + row->stats.unknown + row->stats.in_flight;
-	for (int reason = 0; reason < WAFT_DROP_REASONS; reason++)
-		sum += row->stats.dropped[reason];
+	uint64_t sum = row->stats.durable + row->stats.unknown + row->stats.in_flight + dropped;
 	bool adds_up = sum == row->stats.emitted && row->stats.emitted == ended && open == 0 &&
 		       row->stats.in_flight == 0 &&
 		       stored <= row->stats.durable + row->stats.unknown;
@@ -290,6 +329,7 @@ static void verifier_done(struct verifier *verifier)
 	free(verifier->spans);
 	free(verifier->sizes);
 	free(verifier->parents);
+	free(verifier->ends);
 }
 
 static int verifier_init(
@@ -303,7 +343,8 @@ static int verifier_init(
 	verifier->spans = calloc(rows, sizeof(*verifier->spans));
 	verifier->sizes = calloc(rows, sizeof(*verifier->sizes));
 	verifier->parents = calloc(verifier->tree_spans, sizeof(*verifier->parents));
-	if (!verifier->spans || !verifier->sizes || !verifier->parents)
+	verifier->ends = calloc(verifier->tree_spans, sizeof(*verifier->ends));
+	if (!verifier->spans || !verifier->sizes || !verifier->parents || !verifier->ends)
 		return -ENOMEM;
 	number_tree(verifier, 0, 0, 0);
 	for (uint64_t i = 0; i < rows; i++) {
