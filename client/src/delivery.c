@@ -103,6 +103,7 @@ static bool entry_cut(struct delivery *delivery, uint64_t now)
 {
 	uint64_t emitted;
 	struct entry *entry;
+	struct timeline *clock;
 	uint64_t first = UINT64_MAX;
 
 	emitted = ledger_emitted();
@@ -117,7 +118,11 @@ static bool entry_cut(struct delivery *delivery, uint64_t now)
 	for (uint32_t i = 0; i < delivery->packer.section_count; i++)
 		if (delivery->packer.sections[i].clock_base < first)
 			first = delivery->packer.sections[i].clock_base;
-	timeline_span(&delivery->clocks[entry->clock.source], first, &entry->clock);
+	clock = &delivery->clocks[entry->clock.source];
+	timeline_span(clock, first, &entry->clock);
+	/* The next batch is held against a pair of after the step. */
+	if (entry->clock.stepped)
+		timeline_add(clock);
 	if (packer_waiting() < DUE_BYTES)
 		delivery->cut_at_ns = now;
 	return true;
@@ -438,7 +443,7 @@ static void inbox_leave(struct delivery *delivery)
 
 /* ---- The whole -------------------------------------------------------------------------- */
 
-void delivery_prepare(struct delivery *delivery, const struct timeline *clocks)
+void delivery_prepare(struct delivery *delivery, struct timeline *clocks)
 {
 	delivery->clocks = clocks;
 	ledger_init(&delivery->ledger);

@@ -29,7 +29,7 @@
 
 struct delivery {
 	struct ledger ledger;
-	const struct timeline *clocks; /* by source; borrowed */
+	struct timeline *clocks; /* by source; borrowed */
 	struct packer packer;
 	struct session session;
 	struct descriptor socket;
@@ -56,7 +56,7 @@ struct delivery {
 	}
 
 /* Before the first thread of an incarnation. clocks is borrowed for good. */
-void delivery_prepare(struct delivery *delivery, const struct timeline *clocks);
+void delivery_prepare(struct delivery *delivery, struct timeline *clocks);
 
 /* Memory for batches; once per process. 0 or -ENOMEM. */
 int delivery_reserve(struct delivery *delivery);

@@ -27,6 +27,13 @@ waft_fault(client-memory
   ABOUT "each of libwaft's calls for memory, threads and descriptors refused in turn"
   COMMAND $<TARGET_FILE:fault_client_memory>
   DEPENDS fault_client_memory)
+# It has a clock_gettime of its own, which the library finds.
+waft_fault_program(client_clock client_test)
+waft_fault(client-clock
+  TAKES 640
+  ABOUT "the wall clock set forward and back and running fast, beside spans for 10 minutes"
+  COMMAND $<TARGET_FILE:fault_client_clock>
+  DEPENDS fault_client_clock)
 waft_fault_program(client_host waft_static Threads::Threads)
 waft_fault(client-descriptors
   TAKES 60

@@ -128,7 +128,7 @@ static void client_see(struct fake_collector *fake, const uint8_t client[16])
 	memcpy(fake->client, client, 16);
 	fake->durable = 0;
 	fake->known = false;
-	memset(fake->batch_lengths, 0, sizeof(fake->batch_lengths));
+	memset(fake->batch_sequences, 0, sizeof(fake->batch_sequences));
 }
 
 /* False: the connection ends. */
@@ -178,8 +178,10 @@ static void batch_compare(struct fake_collector *fake, uint64_t sequence, struct
 {
 	uint8_t **kept = &fake->batches[sequence % 4096];
 	size_t *length = &fake->batch_lengths[sequence % 4096];
+	uint64_t *kept_sequence = &fake->batch_sequences[sequence % 4096];
 
-	if (*length != 0 && (*length != batch.length || memcmp(*kept, batch.data, *length) != 0)) {
+	if (*kept_sequence == sequence &&
+		(*length != batch.length || memcmp(*kept, batch.data, *length) != 0)) {
 		fprintf(stderr, "batch %llu came again with other bytes\n",
 			(unsigned long long)sequence);
 		fake->bad++;
@@ -189,6 +191,7 @@ static void batch_compare(struct fake_collector *fake, uint64_t sequence, struct
 	CHECK(*kept != NULL);
 	memcpy(*kept, batch.data, batch.length);
 	*length = batch.length;
+	*kept_sequence = sequence;
 }
 
 static void drop_take(struct fake_collector *fake, const struct drop *drop)

@@ -69,6 +69,7 @@ struct fake_span {
 	uint32_t dropped_events;
 	uint8_t status; /* enum wire_status */
 	uint8_t kind;
+	bool stepped; /* its batch says that the clock was set */
 };
 
 /* How it behaves; set under lock, or before the client starts. */
@@ -118,8 +119,10 @@ struct fake_collector {
 	int connection;
 	int stop[2];
 	bool known;
-	uint8_t *batches[4096]; /* by sequence: the bytes, to compare when they come again */
+	/* The last batches, by sequence: the bytes, to compare when they come again. */
+	uint8_t *batches[4096];
 	size_t batch_lengths[4096];
+	uint64_t batch_sequences[4096];
 };
 
 struct fake_collector *fake_start(const char *path);

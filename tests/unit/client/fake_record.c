@@ -130,6 +130,7 @@ static void span_take(struct fake_collector *fake, struct batch *batch, struct s
 	span->dropped_events = view->dropped_events;
 	span->status = view->status;
 	span->kind = view->kind;
+	span->stepped = batch->clock.stepped;
 }
 
 bool fake_record_batch(struct fake_collector *fake, struct slice bytes)
