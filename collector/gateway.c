@@ -6,6 +6,8 @@
  * answer: shares are sent as far as credit and the socket allow, and go back to
  * their owner as they are answered.
  *
+ * A name may have several addresses: each try that gets no answer gives the turn to the next.
+ *
  * Failures: whatever fails, or is silent for timeout_ms while something is due, leads
  * to WAITING with a longer pause; `next` goes back to the oldest share that is not
  * answered. STATUS names the reason and may name the pause. CLOSING ends in the close
@@ -119,6 +121,9 @@ void gateway_fail(struct gateway *gateway, const char *why)
 	if (why != gateway->why)
 		snprintf(gateway->why, sizeof(gateway->why), "%s", why);
 	gateway->counts.failures++;
+	/* A gateway that listens at one of its addresses only. */
+	if (gateway->state > GATEWAY_RESOLVING && gateway->state < GATEWAY_OPEN)
+		gateway->turn++;
 	if (!gateway->said)
 		log_warning("can't forward to %s: %s; what comes is kept", gateway->config.endpoint,
 			gateway->why);

@@ -41,6 +41,7 @@ struct gateway {
 	uv_timer_t timer;
 	uv_getaddrinfo_t lookup;
 	bool looking_up;
+	unsigned int turn; /* whose it is of the addresses that the name has */
 	struct wire *wire; /* NULL: not connected */
 	struct tls_session *tls;
 	struct frame_reader frames;

@@ -104,18 +104,19 @@ static int begin_tls(struct gateway *gateway)
 	return got < 0 ? (int)got : 0;
 }
 
-static void on_connected(struct gateway *gateway)
+/* Why the socket broke: libuv says EBADF of any error. 0, or a negative errno. */
+static int socket_error(int fd)
 {
 	socklen_t length = sizeof(int);
-	int one = 1;
 	int error = 0;
 
-	if (getsockopt(gateway->wire->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-		error = errno;
-	if (error != 0) {
-		gateway_fail_errno(gateway, "can't connect", -error);
-		return;
-	}
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0 ? -errno : -error;
+}
+
+static void on_connected(struct gateway *gateway)
+{
+	int one = 1;
+
 	(void)setsockopt(gateway->wire->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	gateway->due_ms = gateway_now_ms(gateway);
 	if (!gateway_is_tls(gateway)) {
@@ -131,14 +132,22 @@ void gateway_on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct wire *wire = poll->data;
 	struct gateway *gateway = wire->gateway;
+	bool connecting;
 
 	if (gateway == NULL)
 		return;
+	connecting = gateway->state == GATEWAY_CONNECTING;
+	if (status < 0 || connecting) {
+		int error = socket_error(wire->fd);
+
+		status = error < 0 ? error : status;
+	}
 	if (status < 0) {
-		gateway_fail_errno(gateway, "the connection broke", status);
+		gateway_fail_errno(
+			gateway, connecting ? "can't connect" : "the connection broke", status);
 		return;
 	}
-	if (gateway->state == GATEWAY_CONNECTING)
+	if (connecting)
 		on_connected(gateway);
 	else if ((events & UV_READABLE) != 0)
 		receive(gateway);
@@ -187,6 +196,28 @@ static void connect_unix(struct gateway *gateway)
 	connect_to(gateway, (const struct sockaddr *)&address, sizeof(address));
 }
 
+static bool may_reach(const struct gateway *gateway, const struct addrinfo *at)
+{
+	return gateway_is_tls(gateway) || address_is_loopback(at->ai_addr);
+}
+
+/* The address whose turn it is, of those that may be connected to; NULL: there is none. */
+static const struct addrinfo *address_of_turn(
+	const struct gateway *gateway, const struct addrinfo *found)
+{
+	const struct addrinfo *at;
+	unsigned int left = 0;
+
+	for (at = found; at != NULL; at = at->ai_next)
+		left += may_reach(gateway, at);
+	if (left == 0)
+		return NULL;
+	left = gateway->turn % left;
+	for (at = found; !may_reach(gateway, at) || left-- > 0; at = at->ai_next)
+		;
+	return at;
+}
+
 static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
 	struct gateway *gateway = lookup->data;
@@ -201,10 +232,12 @@ static void on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *f
 			uv_strerror(status));
 		gateway_fail(gateway, text);
 	} else if (gateway->state == GATEWAY_RESOLVING) {
-		if (!gateway_is_tls(gateway) && !address_is_loopback(found->ai_addr))
+		const struct addrinfo *address = address_of_turn(gateway, found);
+
+		if (address == NULL)
 			gateway_fail(gateway, "plain TCP is for this machine only: use tls://");
 		else
-			connect_to(gateway, found->ai_addr, found->ai_addrlen);
+			connect_to(gateway, address->ai_addr, address->ai_addrlen);
 	}
 	uv_freeaddrinfo(found);
 }
