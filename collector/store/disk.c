@@ -276,6 +276,12 @@ static int real_set_direct(struct disk *disk, int file, bool direct)
 	return fcntl(file, F_SETFL, flags) == 0 ? 0 : fail();
 }
 
+static void real_will_read(struct disk *disk, int file, uint64_t offset, uint64_t length)
+{
+	(void)disk;
+	(void)posix_fadvise(file, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+}
+
 static const struct disk_ops real_ops = {
 	.open_root = real_open_root,
 	.open_dir = real_open_dir,
@@ -294,6 +300,7 @@ static const struct disk_ops real_ops = {
 	.list = real_list,
 	.lock = real_lock,
 	.set_direct = real_set_direct,
+	.will_read = real_will_read,
 };
 
 void disk_real(struct disk *disk)
@@ -342,6 +349,12 @@ ssize_t disk_read(struct disk *disk, int file, void *data, size_t length, uint64
 		done += (size_t)got;
 	}
 	return (ssize_t)done;
+}
+
+void disk_will_read(struct disk *disk, int file, uint64_t offset, uint64_t length)
+{
+	if (disk->ops->will_read != NULL)
+		disk->ops->will_read(disk, file, offset, length);
 }
 
 int disk_write(struct disk *disk, int file, const void *data, size_t length, uint64_t offset)

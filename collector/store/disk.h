@@ -69,6 +69,8 @@ struct disk_ops {
 	int (*lock)(struct disk *disk, int file);
 	/* Whether writes pass the page cache by; NULL: none of this disk's do. */
 	int (*set_direct)(struct disk *disk, int file, bool direct);
+	/* Begins to read ahead; NULL: there is nothing to gain. */
+	void (*will_read)(struct disk *disk, int file, uint64_t offset, uint64_t length);
 };
 
 /* The base of every disk. Modes are those of files and directories that are
@@ -102,6 +104,9 @@ void disk_close(struct disk *disk, int handle);
  * many there were, fewer only at the end of the file. */
 MUST_CHECK ssize_t disk_read(
 	struct disk *disk, int file, void *data, size_t length, uint64_t offset);
+
+/* Says that this will be read soon: without waiting, so that many places are read at once. */
+void disk_will_read(struct disk *disk, int file, uint64_t offset, uint64_t length);
 
 /* Writes all of it at offset, past EINTR and short writes. On failure any part
  * of it may have been written. */

@@ -54,6 +54,8 @@ struct pack;
  * borrowed. */
 int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
 	const struct part_name *part, struct pack **ret) MUST_CHECK;
+/* Begins to read what pack_open needs, without waiting. */
+void pack_will_open(struct disk *disk, int index_dir, const struct part_name *part);
 /* NULL is fine. */
 void pack_close(struct pack *pack);
 
@@ -83,6 +85,14 @@ int pack_block_groups(struct pack *pack, size_t block, const uint64_t *hashes, s
  * returned. */
 int pack_find(struct pack *pack, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx) MUST_CHECK;
+
+/* What pack_find reads, in this order. */
+enum pack_step { PACK_STEP_IDS, PACK_STEP_DIRECTORY, PACK_STEP_BLOCK };
+
+/* Begins to read what that step of pack_find needs, without waiting, so that many packs' are read
+ * at once; the steps before must have been begun. False: the trace is not in this pack (or it is
+ * damaged, which pack_find tells). */
+bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_step step);
 
 /* Calls on_id for the trace of each run that continues one. */
 int pack_for_each_continuing(struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]),

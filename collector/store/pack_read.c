@@ -25,6 +25,10 @@ struct pack {
 	uint8_t *kinds;
 	struct slice *kind_texts; /* of kinds; by number - 1 */
 	uint64_t kind_count;
+	uint8_t *page; /* of ids, checked; NULL: none yet */
+	uint64_t page_number;
+	bool has_absent;
+	uint64_t absent;  /* hash of the trace id that was found not to be here last */
 	uint8_t *scratch; /* a block or its filter */
 	size_t scratch_capacity;
 };
@@ -164,6 +168,16 @@ int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
 	return 0;
 }
 
+void pack_will_open(struct disk *disk, int index_dir, const struct part_name *part)
+{
+	char name[PACK_NAME_BYTES];
+	int file = pack_name(part, name) == 0 ? disk_open(disk, index_dir, name, DISK_READ) : -1;
+
+	if (file >= 0)
+		disk_will_read(disk, file, 0, FRONT_BYTES);
+	disk_close(disk, file);
+}
+
 void pack_close(struct pack *pack)
 {
 	if (pack == NULL)
@@ -173,6 +187,7 @@ void pack_close(struct pack *pack)
 	free(pack->directory);
 	free(pack->kinds);
 	free(pack->kind_texts);
+	free(pack->page);
 	free(pack->scratch);
 	free(pack);
 }
@@ -379,8 +394,9 @@ struct finding {
 };
 
 /* A run whose hash is like that of the id: it may be another's. */
-static int look_at_run(const struct finding *finding, uint32_t number)
+static int look_at_run(const void *ctx, uint32_t number)
 {
+	const struct finding *finding = ctx;
 	struct index_run runs[INDEX_BLOCK_RUNS];
 	const struct index_run *run = &runs[number % INDEX_BLOCK_RUNS];
 	size_t count;
@@ -393,28 +409,66 @@ static int look_at_run(const struct finding *finding, uint32_t number)
 	return finding->on_run(finding->ctx, run);
 }
 
-static int look_at_page(const struct finding *finding, uint64_t number, uint64_t hash)
+typedef int (*on_number_fn)(const void *ctx, uint32_t number);
+
+/* Reads a page of ids, unless it is the one that was read last. */
+static int keep_page(struct pack *pack, uint64_t number)
 {
-	const struct pack *pack = finding->pack;
+	uint8_t *page = pack->page;
+	int ret;
+
+	if (page != NULL && pack->page_number == number)
+		return 0;
+	pack->page = NULL;
+	if (page == NULL)
+		page = malloc(PACK_PAGE_BYTES);
+	if (page == NULL)
+		return -ENOMEM;
+	ret = read_exactly(pack, page, PACK_PAGE_BYTES,
+		pack->header.places[PACK_IDS].offset + number * PACK_PAGE_BYTES);
+	if (ret == 0 && (pack_crc(pack->seed, PACK_PIECE_PAGE, number, page + 4,
+				 PACK_PAGE_BYTES - 4) != le32_read(page) ||
+				le32_read(page + 4) > PACK_PAGE_IDS))
+		ret = ERR_INDEX;
+	if (ret != 0) {
+		free(page);
+		return ret;
+	}
+	pack->page = page;
+	pack->page_number = number;
+	return 0;
+}
+
+/* Calls on_number for the runs of a page whose hash is like that. */
+static int look_at_page(
+	struct pack *pack, uint64_t number, uint64_t hash, on_number_fn on_number, const void *ctx)
+{
 	unsigned int bits = pack_run_bits(pack->header.runs);
 	uint32_t wanted = (uint32_t)hash << bits >> bits;
-	uint8_t page[PACK_PAGE_BYTES];
-	uint32_t count;
-	int ret = read_exactly(pack, page, sizeof(page),
-		pack->header.places[PACK_IDS].offset + number * PACK_PAGE_BYTES);
+	int ret = keep_page(pack, number);
+	uint32_t count = ret == 0 ? le32_read(pack->page + 4) : 0;
 
-	if (ret != 0)
-		return ret;
-	count = le32_read(page + 4);
-	if (pack_crc(pack->seed, PACK_PIECE_PAGE, number, page + 4, sizeof(page) - 4) !=
-			le32_read(page) ||
-		count > PACK_PAGE_IDS)
-		return ERR_INDEX;
 	for (uint32_t i = 0; ret == 0 && i < count; i++) {
-		uint32_t entry = le32_read(page + 8 + 4 * (size_t)i);
+		uint32_t entry = le32_read(pack->page + 8 + 4 * (size_t)i);
 
 		if (entry >> bits == wanted)
-			ret = look_at_run(finding, entry & ((UINT32_C(1) << bits) - 1));
+			ret = on_number(ctx, entry & ((UINT32_C(1) << bits) - 1));
+	}
+	return ret;
+}
+
+/* The same for all pages that may hold it. */
+static int look_at_pages(struct pack *pack, uint64_t hash, on_number_fn on_number, const void *ctx)
+{
+	uint64_t page = find_page(pack, hash);
+	int ret = 0;
+
+	if (pack->has_absent && pack->absent == hash)
+		return 0;
+	for (; ret == 0 && page < pack_pages(pack->header.runs); page++) {
+		if (le32_read(pack->firsts + 4 * page) > hash >> 32)
+			break;
+		ret = look_at_page(pack, page, hash, on_number, ctx);
 	}
 	return ret;
 }
@@ -424,16 +478,57 @@ int pack_find(struct pack *pack, const uint8_t trace_id[16],
 {
 	const struct finding finding = {
 		.pack = pack, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
-	uint64_t hash = index_hash_id(trace_id);
-	uint64_t page = find_page(pack, hash);
-	int ret = 0;
 
-	for (; ret == 0 && page < pack_pages(pack->header.runs); page++) {
-		if (le32_read(pack->firsts + 4 * page) > hash >> 32)
-			break;
-		ret = look_at_page(&finding, page, hash);
+	return look_at_pages(pack, index_hash_id(trace_id), look_at_run, &finding);
+}
+
+static int on_likely(const void *ctx, uint32_t number)
+{
+	struct pack *const *pack = ctx;
+	struct pack_entry entry;
+
+	/* Another one's block, too, is one that pack_find reads. */
+	if (number < (*pack)->header.runs &&
+		read_entry(*pack, number / INDEX_BLOCK_RUNS, &entry) == 0)
+		disk_will_read(
+			(*pack)->disk, (*pack)->file, (*pack)->body + entry.offset, entry.length);
+	return 0;
+}
+
+static int on_any(const void *ctx, uint32_t number)
+{
+	(void)ctx;
+	(void)number;
+	return 1;
+}
+
+bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_step step)
+{
+	const struct pack_place *ids = &pack->header.places[PACK_IDS];
+	const struct pack_place *directory = &pack->header.places[PACK_DIRECTORY];
+	uint64_t hash = index_hash_id(trace_id);
+	int ret;
+
+	switch (step) {
+	case PACK_STEP_IDS:
+		disk_will_read(pack->disk, pack->file,
+			ids->offset + find_page(pack, hash) * PACK_PAGE_BYTES, PACK_PAGE_BYTES);
+		return true;
+	case PACK_STEP_DIRECTORY:
+		ret = look_at_pages(pack, hash, on_any, NULL);
+		if (ret == 0) {
+			pack->has_absent = true;
+			pack->absent = hash;
+		}
+		if (ret == 1 && pack->directory == NULL)
+			disk_will_read(
+				pack->disk, pack->file, directory->offset, directory->length);
+		return ret == 1;
+	case PACK_STEP_BLOCK:
+		return !(pack->has_absent && pack->absent == hash) &&
+		       look_at_pages(pack, hash, on_likely, &pack) == 0;
 	}
-	return ret;
+	return false;
 }
 
 int pack_for_each_continuing(

@@ -2,7 +2,6 @@
 #include "part.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 int32_t day_from_date(int year, unsigned month, unsigned day)
@@ -39,19 +38,38 @@ int32_t day_of_run(uint64_t start_ns, uint64_t receive_ns)
 	return day_of_ns(apart > DAY_NS ? receive_ns : start_ns);
 }
 
+/* At least so many digits. Returns where the text goes on. */
+static char *put_digits(char *to, unsigned number, int digits)
+{
+	unsigned power = 1;
+
+	for (int i = 1; i < digits || number / power >= 10; i++)
+		power *= 10;
+	for (; power > 0; power /= 10)
+		*to++ = (char)('0' + number / power % 10);
+	return to;
+}
+
+/* By hand: a reader makes and parses several of each part. */
 int part_name_format(const struct part_name *name, char ret[PART_NAME_BYTES])
 {
-	char number[16] = "";
 	unsigned month, day;
+	char *to = ret;
 	int year;
 
 	day_to_date(name->day, &year, &month, &day);
 	if (year < 0 || year > 9999 || name->number == 0 || name->number > PART_NUMBER_MAX)
 		return -EINVAL;
-	if (name->number > 1)
-		snprintf(number, sizeof(number), ".%04u", name->number);
-	snprintf(ret, PART_NAME_BYTES, "%04d-%02u-%02u%s.jsonl%s", year, month, day, number,
-		name->sealed ? ".zst" : "");
+	to = put_digits(to, (unsigned)year, 4);
+	*to++ = '-';
+	to = put_digits(to, month, 2);
+	*to++ = '-';
+	to = put_digits(to, day, 2);
+	if (name->number > 1) {
+		*to++ = '.';
+		to = put_digits(to, name->number, 4);
+	}
+	strcpy(to, name->sealed ? ".jsonl.zst" : ".jsonl");
 	return 0;
 }
 

@@ -100,8 +100,10 @@ static int find_whole(struct finder *finder, const uint8_t id[16])
 	int ret = view_refresh(finder->reader);
 
 	finder->count = 0;
-	if (ret == 0)
+	if (ret == 0) {
+		view_will_find(finder->reader, id);
 		ret = view_find(finder->reader, id, NULL, is_there, NULL);
+	}
 	if (ret == 0) {
 		live = view_live(finder->reader);
 		ret = live->for_each_span(live->ctx, id, NULL, is_waiting, NULL);

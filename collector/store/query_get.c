@@ -212,6 +212,7 @@ static int gather(struct getter *getter)
 			getter->has_page ? &getter->page.logged : NULL, on_waiting, getter);
 	if (ret != 0)
 		return ret;
+	view_will_find(getter->reader, getter->trace_id);
 	return view_find(getter->reader, getter->trace_id,
 		getter->page.in_files ? getter->page.file : NULL, on_run, getter);
 }

@@ -503,6 +503,36 @@ int view_find(struct reader *reader, const uint8_t trace_id[16], const char *fro
 	return 0;
 }
 
+static bool is_packed_part(const struct view_file *file)
+{
+	return file->ours && file->part.sealed && !file->failed;
+}
+
+void view_will_find(struct reader *reader, const uint8_t trace_id[16])
+{
+	if (reader->has_sought && memcmp(reader->sought, trace_id, 16) == 0)
+		return;
+	reader->has_sought = true;
+	memcpy(reader->sought, trace_id, 16);
+	for (size_t i = 0; i < reader->file_count && reader->index_dir >= 0; i++)
+		if (is_packed_part(reader->files[i]) && reader->files[i]->runs.pack == NULL)
+			pack_will_open(reader->disk, reader->index_dir, &reader->files[i]->part);
+	for (enum pack_step step = PACK_STEP_IDS; step <= PACK_STEP_BLOCK; step++) {
+		for (size_t i = 0; i < reader->file_count; i++) {
+			struct view_file *file = reader->files[i];
+
+			/* What is wrong with it comes up again. */
+			if (!is_packed_part(file) || view_runs(reader, file) != 0 ||
+				file->runs.pack == NULL ||
+				!pack_will_find(file->runs.pack, trace_id, step))
+				continue;
+			if (step == PACK_STEP_DIRECTORY && file->source == NULL)
+				source_will_open(reader->disk, reader->dirs.top, file->name,
+					file->stored_bytes);
+		}
+	}
+}
+
 /* ---- Everything ---------------------------------------------------------------- */
 
 static int count_span(void *arg, const struct live_span *span)

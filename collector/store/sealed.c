@@ -200,37 +200,61 @@ static bool read_table(struct sealed_reader *reader, const uint8_t *table, uint6
 	return at.file_offset == frames_bytes;
 }
 
-static int load_table(struct sealed_reader *reader, uint64_t file_bytes)
+/* The end of the file: the footer, and as much of the table as is read with it. */
+struct tail {
+	uint8_t *bytes; /* owned */
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* Reads length bytes that end with the file, instead of what was read before. */
+static int read_tail(
+	struct sealed_reader *reader, uint64_t file_bytes, uint64_t length, struct tail *tail)
 {
-	uint8_t footer[SEEK_FOOTER_BYTES], header[SKIPPABLE_HEADER_BYTES];
-	if (file_bytes < SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES)
-		return ERR_MALFORMED;
-	int error =
-		reader->read(reader->ctx, footer, sizeof(footer), file_bytes - SEEK_FOOTER_BYTES);
+	uint8_t *grown = realloc(tail->bytes, length);
+	if (!grown)
+		return -ENOMEM;
+	*tail = (struct tail){grown, file_bytes - length, length};
+	return reader->read(reader->ctx, grown, length, tail->offset);
+}
+
+static int take_table(struct sealed_reader *reader, uint64_t file_bytes, struct tail *tail)
+{
+	uint64_t first = file_bytes < SEALED_TAIL_BYTES ? file_bytes : SEALED_TAIL_BYTES;
+	int error = first < SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES
+			    ? ERR_MALFORMED
+			    : read_tail(reader, file_bytes, first, tail);
 	if (error)
 		return error;
+	const uint8_t *footer = tail->bytes + first - SEEK_FOOTER_BYTES;
 	uint64_t frames = le32_read(footer), table = frames * SEEK_ENTRY_BYTES;
+	uint64_t whole = table + SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES;
 	if (le32_read(footer + 5) != SEEK_FOOTER_MAGIC || footer[4] != 0 ||
-		frames > SEEK_FRAMES_LIMIT ||
-		table + SKIPPABLE_HEADER_BYTES + SEEK_FOOTER_BYTES > file_bytes)
+		frames > SEEK_FRAMES_LIMIT || whole > file_bytes)
 		return ERR_MALFORMED;
-	uint64_t start = file_bytes - SEEK_FOOTER_BYTES - table - SKIPPABLE_HEADER_BYTES;
-	error = reader->read(reader->ctx, header, sizeof(header), start);
+	if (whole > first)
+		error = read_tail(reader, file_bytes, whole, tail);
 	if (error)
 		return error;
+	const uint8_t *header = tail->bytes + tail->length - whole;
 	if (le32_read(header) != SEEK_FRAME_MAGIC ||
 		le32_read(header + 4) != table + SEEK_FOOTER_BYTES)
 		return ERR_MALFORMED;
-	uint8_t *bytes = malloc(table + 1);
 	reader->frames = frames;
 	reader->kept = frames;
 	reader->entries = malloc((frames + 1) * sizeof(*reader->entries));
-	error = bytes && reader->entries ? 0 : -ENOMEM;
-	if (!error)
-		error = reader->read(reader->ctx, bytes, table, start + SKIPPABLE_HEADER_BYTES);
-	if (!error && !read_table(reader, bytes, start))
-		error = ERR_MALFORMED;
-	free(bytes);
+	if (!reader->entries)
+		return -ENOMEM;
+	return read_table(reader, header + SKIPPABLE_HEADER_BYTES, file_bytes - whole)
+		       ? 0
+		       : ERR_MALFORMED;
+}
+
+static int load_table(struct sealed_reader *reader, uint64_t file_bytes)
+{
+	struct tail tail = {0};
+	int error = take_table(reader, file_bytes, &tail);
+	free(tail.bytes);
 	return error;
 }
 

@@ -22,6 +22,7 @@
 enum {
 	SEALED_FRAME_BYTES = 262144,  /* of plain text, as a rule */
 	SEALED_FRAME_LIMIT = 8388608, /* a reader takes no larger one */
+	SEALED_TAIL_BYTES = 65536,    /* read first: the seek table of 8,000 frames */
 };
 
 /* ---- Writing ------------------------------------------------------------ */

@@ -181,6 +181,16 @@ int source_open(struct disk *disk, int dir, const char *name, struct source **re
 	return 0;
 }
 
+void source_will_open(struct disk *disk, int dir, const char *name, uint64_t stored_bytes)
+{
+	uint64_t length = stored_bytes < SEALED_TAIL_BYTES ? stored_bytes : SEALED_TAIL_BYTES;
+	int file = disk_open(disk, dir, name, DISK_READ);
+
+	if (file >= 0)
+		disk_will_read(disk, file, stored_bytes - length, length);
+	disk_close(disk, file);
+}
+
 void source_close(struct source *source)
 {
 	if (source == NULL)

@@ -44,6 +44,8 @@ struct reader {
 	size_t file_count;
 	size_t file_capacity;
 	size_t open_sources;
+	bool has_sought;    /* reading has been begun for: */
+	uint8_t sought[16]; /* a trace id */
 	struct reader_report report;
 	struct scan_buffer buffer;
 };
@@ -73,6 +75,10 @@ int view_bytes(struct reader *reader, struct view_file *file, uint64_t offset, s
 int view_find(struct reader *reader, const uint8_t trace_id[16], const char *from,
 	int (*on_run)(void *ctx, struct view_file *file, const struct index_run *run),
 	void *ctx) MUST_CHECK;
+
+/* Begins to read what view_find needs for this trace, of all files at once: of a store that is in
+ * no cache each read would wait for the disk. Nothing depends on it. */
+void view_will_find(struct reader *reader, const uint8_t trace_id[16]);
 
 /* Notes a line that was passed over. */
 void view_bad_line(

@@ -27,6 +27,15 @@ static uint64_t span_count(void)
 
 /* ---- generate, put --------------------------------------------------------- */
 
+/* How many traces, from number first on, are of the same day. */
+static uint64_t left_in_day(uint64_t first, uint64_t gap_ns)
+{
+	uint64_t offset_ns = first * gap_ns;
+	uint64_t end_ns = (offset_ns / DAY_NS + 1) * DAY_NS;
+
+	return (end_ns - offset_ns + gap_ns - 1) / gap_ns;
+}
+
 /* sealed: parts of days that are full are sealed meanwhile; NULL: all stay plain. */
 static void fill(struct world *world, bool snapshots, int level, struct world_sealed *sealed)
 {
@@ -36,7 +45,9 @@ static void fill(struct world *world, bool snapshots, int level, struct world_se
 
 	while (world->traces < traces) {
 		uint64_t left = traces - world->traces;
+		uint64_t of_day = left_in_day(world->traces, gap_ns);
 
+		left = left < of_day ? left : of_day;
 		(void)world_store(world, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, snapshots,
 			FIRST_NS + world->traces * gap_ns, gap_ns);
 		if (sealed != NULL && world->traces * gap_ns / DAY_NS != day) {
