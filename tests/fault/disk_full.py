@@ -3,19 +3,27 @@
 that is not stored, queries go on meanwhile, and it heals within a second.
 
 Full is a limit of file sizes (RLIMIT_FSIZE) at different lengths, which needs nothing;
-and in full, as root, a tmpfs of 48 MiB with a file that takes all there is.
+and in full, as root, a tmpfs of 48 MiB with a file that takes all there is. Meanwhile log and
+parts roll, parts are sealed, spans come late and for two days, a trace is over the cap,
+retention takes yesterday's files, and every few cycles the daemon starts anew without its index.
 """
 import os
+import re
 import resource
+import shutil
+import signal
 import subprocess
 import tempfile
 import time
 
 import fault
-from fault import Daemon, Exporter, fields, one, tree_batch, uuid_text
+import life
+from fault import Daemon, Exporter, fields, one, uuid_text
 
 OPTIONS = ("--segment-size", "64K", "--part-size", "16K", "--quiet", "5ms", "--hold", "50ms",
+           "--trace-spans", "16", "--seal-after", "1ms", "--retention-age", "1ms",
            "--http", "127.0.0.1:0")
+START_EVERY, START_EVERY_SHORT = 8, 2  # cycles
 HEAL_S = 1.0
 CYCLES, CYCLES_SHORT = 50, 4
 TMPFS_BYTES = 48 << 20
@@ -25,7 +33,7 @@ class FileLimit:
     """No file of the daemon's may grow beyond some bytes."""
 
     def __init__(self, daemon):
-        self.pid = daemon.process.pid
+        self.daemon = daemon
         self.cycle = 0
 
     def fill(self):
@@ -36,7 +44,7 @@ class FileLimit:
         self.set(resource.RLIM_INFINITY)
 
     def set(self, size):
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        resource.prlimit(self.daemon.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 class Ballast:
@@ -63,42 +71,69 @@ class Load:
 
     def __init__(self, daemon):
         self.daemon = daemon
-        self.exporter = Exporter(daemon.socket)
-        self.ids = []
-        self.sent = 0
+        self.client = os.urandom(16)
+        self.exporter = Exporter(daemon.socket, self.client)
+        self.batches = []  # what is in each: {(trace, span)}, as texts
+        self.whole = []    # (batch, trace of 3 spans in it)
+        self.old = set()   # traces of yesterday, which retention may take
 
-    def send(self, count):
-        for _ in range(count):
-            data, ids = tree_batch(2, 3)
-            self.exporter.send_batch(data)
-            self.ids.append(ids)
-            self.sent += 1
+    def send(self, traces, **more):
+        base = int.from_bytes(os.urandom(6), "little") << 8
+        data, ids = life.make_batch(base, traces, **more)
+        self.batches.append({(uuid_text(trace), life.span_text(span)) for trace, span in ids})
+        self.exporter.send_batch(data, len(self.batches))
+
+    def send_new(self):
+        traces = life.new_traces(2, 3)
+        self.send(traces)
+        self.whole.append((len(self.batches), traces[0][0]))
+
+    def send_all(self):
+        """New traces, late spans of old ones, a trace over the cap, two of yesterday."""
+        late = [(trace, 3, 2, None) for _, trace in self.whole[-3:-1]]
+        self.send_new()
+        self.send(late + [(os.urandom(16), 0, 120, None)])
+        traces = life.new_traces(2, 3)
+        self.old |= {uuid_text(trace[0]) for trace in traces}
+        self.send(traces, now_ns=time.time_ns() - life.YESTERDAY_NS)
 
     def wait(self):
-        self.exporter.wait(self.sent)
+        self.exporter.wait(len(self.batches))
+
+    def start_again(self):
+        """The daemon anew, without its index. All that was sent is acknowledged."""
+        self.exporter.close()
+        shutil.rmtree(os.path.join(self.daemon.store, ".waft", "index"))
+        self.daemon.start(*OPTIONS)
+        self.exporter = Exporter(self.daemon.socket, self.client, len(self.batches))
+        assert self.exporter.durable == len(self.batches), self.exporter.durable
 
     def acknowledged(self):
-        return {i for ids in self.ids[:self.exporter.durable] for i in ids}
+        """Spans that must be there."""
+        return {key for batch in self.batches[:self.exporter.durable] for key in batch
+                if key[0] not in self.old}
 
 
 def listed(daemon):
     status, message, answer = daemon.query("ListTraces", fault.wire.number(2, 1000))
     assert status == 0, message
-    return {one(fields(trace), 1) for trace in fields(answer).get(1, [])}
+    return {uuid_text(one(fields(trace), 1)) for trace in fields(answer).get(1, [])}
 
 
 def cycle(daemon, load, disk):
     """Fills, sends, asks, frees; seconds until all was acknowledged."""
-    load.send(2)
+    load.send_new()
+    load.send_new()
     load.wait()
     disk.fill()
-    before = load.exporter.durable
-    load.send(3)
+    load.send_all()
     while daemon.http("/healthz")[0] == 200:
         pass
-    assert load.acknowledged() <= listed(daemon), "an acknowledged trace can't be seen"
-    trace = uuid_text(next(iter(load.ids[before - 1])))
-    status, _, answer = daemon.query("GetTrace", fault.wire.text(1, trace))
+    daemon.process.send_signal(signal.SIGHUP)  # retention looks again
+    there = {trace for trace, _ in load.acknowledged()}
+    assert there <= listed(daemon), "an acknowledged trace can't be seen"
+    trace = [trace for batch, trace in load.whole if batch <= load.exporter.durable][-1]
+    status, _, answer = daemon.query("GetTrace", fault.wire.text(1, uuid_text(trace)))
     assert status == 0 and len(fields(answer)[1]) == 3, status
     begin = time.monotonic()
     disk.free()
@@ -106,19 +141,38 @@ def cycle(daemon, load, disk):
     return time.monotonic() - begin
 
 
-def cycles(count, make_disk, store=None):
+def check_whole(daemon):
+    """That the store went through all that changes a file."""
+    log, names = daemon.log(), os.listdir(daemon.store)
+    assert any(name.endswith(".zst") for name in names), "nothing was sealed"
+    assert any(re.search(r"\.000[2-9]\.", name) for name in names), "no part rolled"
+    assert re.search(r"removed \d+ old files", log), "no retention"
+    assert re.search(r"indexed \d+ of \d+ files anew", log), "no new index"
+
+
+def cycles(count, every, make_disk, store=None):
     """(slowest healing, spans stored); all checks made."""
     with Daemon() as daemon:
         daemon.store = store or daemon.store
         daemon.start(*OPTIONS)
-        load, disk = Load(daemon), make_disk(daemon)
-        slowest = max(cycle(daemon, load, disk) for _ in range(count))
+        load, disk, slowest = Load(daemon), make_disk(daemon), 0
+        for number in range(1, count + 1):
+            slowest = max(slowest, cycle(daemon, load, disk))
+            if number % every == 0:
+                if number // every % 2:
+                    daemon.kill()
+                else:
+                    assert daemon.stop() == 0, daemon.log()
+                load.start_again()
+        life.wait_sealed(daemon)
+        wanted = load.acknowledged()
         assert daemon.stop() == 0, daemon.log()
+        check_whole(daemon)
         found = fault.spans_in(daemon.store)
-        wanted = {uuid_text(i) for ids in load.ids for i in ids}
-        assert {trace for trace, _ in found} == wanted, "spans are lost"
-        assert len(found) == len(wanted) * 3 and set(found.values()) == {1}, "lost or doubled"
-        return slowest, len(found)
+        assert wanted <= set(found), f"{len(wanted - set(found))} spans are lost"
+        assert {key for key in found if key[0] not in load.old} == wanted, "spans of nobody"
+        assert set(found.values()) == {1}, "a span is doubled"
+        return slowest, len(wanted)
 
 
 def on_tmpfs(count):
@@ -128,14 +182,14 @@ def on_tmpfs(count):
         if os.geteuid() != 0 or subprocess.run(command, check=False).returncode != 0:
             return None
         try:
-            return cycles(count, Ballast, os.path.join(directory, "store"))
+            return cycles(count, START_EVERY, Ballast, os.path.join(directory, "store"))
         finally:
             subprocess.run(["umount", "-l", directory], check=True)
 
 
 def run(short):
     count = CYCLES_SHORT if short else CYCLES
-    slowest, spans = cycles(count, FileLimit)
+    slowest, spans = cycles(count, START_EVERY_SHORT if short else START_EVERY, FileLimit)
     text = f"{count} times no file could grow"
     full = None if short else on_tmpfs(count)
     if full is not None:
