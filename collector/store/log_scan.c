@@ -378,6 +378,21 @@ static struct log_place *find_fences(struct scan *scan)
 	return fences;
 }
 
+/* Finds the segments, oldest first, with what their headers say. *ret_fences: owned. */
+static int read_headers(struct scan *scan, struct log_place **ret_fences)
+{
+	int error = disk_list(scan->disk, scan->dir, on_name, scan);
+
+	if (error != 0 || scan->count == 0)
+		return error;
+	qsort(scan->segments, scan->count, sizeof(*scan->segments), compare_segments);
+	for (size_t i = 0; i < scan->count; i++)
+		read_header(scan, &scan->segments[i]);
+	scan->result->last_segment = scan->segments[scan->count - 1].number;
+	*ret_fences = find_fences(scan);
+	return *ret_fences == NULL ? -ENOMEM : 0;
+}
+
 int log_scan(struct disk *disk, int dir, const uint8_t *store_id, uint32_t from,
 	const struct log_scan_ops *ops, void *ctx, struct log_scan_result *ret)
 {
@@ -392,20 +407,27 @@ int log_scan(struct disk *disk, int dir, const uint8_t *store_id, uint32_t from,
 	int error;
 
 	*ret = (struct log_scan_result){0};
-	error = disk_list(disk, dir, on_name, &scan);
-	if (error == 0 && scan.count > 0) {
-		qsort(scan.segments, scan.count, sizeof(*scan.segments), compare_segments);
-		for (size_t i = 0; i < scan.count; i++)
-			read_header(&scan, &scan.segments[i]);
-		ret->last_segment = scan.segments[scan.count - 1].number;
-		fences = find_fences(&scan);
-		error = fences == NULL ? -ENOMEM : 0;
-	}
+	error = read_headers(&scan, &fences);
 	for (size_t i = 0; error == 0 && i < scan.count; i++)
 		error = scan_segment(
 			&scan, &scan.segments[i], fences[i], fences[i].segment != UINT32_MAX);
 	bytes_done(&scan.data);
 	free(scan.segments);
 	free(fences);
+	return error;
+}
+
+int log_count_missing(
+	struct disk *disk, int dir, const uint8_t *store_id, uint32_t from, uint32_t *ret_missing)
+{
+	struct log_scan_result result = {0};
+	struct scan scan = {
+		.disk = disk, .dir = dir, .store_id = store_id, .from = from, .result = &result};
+	struct log_place *fences = NULL;
+	int error = read_headers(&scan, &fences);
+
+	free(scan.segments);
+	free(fences);
+	*ret_missing = result.segments_missing;
 	return error;
 }

@@ -16,6 +16,7 @@
 #include "crc32c.h"
 #include "cursor.h"
 #include "log_format.h"
+#include "lost_end.h"
 #include "manifest_format.h"
 #include "quarantine.h"
 #include "seal.h"
@@ -158,6 +159,10 @@ static int read_manifest(struct recoverer *recoverer)
 	/* An empty one as well: it gets its name when all of it is synced. */
 	recoverer->result->manifest_lost =
 		state->generation == 0 && is_there(recoverer, MANIFEST_NAME);
+	error = state->damaged ? 1 : lost_end_is_cut(config->disk, config->dirs, state);
+	if (error < 0)
+		return error;
+	state->damaged = error == 1;
 	recoverer->result->manifest_damaged = state->damaged;
 	disk_unlink_quietly(config->disk, config->dirs->waft, MANIFEST_NEW_NAME);
 	if (recoverer->result->manifest_lost && state->file_bytes > 0)
@@ -642,6 +647,25 @@ static int drop_leftover(void *ctx, const char *name)
 	return 0;
 }
 
+/* The next segment's fence will say that all before it was synced; a mark was not. */
+static int sync_end(const struct recovery_config *config, struct log_place end)
+{
+	char name[LOG_NAME_BYTES];
+	int file, error;
+
+	if (end.segment == 0)
+		return 0;
+	log_name(end.segment, name);
+	file = disk_open(config->disk, config->dirs->log, name, DISK_WRITE);
+	if (file == -ENOENT)
+		return 0;
+	if (file < 0)
+		return file;
+	error = disk_sync(config->disk, file);
+	disk_close(config->disk, file);
+	return error;
+}
+
 static int start_log(struct recoverer *recoverer, const struct log_scan_result *scan)
 {
 	const struct recovery_config *config = recoverer->config;
@@ -657,7 +681,10 @@ static int start_log(struct recoverer *recoverer, const struct log_scan_result *
 		.reserve_bytes = config->reserve_bytes,
 	};
 	uint32_t last = scan->last_segment;
+	int error = sync_end(config, scan->end);
 
+	if (error != 0)
+		return error;
 	/* A number is never used again: ordinals of the old segment may be consumed. */
 	if (last < state->first_segment - 1)
 		last = state->first_segment - 1;

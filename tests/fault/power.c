@@ -74,8 +74,13 @@ static void open_world(struct world *world, struct fake_disk *disk, struct world
 	*world = (struct world){
 		.segment_bytes = 3000, .part_bytes = 4000, .retain_bytes = RETAIN_BYTES};
 	must("recovery", world_open(world, disk, history));
-	if (world->recovery.log_cut)
-		broken("the log ends before what the manifest tells of", 0);
+	/* A loss of power is none. */
+	if (recovery_found_damage(&world->recovery)) {
+		char text[512];
+
+		(void)recovery_text(&world->recovery, text, sizeof(text));
+		broken(text, 0);
+	}
 }
 
 /* Sends what is missing and writes all: then nothing may wait and nothing be cut. */

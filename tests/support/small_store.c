@@ -37,6 +37,25 @@ void small_make(struct small *small)
 	world_close(&world);
 }
 
+void small_make_trimmed(struct small *small)
+{
+	struct random random = {.state = 11};
+	struct world world = {.segment_bytes = 1500, .part_bytes = 100000, .damaged = true};
+
+	small->history = world_history_new();
+	small->fake = fake_disk_new();
+	must("recovery", world_open(&world, small->fake, small->history));
+	for (int i = 0; i < 12; i++) {
+		world_send(&world, &random);
+		must("commit", world_commit(&world));
+		must("write", world_write(&world, &random, i < 10));
+		must("trim", writer_trim_log(world.store));
+	}
+	if (manifest_state(world.recovery.manifest)->first_segment < 3)
+		must("a log that was trimmed", -1);
+	world_close(&world);
+}
+
 void small_free(struct small *small)
 {
 	fake_disk_free(small->fake);

@@ -31,6 +31,8 @@ struct found {
 
 /* Makes it; small_free. */
 void small_make(struct small *small);
+/* One whose log was trimmed: spans of its first segments are in files alone. */
+void small_make_trimmed(struct small *small);
 void small_free(struct small *small);
 
 /* Opens it and closes it once more, as a daemon that does nothing would: then something

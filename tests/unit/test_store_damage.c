@@ -163,6 +163,29 @@ static void test_cut_anywhere(void **state)
 	small_free(&small);
 }
 
+/* What the log has forgotten is in files alone: no line may leave them. */
+static void test_manifest_cut_over_trimmed_log(void **state)
+{
+	struct small small;
+	const uint8_t *content;
+	size_t length;
+
+	(void)state;
+	small_make_trimmed(&small);
+	content = fake_disk_content(small.fake, SMALL_MANIFEST, &length);
+	assert_non_null(content);
+	for (size_t cut = 0; cut < length; cut++) {
+		struct fake_disk *copy = small_changed(&small, SMALL_MANIFEST, content, cut);
+		struct found found;
+
+		small_look(copy, &small, &found);
+		if (found.lost > 0)
+			fail_msg("manifest cut at %zu: %u spans lost", cut, found.lost);
+		fake_disk_free(copy);
+	}
+	small_free(&small);
+}
+
 static void test_deleted(void **state)
 {
 	struct small small;
@@ -192,6 +215,7 @@ int main(void)
 		cmocka_unit_test(test_flips_in_manifest),
 		cmocka_unit_test(test_flips_in_parts),
 		cmocka_unit_test(test_cut_anywhere),
+		cmocka_unit_test(test_manifest_cut_over_trimmed_log),
 		cmocka_unit_test(test_deleted),
 	};
 
