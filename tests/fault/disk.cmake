@@ -1,5 +1,5 @@
 waft_fault(disk-full
-  TAKES 60
+  TAKES 30
   ABOUT "the disk full, then freed: no false acknowledgement, queries go on, heals within 1 s"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/disk_full.py)
 waft_fault(inject

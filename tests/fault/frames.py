@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """Frames that no client sends: giant, cut, of an unknown version, garbage, amplifying,
-nested 100,000 deep, with descriptors. Each gets a clear status in bounded time and
+nested 100,000 deep, with descriptors; a region that is written to while it is read. Each gets a clear status in bounded time and
 memory, and a sender beside them notices nothing. Then one trace of a million spans beside
 many small ones whose roots come late: the large one never makes a small one go to its
 file before it is whole.
 """
 import array
+import fcntl
+import mmap
 import os
 import random
 import re
@@ -22,6 +24,7 @@ QUERY = "/waft.v1.Query/"
 DEPTH, DEPTH_SHORT = 100000, 20000
 GARBAGE, GARBAGE_SHORT = 2000, 30
 AMPLIFYING, AMPLIFYING_SHORT = 400, 8
+REGIONS, REGIONS_SHORT = 200, 5
 BIG_FANOUT, BIG_FANOUT_SHORT = 1000, 200  # its square is the spans of the large trace
 BIG_RATE, BIG_RATE_SHORT = 16000, 30000   # spans a second
 STEPS, STEPS_SHORT = 400, 8  # in which the small traces come, spread over the large one's time
@@ -114,6 +117,88 @@ def garbage(daemon, count):
         closed(connection)
 
 
+# ---- a region that changes while it is read -----------------------------------------
+
+
+def region_of_load(daemon):
+    """The memory of a traced process, with finished and open spans, and its client's id."""
+    with subprocess.Popen(
+            [fault.program("waft-load"), "--ledger", os.path.join(daemon.directory, "region"),
+             "--endpoint", f"unix:{daemon.socket}", "--until-eof", "--threads", "4", "--depth",
+             "6", "--rate", "400", "--spread", "--data", "100", "--duration", "600000"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        while daemon.metric("regions_held") < 1 or daemon.metric("spans_durable_total") < 400:
+            pass
+        path = f"/proc/{process.pid}/task/{process.pid}/children"
+        with open(path, encoding="ascii") as file:
+            child = file.read().split()[0]
+        memory = next(f"/proc/{child}/fd/{name}" for name in os.listdir(f"/proc/{child}/fd")
+                      if "waft-region" in os.readlink(f"/proc/{child}/fd/{name}"))
+        with open(memory, "rb") as file:
+            region = file.read()
+        clients = [one(fields(client), 1)
+                   for client in fields(daemon.query("Status")[2]).get(1, [])]
+        process.communicate(b"")
+    return region, next(client for client in clients if client in region)
+
+
+def scribble(descriptor, places):
+    """Writes there, and what was there again, without end, in a process that dies with this one: (process, pipe)."""
+    mine, other = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(mine)
+        chance, memory = random.Random(other), mmap.mmap(descriptor, 0)
+        waits = select.poll()
+        waits.register(other, 0)  # until the other end is closed
+        while not waits.poll(0):
+            before = []
+            for at in (chance.choice(places) + 8 * chance.randrange(8) for _ in range(4)):
+                before.append((at, memory[at:at + 8]))
+                memory[at:at + 8] = struct.pack("<Q", chance.choice(
+                    (0, chance.randrange(1 << 16), chance.getrandbits(64))))
+            for at, word in reversed(before):  # mostly it makes sense
+                memory[at:at + 8] = word
+        os._exit(0)
+    os.close(other)
+    return child, mine
+
+
+def scribbled(daemon, count):
+    """Regions that are written to while they are read: how many were salvaged."""
+    region, owner = region_of_load(daemon)
+    # What was used, but for what says whose and of which layout it is.
+    places = [at for at in range(256, len(region), 64) if any(region[at:at + 64])]
+    salvaged = daemon.metric("clients_salvaged_total")
+    for _ in range(count):
+        exporter = Exporter(daemon.socket, hello=False)
+        descriptor = os.memfd_create("region", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        os.write(descriptor, region.replace(owner, exporter.client))
+        fcntl.fcntl(descriptor, 1033, 2 | 4)  # F_ADD_SEALS: shrink, grow
+        child, pipe = scribble(descriptor, places)
+        body = (wire.text(1, exporter.client) + wire.number(2, 1) + wire.text(4, "test")
+                + wire.number(8, 1))
+        socket.send_fds(exporter.socket, [wire.frame(wire.MESSAGE, exporter.on,
+                                                     wire.text(3, body))], [descriptor])
+        while exporter.welcome is None:
+            exporter.take()
+        assert daemon.metric("regions_held") == 1
+        for _ in range(3):
+            status, message, _ = daemon.query("OpenSpans")
+            assert status == 0, message
+        exporter.socket.shutdown(socket.SHUT_RDWR)  # the child has it too
+        exporter.close()
+        begin = time.monotonic()
+        while daemon.metric("regions_held") > 0:
+            assert time.monotonic() < begin + wire.DEADLINE_S, "a region is read for ever"
+        os.close(pipe)
+        os.waitpid(child, 0)
+        os.close(descriptor)
+    salvaged = daemon.metric("clients_salvaged_total") - salvaged
+    assert salvaged > count / 2, salvaged
+    return salvaged
+
+
 # ---- what is nested, or takes more than it brought --------------------------------
 
 
@@ -189,9 +274,10 @@ def stack_kib(process):
 
 
 def hostile(short):
-    """(kinds, s, ratio of memory to wire)"""
+    """(kinds, regions that were salvaged, s, ratio of memory to wire)"""
     with Daemon() as daemon:
-        daemon.start("--max-connections", "200", "--quiet", "20ms", "--drain", "1min")
+        daemon.start("--max-connections", "200", "--quiet", "20ms", "--drain", "1min",
+                     "--salvage-after", "10ms", "--http", "127.0.0.1:0")
         exporter = Exporter(daemon.socket)
         exporter.send_batch(tree_batch(3, 3)[0])
         exporter.wait(1)
@@ -211,6 +297,7 @@ def hostile(short):
         kinds = step(bad_frames)
         step(descriptors)
         step(garbage, GARBAGE_SHORT if short else GARBAGE)
+        regions = step(scribbled, REGIONS_SHORT if short else REGIONS)
         refused = step(deep, DEPTH_SHORT if short else DEPTH)
         assert 3 in refused and 1 not in refused, refused
         count = AMPLIFYING_SHORT if short else AMPLIFYING
@@ -225,7 +312,7 @@ def hostile(short):
         assert longest < LONGEST_S, longest
         assert daemon.stop() == 0
         fault.spans_in(daemon.store)
-    return kinds, longest, ratio
+    return kinds, regions, longest, ratio
 
 
 # ---- one large trace ------------------------------------------------------------------
@@ -324,9 +411,9 @@ def large_trace(short):
 
 
 def run(short):
-    kinds, longest, ratio = hostile(short)
+    kinds, regions, longest, ratio = hostile(short)
     big_spans, traces, took, rss = large_trace(short)
-    return (f"{kinds} kinds of frames, a sender waits {longest:.2f} s at most, memory {max(ratio, 0):.2f} x wire; "
+    return (f"{kinds} kinds of frames, {regions} regions written to while they were read, a sender waits {longest:.2f} s at most, memory {max(ratio, 0):.2f} x wire; "
             f"a trace of {big_spans} spans beside {traces} small ones in {took:.1f} s: none of "
             f"these in pieces, RSS {rss >> 20} MiB")
 

@@ -22,14 +22,14 @@ waft_fault(recovery
   ABOUT "how long a start takes over a log full of spans that are in no file"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/recovery.py)
 waft_fault(kill-forward
-  TAKES 300
+  TAKES 60
   ABOUT "an agent killed at every such call while it forwards"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/agent.py forward
   DEPENDS ${inject}
   TIMEOUT 1800
   LONG_ONLY)
 waft_fault(kill-shed
-  TAKES 1200
+  TAKES 240
   ABOUT "an agent killed at every such call while it gives up what gateways never got"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/agent.py shed
   DEPENDS ${inject}
