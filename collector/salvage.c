@@ -232,6 +232,7 @@ static void preamble_write(
 		writer_field_bytes(
 			writer, TAG_PRODUCER_SERVICE, slice_of_text(builder->source->service));
 		writer_field_varint(writer, TAG_PRODUCER_PID, builder->source->pid);
+		writer_field_varint(writer, TAG_PRODUCER_TEXTS, 1);
 		writer_nested_end(writer, nested);
 	}
 	if (clock == NULL)

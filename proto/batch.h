@@ -99,6 +99,7 @@ struct batch_producer {
 	uint64_t pid;
 	struct slice bytes; /* the message, for batch_resource */
 	bool bad_utf8;	    /* some of its texts must be written repaired */
+	bool texts;	    /* snapshots that are no JSON are texts */
 };
 
 struct batch_clock {
@@ -188,7 +189,9 @@ struct span_view {
 	uint8_t kind;			 /* enum wire_kind */
 	uint32_t repairs;		 /* enum repair */
 	uint32_t wire_bytes;		 /* of the Span message */
-	struct slice input;		 /* JSON text as sent, absent when there is none */
+	bool input_is_text;		 /* set by span_validate: write it as a JSON string */
+	bool output_is_text;
+	struct slice input; /* JSON text as sent, absent when there is none */
 	struct slice output;
 	struct slice error; /* text, absent when there is none */
 	uint32_t dropped_attributes;
@@ -236,7 +239,9 @@ int batch_check(struct batch *batch, uint64_t *ret_spans) MUST_CHECK;
 
 /* Looks into texts, snapshots and attribute lists and adds to view->repairs
  * what must be repaired in writing: REPAIR_UTF8, _INPUT, _OUTPUT, _ATTRIBUTES,
- * _EVENTS, _LINKS. Call it before a span is written anywhere. */
+ * _EVENTS, _LINKS. A producer that sends texts has no snapshots to be repaired:
+ * view->input_is_text tells those that are no JSON, which may be no UTF-8 either.
+ * Call it before a span is written anywhere. */
 void span_validate(struct batch *batch, struct span_view *view);
 
 /* ---- Attributes, events, links ------------------------------------------ */

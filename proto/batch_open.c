@@ -210,6 +210,8 @@ static int producer_parse(struct batch *batch, struct slice bytes)
 			producer.pid = cursor_varint(&cursor);
 		else if (tag == TAG_PRODUCER_HOST)
 			producer.host = cursor_bytes(&cursor);
+		else if (tag == TAG_PRODUCER_TEXTS)
+			producer.texts = cursor_varint(&cursor) != 0;
 		else if (tag == TAG_PRODUCER_RESOURCE)
 			error = batch_check_key_value(cursor_bytes(&cursor));
 		else

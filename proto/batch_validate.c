@@ -138,6 +138,11 @@ static bool shape_texts_valid(const struct batch *batch, const struct span_view 
 	return true;
 }
 
+static bool is_json(struct slice snapshot)
+{
+	return snapshot.data == NULL || json_check(snapshot.data, snapshot.length, NULL) == 0;
+}
+
 void span_validate(struct batch *batch, struct span_view *view)
 {
 	uint32_t repairs = 0;
@@ -154,11 +159,15 @@ void span_validate(struct batch *batch, struct span_view *view)
 	}
 	if (view->detail.data != NULL)
 		repairs |= validate_detail(batch, view);
-	if (view->input.data != NULL && json_check(view->input.data, view->input.length, NULL) != 0)
-		repairs |= REPAIR_INPUT;
-	if (view->output.data != NULL &&
-		json_check(view->output.data, view->output.length, NULL) != 0)
-		repairs |= REPAIR_OUTPUT;
+	view->input_is_text = !is_json(view->input);
+	view->output_is_text = !is_json(view->output);
+	if (!batch->producer.texts) {
+		if (view->input_is_text)
+			repairs |= REPAIR_INPUT;
+		if (view->output_is_text)
+			repairs |= REPAIR_OUTPUT;
+		view->input_is_text = view->output_is_text = false;
+	}
 	view->repairs |= repairs;
 }
 

@@ -16,6 +16,8 @@ enum {
 	SPAN_HEAD = 4,			/* tag and a length of 3 bytes */
 	RESERVE_UNITS = 128,		/* for the shared chunk alone */
 	TIGHT_UNITS = REGION_UNITS / 4, /* with less, new chunks are small */
+	/* With them the length of a span still takes 2 bytes. */
+	HOT_SNAPSHOTS_BYTES = (1 << 14) - 1 - CHUNK_TRACE_BYTES - CHUNK_HOT_BYTES,
 };
 
 /* By head unit; a chunk's address stays valid for a sender that walks by. */
@@ -205,6 +207,11 @@ static size_t bytes_field_length(const struct buffer *buffer)
 	return buffer->length > 0 ? SPAN_HEAD + buffer->length : 0;
 }
 
+static size_t snapshots_length(const struct extra *extra)
+{
+	return bytes_field_length(&extra->input) + bytes_field_length(&extra->output);
+}
+
 /* All but what depends on the chunk. */
 static void layout_begin(struct layout *ret, const struct span_data *span)
 {
@@ -213,8 +220,7 @@ static void layout_begin(struct layout *ret, const struct span_data *span)
 	ret->body = (ret->wide ? 18 : 9) + 9 + span->fill + (span->parent_id != 0 ? 9 : 0) +
 		    (ret->detail > 0 ? SPAN_HEAD + ret->detail : 0);
 	if (span->extra != NULL)
-		ret->body += bytes_field_length(&span->extra->input) +
-			     bytes_field_length(&span->extra->output);
+		ret->body += snapshots_length(span->extra);
 }
 
 /* What depends on it: whether section and trace go on. */
@@ -443,14 +449,16 @@ void chunk_write(struct thread *thread, const struct span_data *span)
 		process_drop(WAFT_DROP_BUFFER_FULL, 1);
 }
 
-uint8_t *chunk_write_first(
-	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open)
+/* A hot span, with its trace when `first`, and with the extra's snapshots (NULL: none). */
+static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *thread,
+	const struct waft_span *span, const struct waft_open_ *open, const struct extra *extra,
+	bool first)
 {
 	/* Tags and lengths of Span.trace and Trace.trace_id. */
 	static const uint8_t trace_head[4] = {TAG_SPAN_TRACE, 18, TAG_TRACE_TRACE_ID, 16};
 	struct waft_hot_ *hot = thread->hot;
-	waft_pair_ trace = WAFT_PAIR_((uint64_t *)open->trace);
 	uint64_t sequence = open->raw - hot->id_base;
+	uint64_t more = extra != NULL ? snapshots_length(extra) : 0;
 	uint64_t now;
 	uint64_t since;
 	uint64_t duration;
@@ -460,7 +468,7 @@ uint8_t *chunk_write_first(
 	uint8_t *behind;
 
 	/* In a forked child there is none, and no slot to look at either. */
-	if (hot->chunk == NULL)
+	if (hot->chunk == NULL || more > HOT_SNAPSHOTS_BYTES)
 		return NULL;
 	now = waft_clock_(hot);
 	since = now - hot->clock_base;
@@ -468,24 +476,46 @@ uint8_t *chunk_write_first(
 	if (((since | duration | sequence) >> 32) != 0)
 		return NULL;
 	at = WAFT_LOAD_((uint32_t *)(void *)hot->chunk);
-	if (at + CHUNK_TRACE_BYTES > hot->limit)
+	if (at + CHUNK_TRACE_BYTES + more > hot->limit)
 		return NULL;
 	to = hot->chunk + at;
-	behind = waft_copy_values_(to + 21 + CHUNK_TRACE_BYTES, span);
+	behind = waft_copy_values_(to + 21 + (first ? CHUNK_TRACE_BYTES : 0), span);
+	if (extra != NULL) {
+		behind = bytes_write(behind, TAG_SPAN_INPUT, &extra->input);
+		behind = bytes_write(behind, TAG_SPAN_OUTPUT, &extra->output);
+	}
 	waft_encode_(
 		to, behind, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence, open, span);
 	length = (uint32_t)(behind - to) - 3;
 	to[1] = (uint8_t)(length | 0x80);
 	to[2] = (uint8_t)(length >> 7);
-	memcpy(to + 21, trace_head, 4);
-	WAFT_PAIR_(to + 25) = trace;
-	if (thread->chunk_carry != NULL) {
-		carry_release(thread->chunk_carry);
-		thread->chunk_carry = NULL;
+	if (first) {
+		waft_pair_ trace = WAFT_PAIR_((uint64_t *)open->trace);
+
+		memcpy(to + 21, trace_head, 4);
+		WAFT_PAIR_(to + 25) = trace;
+		if (thread->chunk_carry != NULL) {
+			carry_release(thread->chunk_carry);
+			thread->chunk_carry = NULL;
+		}
+		WAFT_PAIR_(thread->chunk_trace) = trace;
+		WAFT_PAIR_(hot->trace) = trace;
 	}
-	WAFT_PAIR_(thread->chunk_trace) = trace;
-	WAFT_PAIR_(hot->trace) = trace;
 	return behind;
+}
+
+uint8_t *chunk_write_first(
+	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open)
+{
+	return hot_write(thread, span, open, NULL, true);
+}
+
+uint8_t *chunk_write_snapshots(struct thread *thread, const struct waft_span *span,
+	const struct waft_open_ *open, const struct extra *extra)
+{
+	bool first = !waft_pairs_equal_(thread->hot->trace, open->trace);
+
+	return hot_write(thread, span, open, extra, first);
 }
 
 void chunk_write_shared(const struct span_data *span)

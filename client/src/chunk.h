@@ -69,6 +69,11 @@ void chunk_write(struct thread *thread, const struct span_data *span);
 uint8_t *chunk_write_first(
 	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open);
 
+/* The same for a span that has snapshots, too, and nothing else beyond its values; the
+ * first of its trace or not. */
+uint8_t *chunk_write_snapshots(struct thread *thread, const struct waft_span *span,
+	const struct waft_open_ *open, const struct extra *extra);
+
 /* The same from a thread that has no chunk of its own: to the shared one. The
  * span has an id. */
 void chunk_write_shared(const struct span_data *span);

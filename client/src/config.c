@@ -401,5 +401,6 @@ size_t config_producer(const struct config *config, uint64_t pid, uint8_t *buffe
 	writer_field_varint(&writer, TAG_PRODUCER_PID, pid);
 	writer_field_bytes(&writer, TAG_PRODUCER_HOST, slice_of_text(host));
 	writer_bytes(&writer, config->resource, config->resource_bytes);
+	writer_field_varint(&writer, TAG_PRODUCER_TEXTS, 1);
 	return writer.error == 0 ? writer_length(&writer) : 0;
 }

@@ -12,6 +12,7 @@ void extra_clear(struct extra *extra)
 	buffer_clear(&extra->error, EXTRA_KEEP_BYTES);
 	buffer_clear(&extra->detail, EXTRA_KEEP_BYTES);
 	extra->used = false;
+	extra->more = false;
 	extra->failed = false;
 	extra->kind = 0;
 	extra->attributes = extra->events = extra->links = 0;

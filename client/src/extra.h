@@ -22,6 +22,7 @@ enum {
 
 struct extra {
 	bool used;   /* by the span of now */
+	bool more;   /* there may be something but snapshots */
 	bool failed; /* an error was set */
 	uint8_t kind;
 	struct buffer input;
@@ -35,6 +36,14 @@ struct extra {
 	uint32_t dropped_events;
 	uint32_t dropped_links;
 };
+
+/* Empties it, of which there are only snapshots. */
+static inline void extra_clear_snapshots(struct extra *extra)
+{
+	buffer_clear(&extra->input, EXTRA_KEEP_BYTES);
+	buffer_clear(&extra->output, EXTRA_KEEP_BYTES);
+	extra->used = false;
+}
 
 /* Empties it for the next span. Takes NULL. */
 void extra_clear(struct extra *extra);

@@ -15,9 +15,6 @@
 #include "shape.h"
 #include "thread.h"
 
-/* In the wiped word: 0 in a child that has not started anew. */
-enum alive_state { ALIVE_WIPED = 0, ALIVE_STARTING = 1, ALIVE_YES = 2 };
-
 enum {
 	PAGE_BYTES = 4096,
 	ARENA_BYTES = 256 * 1024,
@@ -141,11 +138,6 @@ static bool running(void)
 static bool alive(void)
 {
 	return __atomic_load_n(process.alive, __ATOMIC_ACQUIRE) == ALIVE_YES;
-}
-
-bool process_is_running(void)
-{
-	return running() && alive();
 }
 
 /* What every incarnation needs: uuid, region, clock. A process without a region

@@ -65,8 +65,15 @@ extern struct process process;
 /* True when there is a tracer to work for; starts it at first, and in a child. */
 bool process_enter(void);
 
+/* In the wiped word: 0 in a child that has not started anew. */
+enum alive_state { ALIVE_WIPED = 0, ALIVE_STARTING = 1, ALIVE_YES = 2 };
+
 /* True when it runs and this is not a child that has yet to start its own. */
-bool process_is_running(void);
+static inline bool process_is_running(void)
+{
+	return __atomic_load_n(&process.state, __ATOMIC_ACQUIRE) == STATE_RUNNING &&
+	       __atomic_load_n(process.alive, __ATOMIC_ACQUIRE) == ALIVE_YES;
+}
 
 /* The same with options; 0, -EALREADY, -EINVAL (started nevertheless). */
 int process_start(const struct waft_options *options);

@@ -563,7 +563,7 @@ static struct buffer *snapshot_place(struct waft_span *span, bool input)
 
 	if (open == NULL || !process.config.capture)
 		return NULL;
-	extra = span_extra(span, open);
+	extra = span_extra_snapshots(span, open);
 	if (extra == NULL)
 		return NULL;
 	return input ? &extra->input : &extra->output;
@@ -575,7 +575,7 @@ static void snapshot_json(struct waft_span *span, bool input, const char *text, 
 
 	if (place == NULL)
 		return;
-	snapshot_take(place, text, length == SIZE_MAX ? strlen(text) : length,
+	snapshot_put(place, text, length == SIZE_MAX ? strlen(text) : length,
 		process.config.snapshot_limit_bytes);
 	if (place->failed)
 		buffer_clear(place, 0);
@@ -592,7 +592,7 @@ static void snapshot_fn(struct waft_span *span, bool input, waft_snapshot_fn fn,
 	/* The callback may have done anything, ended the span included. */
 	place = snapshot_place(span, input);
 	if (place != NULL && json_valid(&json))
-		snapshot_take(place, (const char *)json.text.bytes, json.text.length,
+		snapshot_put(place, (const char *)json.text.bytes, json.text.length,
 			process.config.snapshot_limit_bytes);
 	else if (place != NULL)
 		snapshot_invalid(place, json.text.length);

@@ -388,6 +388,41 @@ bool redact_text_holds(const char *text, size_t length)
 	return scanned.backslash && escaped_holds(text, length);
 }
 
+/* Whether a name is where scan_copy found that one may be. */
+static __attribute__((noinline)) bool copied_holds(
+	const struct scan_copied *copied, const char *text, size_t length)
+{
+	size_t last = length - SCAN_BLOCK;
+
+	for (size_t block = 0; block * SCAN_BLOCK < length; block++) {
+		uint32_t found = ~copied->not_found[block];
+		size_t begin = block * SCAN_BLOCK < last ? block * SCAN_BLOCK : last;
+
+		for (; found != 0; found &= found - 1) {
+			size_t at = begin + (size_t)__builtin_ctz(found) - (SCAN_LETTERS - 1);
+
+			if (all.first[(unsigned char)text[at]] != 0 && plain_at(text, length, at))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool redact_copy(char *to, const char *text, size_t length, bool *ret_ascii)
+{
+	struct scan_copied copied;
+
+	if (!scan_can_copy(&all.scan, length)) {
+		memcpy(to, text, length);
+		*ret_ascii = false;
+		return redact_text_holds(to, length);
+	}
+	scan_copy(&all.scan, to, text, length, &copied);
+	*ret_ascii = !copied.high;
+	return (copied.found && copied_holds(&copied, to, length)) ||
+	       (copied.backslash && escaped_holds(to, length));
+}
+
 bool redact_key_matches(const char *key, size_t length)
 {
 	return redact_text_holds(key, length);

@@ -33,6 +33,10 @@ bool redact_key_matches(const char *key, size_t length);
 /* Whether any of the names stands anywhere in the text. */
 bool redact_text_holds(const char *text, size_t length);
 
+/* Copies a text; whether any of the names stands anywhere in it. *ret_ascii: it has no
+ * byte above 0x7f, as far as is known. */
+bool redact_copy(char *to, const char *text, size_t length, bool *ret_ascii);
+
 /* Where the redacted text goes, piece by piece. */
 typedef void (*redact_write_fn)(void *arg, const char *bytes, size_t length);
 

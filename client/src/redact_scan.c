@@ -7,13 +7,24 @@
 #include <immintrin.h>
 #endif
 
+/* What stands for 'a' where the high bit is for what is no letter: 'z' is 0x7f. */
+enum { LETTER_FIRST = 0x7f - ('z' - 'a') };
+
 void scan_init(struct scan *scan)
 {
 	memset(scan, 0, sizeof(*scan));
+	memset(scan->not_second, 0xff, sizeof(scan->not_second));
+	memset(scan->not_third, 0xff, sizeof(scan->not_third));
 #if defined(__x86_64__)
 	__builtin_cpu_init();
 	scan->wide = __builtin_cpu_supports("avx2") != 0;
 #endif
+}
+
+/* As class_of has it: the low half of what stands for a lower-case letter. */
+static unsigned int letter_class(char letter)
+{
+	return (unsigned int)(letter - 'a' + LETTER_FIRST) & 15;
 }
 
 void scan_add(struct scan *scan, const char *name, size_t length)
@@ -26,6 +37,13 @@ void scan_add(struct scan *scan, const char *name, size_t length)
 		else
 			scan->wide = false;
 	}
+	if (!scan->wide)
+		return;
+	scan->begins[letter_class(name[0])] |= bucket;
+	scan->not_second[letter_class(name[1])] &= (uint8_t)~bucket;
+	/* A separator may stand before the second. */
+	scan->not_third[letter_class(name[1])] &= (uint8_t)~bucket;
+	scan->not_third[letter_class(name[2])] &= (uint8_t)~bucket;
 }
 
 #if defined(__x86_64__)
@@ -110,6 +128,123 @@ static WIDE bool wide_search(const struct scan *scan, struct scan_text *text)
 	}
 	text->backslash = top(backslash) != 0;
 	return false;
+}
+
+/* ---- Copying ------------------------------------------------------------------- */
+
+/* In registers, where the compiler would make them anew each time. */
+struct wide_values {
+	__m256i letter_bit;
+	__m256i minus_a;
+	__m256i letter_first;
+	__m256i high_bit;
+	__m256i backslash;
+};
+
+static WIDE inline __attribute__((always_inline)) __m256i value(char byte)
+{
+	__m256i ret = _mm256_set1_epi8(byte);
+
+	__asm__("" : "+x"(ret));
+	return ret;
+}
+
+/* The letters, in either case, as LETTER_FIRST to 0x7f; all else with the high bit. */
+static WIDE inline __attribute__((always_inline)) __m256i class_of(
+	const struct wide_values *values, __m256i lowered)
+{
+	return _mm256_adds_epu8(_mm256_add_epi8(lowered, values->minus_a), values->letter_first);
+}
+
+/* 32 bytes of which the first n are the last n of `before`. */
+#define SHIFTED(before, bytes, n) \
+	_mm256_alignr_epi8(bytes, _mm256_permute2x128_si256(before, bytes, 0x21), 16 - (n))
+
+struct passing {
+	struct wide_values values;
+	__m256i begins;
+	__m256i not_second;
+	__m256i not_third;
+	/* Of the 32 bytes before: their classes, and the same with the high bit where no
+	 * word begins. */
+	__m256i classes;
+	__m256i first;
+	/* Of all. */
+	__m256i backslash;
+	__m256i high;
+};
+
+/* Copies 32 bytes; not_found is returned. A high bit, which a separator has, makes 0 of
+ * what is looked up. */
+static WIDE inline __attribute__((always_inline)) uint32_t pass(
+	struct passing *passing, char *to, const char *text)
+{
+	const struct wide_values *values = &passing->values;
+	__m256i bytes = load(text);
+	__m256i lowered = _mm256_or_si256(bytes, values->letter_bit);
+	__m256i classes = class_of(values, lowered);
+	__m256i second = SHIFTED(passing->classes, classes, 1);
+	/* Behind a letter no lower-case one begins a word. */
+	__m256i inside = _mm256_and_si256(
+		_mm256_andnot_si256(second, _mm256_cmpeq_epi8(bytes, lowered)), values->high_bit);
+	__m256i first = _mm256_or_si256(classes, inside);
+	__m256i differs = _mm256_or_si256(_mm256_shuffle_epi8(passing->not_second, second),
+		_mm256_shuffle_epi8(passing->not_third, classes));
+	__m256i begins = _mm256_shuffle_epi8(passing->begins, SHIFTED(passing->first, first, 2));
+
+	_mm256_storeu_si256((void *)to, bytes);
+	passing->backslash =
+		_mm256_or_si256(passing->backslash, _mm256_cmpeq_epi8(bytes, values->backslash));
+	passing->high = _mm256_or_si256(passing->high, bytes);
+	passing->classes = classes;
+	passing->first = first;
+	return top(_mm256_cmpeq_epi8(_mm256_andnot_si256(differs, begins), _mm256_setzero_si256()));
+}
+
+static WIDE inline __m256i table(const uint8_t bytes[16])
+{
+	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes));
+}
+
+WIDE void scan_copy(
+	const struct scan *scan, char *to, const char *text, size_t length, struct scan_copied *ret)
+{
+	struct passing passing = {.values = {.letter_bit = value(0x20),
+					  .minus_a = value(-'a'),
+					  .letter_first = value(LETTER_FIRST),
+					  .high_bit = value((char)0x80),
+					  .backslash = value('\\')},
+		.begins = table(scan->begins),
+		.not_second = table(scan->not_second),
+		.not_third = table(scan->not_third),
+		.classes = _mm256_set1_epi8(-1),
+		.first = _mm256_set1_epi8(-1),
+		.backslash = _mm256_setzero_si256(),
+		.high = _mm256_setzero_si256()};
+	uint32_t *not_found = ret->not_found;
+	const char *last = text + length - SCAN_BLOCK;
+	uint32_t none = UINT32_MAX;
+
+	for (; text < last; text += SCAN_BLOCK, to += SCAN_BLOCK) {
+		*not_found = pass(&passing, to, text);
+		none &= *not_found++;
+	}
+	/* The last are met again, behind what is before them. */
+	passing.classes = passing.first = class_of(&passing.values,
+		_mm256_or_si256(load(last - SCAN_BLOCK), passing.values.letter_bit));
+	*not_found = pass(&passing, to - (text - last), last);
+	ret->found = (none & *not_found) != UINT32_MAX;
+	ret->backslash = _mm256_testz_si256(passing.backslash, passing.backslash) == 0;
+	ret->high = top(passing.high) != 0;
+}
+#else
+void scan_copy(
+	const struct scan *scan, char *to, const char *text, size_t length, struct scan_copied *ret)
+{
+	(void)scan;
+	memcpy(to, text, length);
+	memset(ret, 0, sizeof(*ret));
+	ret->found = ret->backslash = ret->high = true;
 }
 #endif
 

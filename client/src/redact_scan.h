@@ -19,6 +19,11 @@ enum { SCAN_LETTERS = 3 };
 
 struct scan {
 	uint8_t letters[SCAN_LETTERS][16];
+	/* For scan_copy, by a letter's class: the names that begin with it; those that
+	 * don't go on with it, in the second place and in the second or third. */
+	uint8_t begins[16];
+	uint8_t not_second[16];
+	uint8_t not_third[16];
 	unsigned int names;
 	bool wide; /* the processor can, and the names suit it */
 };
@@ -40,5 +45,31 @@ struct scan_text {
 
 /* True: check was true somewhere. Else, with text->searched, it is true nowhere. */
 bool scan_search(const struct scan *scan, struct scan_text *text);
+
+enum {
+	SCAN_BLOCK = 32,
+	SCAN_COPY_LEAST = 2 * SCAN_BLOCK,
+	SCAN_COPY_MOST = 4096,
+};
+
+/* What scan_copy saw in a text. */
+struct scan_copied {
+	bool found;	/* a name may begin somewhere */
+	bool backslash; /* there is one */
+	bool high;	/* there are bytes above 0x7f */
+	/* Of each SCAN_BLOCK bytes, the last of which end with the text: 0 where the third
+	 * letter of what may be a name is, or a separator in its place. */
+	uint32_t not_found[SCAN_COPY_MOST / SCAN_BLOCK];
+};
+
+/* Whether scan_copy can, by processor, names and length. */
+static inline bool scan_can_copy(const struct scan *scan, size_t length)
+{
+	return scan->wide && length - SCAN_COPY_LEAST <= SCAN_COPY_MOST - SCAN_COPY_LEAST;
+}
+
+/* Copies a text, and looks on the way where names may begin. */
+void scan_copy(const struct scan *scan, char *to, const char *text, size_t length,
+	struct scan_copied *ret);
 
 #endif

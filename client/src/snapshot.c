@@ -172,3 +172,24 @@ void snapshot_take(struct buffer *out, const char *text, size_t length, size_t l
 	cut_add(out, (const char *)redacted.bytes, total, limit);
 	buffer_done(&redacted);
 }
+
+/* Whether a text without names may go as it is: as a string that was repaired it may not
+ * be longer than the limit either. */
+static bool is_within(const uint8_t *text, size_t length, size_t limit, bool ascii)
+{
+	return ascii || length <= limit / 3 || utf8_valid(text, length);
+}
+
+void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit)
+{
+	bool ascii;
+
+	out->length = 0;
+	out->failed = false;
+	if (length - 1 < limit && buffer_reserve(out, length) &&
+		!redact_copy((char *)out->bytes, text, length, &ascii) &&
+		is_within(out->bytes, length, limit, ascii))
+		out->length = length;
+	else
+		snapshot_take(out, text, length, limit);
+}

@@ -18,6 +18,10 @@
  * `... (truncated, total length: N)`, N the bytes of the redacted text. */
 void snapshot_take(struct buffer *out, const char *text, size_t length, size_t limit);
 
+/* The same to who takes what is no JSON for a text, and makes that string of it himself
+ * (Producer.texts): most often the text as it is, not checked. */
+void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit);
+
 /* "[invalid JSON, N bytes]". */
 void snapshot_invalid(struct buffer *out, size_t length);
 

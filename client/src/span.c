@@ -395,32 +395,26 @@ void waft_span_open_named(struct waft_span *span, const char *name, const char *
 
 /* ---- Setting something ------------------------------------------------------ */
 
-struct open *span_open(const struct waft_span *span)
-{
-	struct open *open;
-
-	if (!waft_recording(span) || span->open_ == NULL || !process_enter())
-		return NULL;
-	open = open_of(span->open_);
-	if (open->thread->epoch != process.epoch ||
-		WAFT_LOAD_(&open->hot.generation) != span->generation_)
-		return NULL;
-	return open;
-}
-
-struct extra *span_extra(struct waft_span *span, struct open *open)
+struct extra *span_extra_begin(struct waft_span *span, struct open *open)
 {
 	if (open->extra == NULL) {
 		open->extra = calloc(1, sizeof(*open->extra));
 		if (open->extra == NULL)
 			return NULL;
 	}
-	if ((span->bits_ & WAFT_SPAN_EXTRA_) == 0) {
-		extra_clear(open->extra);
-		open->extra->used = true;
-		span->bits_ |= WAFT_SPAN_EXTRA_;
-	}
+	extra_clear(open->extra);
+	open->extra->used = true;
+	span->bits_ |= WAFT_SPAN_EXTRA_;
 	return open->extra;
+}
+
+struct extra *span_extra(struct waft_span *span, struct open *open)
+{
+	struct extra *extra = span_extra_snapshots(span, open);
+
+	if (extra != NULL)
+		extra->more = true;
+	return extra;
 }
 
 /* ---- End -------------------------------------------------------------------- */
@@ -542,12 +536,36 @@ static bool end_unsampled(struct waft_span *span, struct open *open)
 	return true;
 }
 
+/* The commonest of what has more than its values: a hot span with snapshots. */
+static bool end_snapshots(struct waft_span *span, struct open *open)
+{
+	struct thread *thread = waft_thread_.self;
+	struct waft_hot_ *hot = thread->hot;
+	struct extra *extra = open->extra;
+	uint32_t generation = span->generation_;
+	uint8_t *behind;
+
+	if (waft_thread_.current != &open->hot || thread->epoch != process.epoch ||
+		WAFT_LOAD_((waft_word_ *)(void *)&open->hot.generation) != generation ||
+		(span->bits_ & WAFT_SPAN_EXTRA_) == 0 || extra->more ||
+		(WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) != 0)
+		return false;
+	behind = chunk_write_snapshots(thread, span, &open->hot, extra);
+	if (behind == NULL)
+		return false;
+	extra_clear_snapshots(extra);
+	span->bits_ &= ~(uint32_t)(WAFT_SPAN_RECORDING_ | WAFT_SPAN_EXTRA_);
+	waft_close_(span, &open->hot, hot, hot->chunk, behind, generation);
+	return true;
+}
+
 void waft_end_slow_(struct waft_span *span)
 {
 	struct open *open = open_of(span->open_);
 	struct thread *thread;
 
-	if (process_is_running() && waft_thread_.self != NULL && end_unsampled(span, open))
+	if (process_is_running() && waft_thread_.self != NULL &&
+		(end_snapshots(span, open) || end_unsampled(span, open)))
 		return;
 
 	thread = thread_get();

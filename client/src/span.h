@@ -10,6 +10,7 @@
 #include <waft/waft.h>
 
 #include "extra.h"
+#include "process.h"
 #include "thread.h"
 
 /* A place in a trace: what is needed of a parent. */
@@ -39,11 +40,31 @@ static inline uint32_t span_shape(const struct waft_span *span)
 
 /* The slot of a span on which something may be set: open, recorded, of this
  * process. NULL otherwise. */
-struct open *span_open(const struct waft_span *span);
+static inline struct open *span_open(const struct waft_span *span)
+{
+	struct open *open;
+
+	if (!waft_recording(span) || (!process_is_running() && !process_enter()))
+		return NULL;
+	open = open_of(span->open_);
+	if (open->thread->epoch != process.epoch ||
+		WAFT_LOAD_(&open->hot.generation) != span->generation_)
+		return NULL;
+	return open;
+}
 
 /* Its extra, made at first use; NULL: no memory, counted as dropped attribute of
  * nothing: the span goes without. */
 struct extra *span_extra(struct waft_span *span, struct open *open);
+
+/* Begins it: for span_extra_snapshots. */
+struct extra *span_extra_begin(struct waft_span *span, struct open *open);
+
+/* As span_extra, for who adds snapshots alone. */
+static inline struct extra *span_extra_snapshots(struct waft_span *span, struct open *open)
+{
+	return (span->bits_ & WAFT_SPAN_EXTRA_) != 0 ? open->extra : span_extra_begin(span, open);
+}
 
 /* Ends the claimed slot's span as pending. The thread is the caller's; it writes. */
 void span_write_pending(struct thread *thread, struct open *open);

@@ -22,6 +22,12 @@ static const uint8_t escapes[256] = {1, 1, 1, 1, 1, 1, 1, 1, 'b', 't', 'n', 1, '
 	1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, /* 0x10 */
 	['"'] = '"', ['\\'] = '\\'};
 
+/* The same with fewer letters. */
+static const uint8_t snapshot_escapes[256] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 't', 'n', 1, 1, 'r', 1,
+	1,						/* 0x00 */
+	1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, /* 0x10 */
+	['"'] = '"', ['\\'] = '\\'};
+
 #define ONES UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
 
@@ -43,10 +49,10 @@ static inline bool word_needs_escape(uint64_t word)
 	return word_has_control(word) || word_has(word, '"') || word_has(word, '\\');
 }
 
-static uint8_t *put_escaped(uint8_t *at, uint8_t byte)
+static inline uint8_t *put_escaped(uint8_t *at, uint8_t byte, const uint8_t *table)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint8_t escape = escapes[byte];
+	uint8_t escape = table[byte];
 
 	if (escape == 0) {
 		*at++ = byte;
@@ -63,7 +69,8 @@ static uint8_t *put_escaped(uint8_t *at, uint8_t byte)
 	return at + 5;
 }
 
-int json_put_text(struct bytes *out, struct slice text, bool repair)
+static inline __attribute__((always_inline)) int put_text(
+	struct bytes *out, struct slice text, bool repair, const uint8_t *table)
 {
 	/* An absent text has no address to count from. */
 	const uint8_t *from = text.length > 0 ? text.data : (const uint8_t *)"";
@@ -90,7 +97,7 @@ int json_put_text(struct bytes *out, struct slice text, bool repair)
 		memcpy(&word, from, 8);
 		if (word_needs_escape(word)) {
 			for (int i = 0; i < 8; i++)
-				at = put_escaped(at, from[i]);
+				at = put_escaped(at, from[i], table);
 		} else {
 			memcpy(at, &word, 8);
 			at += 8;
@@ -98,11 +105,21 @@ int json_put_text(struct bytes *out, struct slice text, bool repair)
 		from += 8;
 	}
 	while (from < end)
-		at = put_escaped(at, *from++);
+		at = put_escaped(at, *from++, table);
 	*at++ = '"';
 	out->length = (size_t)(at - out->data);
 	free(repaired);
 	return 0;
+}
+
+int json_put_text(struct bytes *out, struct slice text, bool repair)
+{
+	return put_text(out, text, repair, escapes);
+}
+
+int json_put_snapshot(struct bytes *out, struct slice text)
+{
+	return put_text(out, text, !utf8_valid(text.data, text.length), snapshot_escapes);
 }
 
 #if defined(__SSE2__)

@@ -16,6 +16,10 @@
  * set: then what isn't becomes U+FFFD. -ENOMEM. */
 MUST_CHECK int json_put_text(struct bytes *out, struct slice text, bool repair);
 
+/* The string that libwaft makes of a snapshot that is no JSON: of any bytes, with
+ * \u00XX where json_put_text has \b or \f. -ENOMEM. */
+MUST_CHECK int json_put_snapshot(struct bytes *out, struct slice text);
+
 /* JSON text that json_check accepted, without its line breaks and tabs, which can
  * only stand between values. */
 MUST_CHECK int json_put_json(struct bytes *out, struct slice json);

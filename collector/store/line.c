@@ -422,10 +422,12 @@ static void put_front(struct line_writer *writer, const struct line_shape *shape
 	out->length = (size_t)(at - out->data);
 }
 
-static int append_snapshot(struct bytes *out, struct slice json, bool invalid)
+static int append_snapshot(struct bytes *out, struct slice json, bool invalid, bool is_text)
 {
 	if (json.data == NULL)
 		return APPEND(out, "null");
+	if (is_text)
+		return json_put_snapshot(out, json);
 	if (!invalid)
 		return json_put_json(out, json);
 	if (APPEND(out, "\"[invalid JSON, ") != 0 || append_u64(out, json.length) != 0)
@@ -720,12 +722,14 @@ static int append_rest(const struct line_writer *writer, const struct batch *bat
 
 static int append_data(const struct span_view *view, struct bytes *out)
 {
-	int ret = append_snapshot(out, view->input, (view->repairs & REPAIR_INPUT) != 0);
+	int ret = append_snapshot(
+		out, view->input, (view->repairs & REPAIR_INPUT) != 0, view->input_is_text);
 
 	if (ret == 0)
 		ret = APPEND(out, ",\"output\":");
 	if (ret == 0)
-		ret = append_snapshot(out, view->output, (view->repairs & REPAIR_OUTPUT) != 0);
+		ret = append_snapshot(out, view->output, (view->repairs & REPAIR_OUTPUT) != 0,
+			view->output_is_text);
 	return ret;
 }
 

@@ -57,6 +57,29 @@ static void again_check(const struct buffer *out)
 	buffer_done(&again);
 }
 
+/* What goes without having been checked: the text as it is, without a name in it, of
+ * which the collector makes what `taken` is. */
+static void put_check(const char *text, size_t length, size_t limit, const struct buffer *taken)
+{
+	struct buffer put = {0};
+	struct buffer string = {0};
+
+	snapshot_put(&put, text, length, limit);
+	must(!put.failed, "no memory");
+	if (put.length != taken->length || memcmp(put.bytes, taken->bytes, put.length) != 0) {
+		must(put.length == length && memcmp(put.bytes, text, length) == 0,
+			"put: not the text");
+		must(!redact_text_holds(text, length), "put: a secret is seen");
+		must(json_check(put.bytes, put.length, NULL) != 0, "put: JSON that differs");
+		snapshot_string(&string, text, length);
+		must(string.length == taken->length &&
+				memcmp(string.bytes, taken->bytes, string.length) == 0,
+			"put: becomes another string");
+	}
+	buffer_done(&put);
+	buffer_done(&string);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buffer out = {0};
@@ -72,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	snapshot_take(&out, text, size - 1, LARGE);
 	must(!out.failed && json_check(out.bytes, out.length, NULL) == 0, "no JSON");
 	again_check(&out);
+	put_check(text, size - 1, LARGE, &out);
 	parsed = json_loadb(
 		(const char *)out.bytes, out.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 	if (parsed != NULL)
@@ -81,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(!out.failed && json_check(out.bytes, out.length, NULL) == 0, "cut, no JSON");
 	must(out.length <= 6 * (size_t)data[0] + 80, "longer than its limit");
 	again_check(&out);
+	put_check(text, size - 1, data[0], &out);
 	buffer_done(&out);
 	free(text);
 	return 0;

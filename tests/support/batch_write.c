@@ -78,6 +78,7 @@ void batch_writer_producer(struct batch_writer *writer, struct slice service, ui
 	writer_field_varint(out, TAG_PRODUCER_PID, pid);
 	writer_field_bytes(out, TAG_PRODUCER_HOST, host);
 	write_attributes(out, TAG_PRODUCER_RESOURCE, resource, resource_count);
+	writer_field_varint(out, TAG_PRODUCER_TEXTS, writer->texts);
 	writer_nested_end(out, producer);
 }
 

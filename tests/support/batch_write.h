@@ -90,6 +90,7 @@ struct batch_writer {
 	struct writer writer;
 	size_t section;	     /* private: of writer_nested_begin */
 	uint64_t clock_base; /* of the section */
+	bool texts;	     /* Producer.texts; set behind batch_writer_init */
 };
 
 /* At most min(size, WIRE_BATCH_LIMIT) bytes are written to buffer. */

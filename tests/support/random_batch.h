@@ -60,6 +60,7 @@ struct model {
 	struct model_span spans[MODEL_SECTIONS * MODEL_SPANS];
 	uint32_t shape_count, section_count, span_count;
 	uint32_t serial;
+	bool texts; /* Producer.texts */
 	size_t text_used;
 	char text[MODEL_TEXT_BYTES];
 };

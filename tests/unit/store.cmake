@@ -17,3 +17,6 @@ waft_unit_test(store_parts waft_test_world)
 
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 waft_unit_test(store_line waft_test_world PkgConfig::JANSSON m)
+# Both sides of what libwaft leaves to the collector.
+waft_unit_test(snapshot_texts waft_static waft_test_world)
+target_include_directories(test_snapshot_texts PRIVATE ${CMAKE_SOURCE_DIR}/client/src)
