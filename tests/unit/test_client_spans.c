@@ -434,6 +434,62 @@ static void too_large_body(void)
 	fake_free(fake);
 }
 
+/* A JSON string of so many bytes, 2 or more. */
+static const char *text_of_length(size_t length)
+{
+	static char text[30000];
+
+	memset(text, 'a' + (int)(length % 26), length);
+	text[0] = text[length - 1] = '"';
+	text[length] = '\0';
+	return text;
+}
+
+/* Of every length that something ends at: blocks of the search, what is searched while it
+ * is copied, lengths of two bytes, chunks. In traces of two spans, one with an error. */
+static void lengths_body(void)
+{
+	static const size_t lengths[] = {2, 31, 32, 63, 64, 65, 95, 96, 97, 127, 128, 1000, 3000,
+		4095, 4096, 4097, 8000, 8100, 8192, 16000, 16200, 16383, 16384, 20000};
+	enum { COUNT = sizeof(lengths) / sizeof(lengths[0]) };
+	struct fake_collector *fake = fake_start("sock");
+	struct waft_options options = {.size = sizeof(options),
+		.endpoint = "unix:sock",
+		.batch_age_ms = 5,
+		.snapshot_limit_bytes = 25000};
+	struct waft_span root, inner;
+
+	CHECK_INT(waft_init(&options), 0);
+	for (int i = 0; i < COUNT; i++) {
+		WAFT_BEGIN_ROOT(&root, "root");
+		waft_attr_int(&root, "n", i);
+		waft_input_json(&root, text_of_length(lengths[i]), lengths[i]);
+		WAFT_BEGIN(&inner, "inner");
+		waft_input_json(&inner, "[\"replaced\"]", SIZE_MAX);
+		waft_input_json(&inner, text_of_length(lengths[COUNT - 1 - i]), SIZE_MAX);
+		if (i % 3 == 0)
+			waft_error(&inner, "no");
+		waft_end(&inner);
+		waft_output_json(&root, text_of_length(lengths[i] / 2 + 2), SIZE_MAX);
+		waft_end(&root);
+	}
+	tracer_end(fake, NULL);
+	CHECK_INT(fake->span_count, 2 * COUNT);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		const struct fake_span *outer = fake_find(fake, "root", i);
+		const struct fake_span *seen = fake_find(fake, "inner", i);
+
+		CHECK(seen->parent == outer->id && memcmp(seen->trace, outer->trace, 16) == 0);
+		CHECK_TEXT(outer->input, text_of_length(lengths[i]));
+		CHECK_TEXT(outer->output, text_of_length(lengths[i] / 2 + 2));
+		CHECK_TEXT(seen->input, text_of_length(lengths[COUNT - 1 - i]));
+		CHECK(seen->output == NULL);
+		CHECK_INT(seen->status, i % 3 == 0 ? WIRE_STATUS_ERROR : WIRE_STATUS_SUCCESS);
+		CHECK_INT(outer->status, WIRE_STATUS_SUCCESS);
+	}
+	fake_free(fake);
+}
+
 /* ---- Ends that are none, or twice ---------------------------------------------------- */
 
 static jmp_buf outside;
@@ -601,6 +657,7 @@ TEST(redacted)
 TEST(status)
 TEST(snapshots)
 TEST(too_large)
+TEST(lengths)
 TEST(ends)
 TEST(unsampled)
 TEST(capture_off)
@@ -621,6 +678,7 @@ int main(void)
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_unsampled),
 		cmocka_unit_test(test_capture_off),
