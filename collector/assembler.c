@@ -37,7 +37,6 @@ struct link {
 };
 
 struct held_trace {
-	uint32_t free_link; /* of the slab, while free */
 	struct trace_id id;
 	uint32_t first; /* references, in order of arrival */
 	uint32_t last;

@@ -42,7 +42,8 @@ static void on_commit(void *context, const struct written_run *runs, size_t coun
 			continue;
 		/* What the index can't take in is found by a scan, and at the next start
 		 * the part is indexed anew. */
-		if (run->index == NULL || index_add(depot->index, &run->part, run->index) < 0)
+		if (run->index == NULL ||
+			index_add_told(depot->index, &run->part, run->index, run->continues) < 0)
 			log_warning("can't index a run; queries will read its file instead");
 	}
 	if (depot->index != NULL)

@@ -36,11 +36,8 @@ static int compare_u64(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
-static int compare_start(const void *left, const void *right, void *context)
+static int compare_refs(const struct span_ref *a, const struct span_ref *b)
 {
-	const struct sorting *sorting = context;
-	const struct span_ref *a = &sorting->refs[*(const uint32_t *)left];
-	const struct span_ref *b = &sorting->refs[*(const uint32_t *)right];
 	int order = compare_u64(a->start_ns, b->start_ns);
 
 	if (order == 0)
@@ -50,6 +47,14 @@ static int compare_start(const void *left, const void *right, void *context)
 	if (order == 0)
 		order = compare_u64(a->offset, b->offset);
 	return order != 0 ? order : compare_u64(a->position, b->position);
+}
+
+static int compare_start(const void *left, const void *right, void *context)
+{
+	const struct sorting *sorting = context;
+
+	return compare_refs(
+		&sorting->refs[*(const uint32_t *)left], &sorting->refs[*(const uint32_t *)right]);
 }
 
 static int compare_id(const void *left, const void *right, void *context)
@@ -64,18 +69,34 @@ static int compare_id(const void *left, const void *right, void *context)
 
 static void sort(struct sorting *sorting, uint32_t *items, compare_fn compare)
 {
-	if (sorting->count > SMALL) {
-		qsort_r(items, sorting->count, sizeof(*items), compare, sorting);
-		return;
-	}
+	qsort_r(items, sorting->count, sizeof(*items), compare, sorting);
+}
+
+static void sort_few(const struct sorting *sorting)
+{
+	const struct span_ref *refs = sorting->refs;
+	uint32_t *items = sorting->by_start;
+
 	for (uint32_t i = 1; i < sorting->count; i++) {
 		uint32_t item = items[i];
 		uint32_t at = i;
 
-		for (; at > 0 && compare(&items[at - 1], &item, sorting) > 0; at--)
+		for (; at > 0 &&
+			(refs[items[at - 1]].start_ns > refs[item].start_ns ||
+				(refs[items[at - 1]].start_ns == refs[item].start_ns &&
+					compare_refs(&refs[items[at - 1]], &refs[item]) > 0));
+			at--)
 			items[at] = items[at - 1];
 		items[at] = item;
 	}
+}
+
+static uint32_t find_among_few(const struct sorting *sorting, uint64_t id)
+{
+	for (uint32_t i = 0; i < sorting->count; i++)
+		if (sorting->refs[sorting->by_start[i]].span_id == id)
+			return sorting->by_start[i];
+	return NONE;
 }
 
 /* The earliest span with that id, or NONE. */
@@ -83,6 +104,9 @@ static uint32_t find_id(const struct sorting *sorting, uint64_t id)
 {
 	uint32_t low = 0;
 	uint32_t high = sorting->count;
+
+	if (sorting->count <= SMALL)
+		return find_among_few(sorting, id);
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
@@ -208,10 +232,14 @@ int run_order_make(struct run_order *order, const struct span_ref *refs, uint32_
 		sorting.by_start[i] = i;
 		sorting.by_id[i] = i;
 	}
-	sort(&sorting, sorting.by_start, compare_start);
+	if (count <= SMALL)
+		sort_few(&sorting);
+	else
+		sort(&sorting, sorting.by_start, compare_start);
 	for (uint32_t i = 0; i < count; i++)
 		sorting.rank[sorting.by_start[i]] = i;
-	sort(&sorting, sorting.by_id, compare_id);
+	if (count > SMALL)
+		sort(&sorting, sorting.by_id, compare_id);
 	link_children(&sorting);
 	put_all(&sorting);
 	*ret_indices = sorting.out;

@@ -17,9 +17,9 @@ struct slab {
 	uint8_t **chunks; /* owned */
 	uint32_t chunk_count;
 	uint32_t chunk_capacity;
-	uint32_t item_bytes; /* at least 4 */
+	uint32_t *free_items; /* owned; a stack with room for all items */
+	uint32_t item_bytes;
 	uint32_t chunk_bits; /* items a chunk: 1 << chunk_bits */
-	uint32_t first_free; /* SLAB_NONE: none */
 	uint32_t free_count;
 	uint32_t live;
 };
@@ -30,7 +30,7 @@ void slab_done(struct slab *slab);
 /* Makes sure that `wanted` items are free. 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int slab_reserve(struct slab *slab, uint32_t wanted);
 
-/* Takes an item; its bytes are what they were. SLAB_NONE when none is free:
+/* Takes an item; its bytes are what they were (of a new one 0). SLAB_NONE when none is free:
  * reserve first. */
 uint32_t slab_take(struct slab *slab);
 
@@ -45,10 +45,11 @@ static inline void *slab_at(const struct slab *slab, uint32_t index)
 	       (size_t)(index & ((1u << slab->chunk_bits) - 1)) * slab->item_bytes;
 }
 
-/* Bytes of its chunks. */
+/* Bytes of its chunks, and of the stack. */
 static inline size_t slab_memory(const struct slab *slab)
 {
-	return ((size_t)slab->chunk_count << slab->chunk_bits) * slab->item_bytes;
+	return ((size_t)slab->chunk_count << slab->chunk_bits) *
+	       (slab->item_bytes + sizeof(*slab->free_items));
 }
 
 #endif

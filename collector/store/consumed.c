@@ -22,13 +22,14 @@ void consumed_clear(struct consumed *set)
 	for (size_t i = 0; i < set->count; i++)
 		segment_done(&set->segments[i]);
 	set->count = 0;
+	set->version++;
 }
 
 void consumed_done(struct consumed *set)
 {
 	consumed_clear(set);
 	free(set->segments);
-	*set = (struct consumed){0};
+	*set = (struct consumed){.version = set->version};
 }
 
 /* Index of the first segment whose number is not below. The last ones are asked
@@ -70,6 +71,7 @@ static struct consumed_segment *segment_insert(struct consumed *set, uint32_t nu
 		(set->count - i) * sizeof(*set->segments));
 	set->segments[i] = (struct consumed_segment){.number = number};
 	set->count++;
+	set->version++;
 	return &set->segments[i];
 }
 
@@ -111,7 +113,8 @@ static int segment_grow(struct consumed_segment *segment)
 	return 0;
 }
 
-static struct consumed_record *record_insert(struct consumed_segment *segment, uint32_t offset)
+static struct consumed_record *record_insert(
+	struct consumed *set, struct consumed_segment *segment, uint32_t offset)
 {
 	struct consumed_record *record;
 
@@ -120,10 +123,12 @@ static struct consumed_record *record_insert(struct consumed_segment *segment, u
 	record = record_slot(segment, offset);
 	record->offset = offset;
 	segment->count++;
+	set->version++;
 	return record;
 }
 
-static inline struct consumed_record *record_make(struct consumed_segment *segment, uint32_t offset)
+static inline struct consumed_record *record_make(
+	struct consumed *set, struct consumed_segment *segment, uint32_t offset)
 {
 	if (segment->capacity > 0) {
 		struct consumed_record *record = record_slot(segment, offset);
@@ -131,7 +136,7 @@ static inline struct consumed_record *record_make(struct consumed_segment *segme
 		if (record->offset != 0)
 			return record;
 	}
-	return record_insert(segment, offset);
+	return record_insert(set, segment, offset);
 }
 
 /* The word of a position; NULL when there is none yet. */
@@ -186,7 +191,7 @@ int consumed_add(struct consumed *set, const struct ordinal *ordinal)
 	if (!ordinal_valid(ordinal))
 		return -EINVAL;
 	segment = segment_make(set, ordinal->segment);
-	record = segment != NULL ? record_make(segment, ordinal->offset) : NULL;
+	record = segment != NULL ? record_make(set, segment, ordinal->offset) : NULL;
 	word = record != NULL ? record_word_make(record, ordinal->position >> 6) : NULL;
 	if (word == NULL)
 		return -ENOMEM;
@@ -210,6 +215,54 @@ bool consumed_has(const struct consumed *set, const struct ordinal *ordinal)
 	if (record->offset == 0)
 		return false;
 	word = record_word(record, ordinal->position >> 6);
+	return word != NULL && (*word >> (ordinal->position & 63) & 1) != 0;
+}
+
+/* Where the ordinal's record is, or that there is none. */
+static inline struct consumed_hint *hint_of(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+{
+	struct consumed_hint *hint =
+		&hints->at[(ordinal->offset >> 3) * UINT32_C(2654435761) >> 29];
+	struct consumed_record *record = NULL;
+
+	if (hint->version == set->version && hint->offset == ordinal->offset &&
+		hint->segment == ordinal->segment)
+		return hint;
+	hint->in = segment_find(set, ordinal->segment);
+	if (hint->in != NULL && hint->in->capacity > 0)
+		record = record_slot(hint->in, ordinal->offset);
+	hint->record = record != NULL && record->offset != 0 ? record : NULL;
+	hint->version = set->version;
+	hint->segment = ordinal->segment;
+	hint->offset = ordinal->offset;
+	return hint;
+}
+
+int consumed_add_near(
+	struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+{
+	uint64_t bit = UINT64_C(1) << (ordinal->position & 63);
+	struct consumed_hint *hint = hint_of(set, ordinal, hints);
+	uint64_t *word =
+		hint->record != NULL ? record_word(hint->record, ordinal->position >> 6) : NULL;
+
+	if (word == NULL)
+		return consumed_add(set, ordinal);
+	if ((*word & bit) != 0)
+		return 1;
+	*word |= bit;
+	hint->in->spans++;
+	return 0;
+}
+
+bool consumed_has_near(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+{
+	const struct consumed_hint *hint = hint_of(set, ordinal, hints);
+	const uint64_t *word =
+		hint->record != NULL ? record_word(hint->record, ordinal->position >> 6) : NULL;
+
 	return word != NULL && (*word >> (ordinal->position & 63) & 1) != 0;
 }
 
@@ -266,10 +319,10 @@ uint64_t consumed_total(const struct consumed *set)
 }
 
 /* Makes room for the bits of from, and adds them when add is set. */
-static int record_merge(
-	struct consumed_segment *segment, const struct consumed_record *from, bool add)
+static int record_merge(struct consumed *set, struct consumed_segment *segment,
+	const struct consumed_record *from, bool add)
 {
-	struct consumed_record *into = record_make(segment, from->offset);
+	struct consumed_record *into = record_make(set, segment, from->offset);
 	uint32_t words = from->words == 0 ? 1 : from->words;
 
 	if (into == NULL)
@@ -303,7 +356,7 @@ static int set_merge(struct consumed *set, const struct consumed *other, bool ad
 			int ret = 0;
 
 			if (from->records[k].offset != 0)
-				ret = record_merge(into, &from->records[k], add);
+				ret = record_merge(set, into, &from->records[k], add);
 			if (ret != 0)
 				return ret;
 		}
@@ -329,6 +382,7 @@ void consumed_drop_below(struct consumed *set, uint32_t first_needed)
 		segment_done(&set->segments[i]);
 	memmove(set->segments, set->segments + drop, (set->count - drop) * sizeof(*set->segments));
 	set->count -= drop;
+	set->version++;
 }
 
 /* ---- Encoding ------------------------------------------------------------ */
@@ -432,7 +486,7 @@ static int add_range(
 	if (!ordinal_valid(ordinal))
 		return -EINVAL;
 	segment = segment_make(set, ordinal->segment);
-	record = segment != NULL ? record_make(segment, ordinal->offset) : NULL;
+	record = segment != NULL ? record_make(set, segment, ordinal->offset) : NULL;
 	/* The last word first: it makes room for all. */
 	if (record == NULL || record_word_make(record, (end - 1) >> 6) == NULL)
 		return -ENOMEM;

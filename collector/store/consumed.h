@@ -38,6 +38,19 @@ struct consumed {
 	struct consumed_segment *segments; /* ascending by number, owned */
 	size_t count;
 	size_t capacity;
+	uint64_t version; /* another one after records came, went or moved */
+};
+
+/* Where the last few records were found. Zero-initialised is empty. */
+struct consumed_hint {
+	uint64_t version;
+	uint32_t segment;
+	uint32_t offset;
+	struct consumed_segment *in;
+	struct consumed_record *record; /* NULL: the set has none */
+};
+struct consumed_hints {
+	struct consumed_hint at[8];
 };
 
 void consumed_done(struct consumed *set);
@@ -47,6 +60,12 @@ void consumed_done(struct consumed *set);
 MUST_CHECK int consumed_add(struct consumed *set, const struct ordinal *ordinal);
 
 bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
+
+/* The same for many ordinals of few records; hints are of one set alone. */
+MUST_CHECK int consumed_add_near(
+	struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints);
+bool consumed_has_near(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints);
 
 /* How many spans of a segment, or of all, are in the set. */
 uint64_t consumed_in_segment(const struct consumed *set, uint32_t number);

@@ -15,9 +15,27 @@ struct id_map_slot {
 	bool used;
 };
 
-static struct id_map_slot *find_slot(const struct id_map *map, const uint8_t id[16])
+/* Slots for each word of the filter. */
+enum { FILTER_SLOTS = 8 };
+
+/* Its word in the filter, and 4 bits of that. */
+static uint64_t *filter_word(const struct id_map *map, uint64_t hash, uint64_t *ret_bits)
 {
-	size_t at = index_hash_id(id) & (map->capacity - 1);
+	*ret_bits = UINT64_C(1) << (hash >> 40 & 63) | UINT64_C(1) << (hash >> 46 & 63) |
+		    UINT64_C(1) << (hash >> 52 & 63) | UINT64_C(1) << (hash >> 58);
+	return &map->filter[(hash & (map->capacity - 1)) / FILTER_SLOTS];
+}
+
+static void filter_put(struct id_map *map, uint64_t hash)
+{
+	uint64_t bits;
+
+	*filter_word(map, hash, &bits) |= bits;
+}
+
+static struct id_map_slot *find_slot(const struct id_map *map, const uint8_t id[16], uint64_t hash)
+{
+	size_t at = hash & (map->capacity - 1);
 
 	while (map->slots[at].used && memcmp(map->slots[at].id, id, 16) != 0)
 		at = (at + 1) & (map->capacity - 1);
@@ -29,40 +47,57 @@ static int grow(struct id_map *map)
 	struct id_map larger = {.capacity = map->capacity > 0 ? map->capacity * 2 : 64};
 
 	larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
-	if (larger.slots == NULL)
+	larger.filter = calloc(larger.capacity / FILTER_SLOTS, sizeof(*larger.filter));
+	if (larger.slots == NULL || larger.filter == NULL) {
+		id_map_done(&larger);
 		return -ENOMEM;
+	}
 	larger.count = map->count;
-	for (size_t i = 0; i < map->capacity; i++)
-		if (map->slots[i].used)
-			*find_slot(&larger, map->slots[i].id) = map->slots[i];
-	free(map->slots);
+	for (size_t i = 0; i < map->capacity; i++) {
+		const struct id_map_slot *slot = &map->slots[i];
+		uint64_t hash;
+
+		if (!slot->used)
+			continue;
+		hash = index_hash_id(slot->id);
+		*find_slot(&larger, slot->id, hash) = *slot;
+		filter_put(&larger, hash);
+	}
+	id_map_done(map);
 	*map = larger;
 	return 0;
 }
 
 int id_map_add(struct id_map *map, const uint8_t id[16], uint32_t number)
 {
+	uint64_t hash = index_hash_id(id);
 	struct id_map_slot *slot;
 
 	if (map->count >= map->capacity / 3 * 2 && grow(map) != 0)
 		return -ENOMEM;
-	slot = find_slot(map, id);
+	slot = find_slot(map, id, hash);
 	if (slot->used)
 		return 1;
 	memcpy(slot->id, id, 16);
 	slot->number = number;
 	slot->used = true;
+	filter_put(map, hash);
 	map->count++;
 	return 0;
 }
 
 bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_number)
 {
+	uint64_t hash = index_hash_id(id);
 	const struct id_map_slot *slot;
+	uint64_t word, bits;
 
 	if (map->count == 0)
 		return false;
-	slot = find_slot(map, id);
+	word = *filter_word(map, hash, &bits);
+	if ((~word & bits) != 0)
+		return false;
+	slot = find_slot(map, id, hash);
 	if (slot->used && ret_number != NULL)
 		*ret_number = slot->number;
 	return slot->used;
@@ -71,10 +106,12 @@ bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_n
 void id_map_done(struct id_map *map)
 {
 	free(map->slots);
+	free(map->filter);
 	*map = (struct id_map){0};
 }
 
 size_t id_map_memory(const struct id_map *map)
 {
-	return map->capacity * sizeof(*map->slots);
+	return map->capacity * sizeof(*map->slots) +
+	       map->capacity / FILTER_SLOTS * sizeof(*map->filter);
 }

@@ -14,6 +14,7 @@
 /* Zero-initialised is empty. */
 struct id_map {
 	struct id_map_slot *slots; /* owned */
+	uint64_t *filter;	   /* owned; what isn't in it isn't there: it fits the cache */
 	size_t capacity;	   /* a power of two, or 0 */
 	size_t count;
 };

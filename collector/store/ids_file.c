@@ -3,6 +3,7 @@
  */
 #include "ids_file.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,25 +54,62 @@ static int read_page(struct disk *disk, int file, uint32_t seed, const struct in
 }
 
 /* The page where the search begins: the last one whose first id is less. */
+/* The first of a page's ids is below the wanted one from page low on, and from high on not. */
+struct page_search {
+	uint64_t low;
+	uint64_t high;
+	/* As far as is known of where ids are: their first 8 bytes at low and high. */
+	uint64_t low_id;
+	uint64_t high_id;
+};
+
+static uint64_t id_start(const uint8_t id[16])
+{
+	uint64_t start;
+
+	memcpy(&start, id, sizeof(start));
+	return be64toh(start);
+}
+
+/* Most ids are random: so it lies about as far between the two as its number does. Every other
+ * step halves, for those that aren't. */
+static uint64_t page_to_try(const struct page_search *search, uint64_t wanted, unsigned int step)
+{
+	uint64_t pages = search->high - search->low;
+	uint64_t at = search->low + pages / 2;
+
+	if (step % 2 == 0 && wanted >= search->low_id && search->high_id > search->low_id)
+		at = search->low +
+		     (uint64_t)((double)(wanted - search->low_id) /
+				(double)(search->high_id - search->low_id) * (double)pages);
+	if (at <= search->low)
+		return search->low + 1;
+	return at < search->high ? at : search->high - 1;
+}
+
 static int find_page(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
 	const uint8_t trace_id[16], uint64_t *ret_page)
 {
 	struct index_id entries[INDEX_PAGE_IDS];
-	uint64_t low = 0;
-	uint64_t high = index_pages(ids);
+	struct page_search search = {.high = index_pages(ids), .high_id = UINT64_MAX};
 
-	while (low + 1 < high) {
-		uint64_t middle = low + (high - low) / 2;
-		int count = read_page(disk, file, seed, ids, middle, entries);
+	for (unsigned int step = 0; search.low + 1 < search.high; step++) {
+		uint64_t page = page_to_try(&search, id_start(trace_id), step);
+		int count = read_page(disk, file, seed, ids, page, entries);
 
 		if (count < 0)
 			return count;
-		if (memcmp(entries[0].trace_id, trace_id, 16) < 0)
-			low = middle;
-		else
-			high = middle;
+		if (memcmp(entries[0].trace_id, trace_id, 16) >= 0) {
+			search.high = page;
+			search.high_id = id_start(entries[0].trace_id);
+			continue;
+		}
+		search.low = page;
+		search.low_id = id_start(entries[0].trace_id);
+		if (memcmp(entries[count - 1].trace_id, trace_id, 16) >= 0)
+			break;
 	}
-	*ret_page = low;
+	*ret_page = search.low;
 	return 0;
 }
 

@@ -380,15 +380,14 @@ int index_day_of_trace(struct index *index, const uint8_t trace_id[16], int32_t 
 
 /* ---- Adding ------------------------------------------------------------------------ */
 
-static int add_to(struct index *index, struct index_state *part, const struct index_run *run)
+static int add_told(
+	struct index *index, struct index_state *part, const struct index_run *run, bool continues)
 {
 	struct index_run marked = *run;
-	struct index_state *earlier, *longest;
-	int ret = find_trace(index, run->trace_id, &earlier);
+	struct index_state *longest;
+	int ret;
 
-	if (ret < 0)
-		return ret == ERR_INDEX ? -EIO : ret;
-	if (ret == 1)
+	if (continues)
 		marked.flags |= INDEX_CONTINUES;
 	part->used = ++index->clock;
 	ret = index_part_add(part, &marked);
@@ -397,13 +396,36 @@ static int add_to(struct index *index, struct index_state *part, const struct in
 	return ret;
 }
 
-int index_add(struct index *index, const struct part_name *part, const struct index_run *run)
+static int add_to(struct index *index, struct index_state *part, const struct index_run *run)
+{
+	struct index_state *earlier;
+	int ret = find_trace(index, run->trace_id, &earlier);
+
+	if (ret < 0)
+		return ret == ERR_INDEX ? -EIO : ret;
+	return add_told(index, part, run, ret == 1);
+}
+
+static struct index_state *find_or_new(struct index *index, const struct part_name *part)
 {
 	struct index_state *state = find_part(index, part);
 
-	if (state == NULL)
-		state = new_part(index, part);
+	return state != NULL ? state : new_part(index, part);
+}
+
+int index_add(struct index *index, const struct part_name *part, const struct index_run *run)
+{
+	struct index_state *state = find_or_new(index, part);
+
 	return state != NULL ? add_to(index, state, run) : -ENOMEM;
+}
+
+int index_add_told(struct index *index, const struct part_name *part, const struct index_run *run,
+	bool continues)
+{
+	struct index_state *state = find_or_new(index, part);
+
+	return state != NULL ? add_told(index, state, run, continues) : -ENOMEM;
 }
 
 int index_close_part(struct index *index, const struct part_name *part)

@@ -102,6 +102,10 @@ void index_close(struct index *index);
 int index_add(
 	struct index *index, const struct part_name *part, const struct index_run *run) MUST_CHECK;
 
+/* The same where it is known already whether the trace has an earlier run: continues says so. */
+int index_add_told(struct index *index, const struct part_name *part, const struct index_run *run,
+	bool continues) MUST_CHECK;
+
 /* Lets readers see what index_add was told; once per commit. */
 void index_flush(struct index *index);
 

@@ -67,13 +67,15 @@ static void note_times(struct run_times *times, const struct span_view *view, ui
 }
 
 /* Whether the span is in a file, or in this round, already. */
-static bool is_written(const struct jsonl_store *store, const struct ordinal *ordinal)
+static bool is_written(struct jsonl_store *store, const struct ordinal *ordinal)
 {
-	if (consumed_has(&state_of(store)->consumed, ordinal))
+	if (consumed_has_near(&state_of(store)->consumed, ordinal, &store->hints))
 		return true;
 	for (size_t i = 0; i < OUTPUTS; i++) {
-		if (store->outputs[i].run_count > 0 &&
-			consumed_has(&store->outputs[i].ordinals, ordinal))
+		struct output *output = &store->outputs[i];
+
+		if (output->run_count > 0 &&
+			consumed_has_near(&output->ordinals, ordinal, &output->hints))
 			return true;
 	}
 	return store->lost_spans > 0 && consumed_has(&store->lost, ordinal);
@@ -213,9 +215,10 @@ static int fresh_grow(struct jsonl_store *store)
 	return 0;
 }
 
-/* The day of a trace: by its first run, which may be in this very round. */
+/* The day of a trace: by its first run, which may be in this very round. *ret_continues: this
+ * isn't it. */
 static int day_of(struct jsonl_store *store, const struct trace_id *trace_id,
-	const struct run_times *times, int32_t *ret_day)
+	const struct run_times *times, int32_t *ret_day, bool *ret_continues)
 {
 	const struct writer_hooks *hooks = &store->config.hooks;
 	struct fresh_trace *slot;
@@ -224,6 +227,7 @@ static int day_of(struct jsonl_store *store, const struct trace_id *trace_id,
 	if (store->fresh_count * 2 >= store->fresh_capacity && fresh_grow(store) != 0)
 		return -ENOMEM;
 	slot = fresh_slot(store->fresh, store->fresh_capacity, trace_id);
+	*ret_continues = true;
 	if (!slot->used) {
 		found = hooks->day_of_trace != NULL
 				? hooks->day_of_trace(hooks->ctx, trace_id, ret_day)
@@ -238,6 +242,7 @@ static int day_of(struct jsonl_store *store, const struct trace_id *trace_id,
 			.used = true,
 		};
 		store->fresh_count++;
+		*ret_continues = found == 1;
 	}
 	*ret_day = slot->day;
 	return 0;
@@ -268,7 +273,7 @@ static struct output *output_of_day(struct jsonl_store *store, int32_t day)
 }
 
 static int add_run(struct jsonl_store *store, struct output *output,
-	const struct trace_id *trace_id, size_t spans)
+	const struct trace_id *trace_id, size_t spans, bool continues)
 {
 	const struct bytes *lines = &store->run_lines;
 	uint32_t crc = crc32c(0, lines->data, lines->length);
@@ -286,7 +291,7 @@ static int add_run(struct jsonl_store *store, struct output *output,
 		output->run_capacity = capacity;
 	}
 	for (size_t i = 0; ret >= 0 && i < spans; i++)
-		ret = consumed_add(&output->ordinals, &store->run_ordinals[i]);
+		ret = consumed_add_near(&output->ordinals, &store->run_ordinals[i], &output->hints);
 	if (ret < 0)
 		return ret;
 	index_builder_end(&store->run_index);
@@ -296,6 +301,7 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	output->runs[output->run_count++] = (struct output_run){
 		.trace_id = *trace_id,
 		.index = store->run_index.run,
+		.continues = continues,
 		.run = {.length_bytes = (uint32_t)lines->length,
 			.crc = crc,
 			.spans = (uint32_t)spans},
@@ -313,6 +319,7 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 {
 	struct run_times times = {0};
 	struct output *output;
+	bool continues;
 	int32_t day;
 	long count = format_spans(store, run, &times);
 	int ret;
@@ -323,7 +330,7 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 		store->next_span = store->run_end;
 		return 0;
 	}
-	ret = day_of(store, &run->trace_id, &times, &day);
+	ret = day_of(store, &run->trace_id, &times, &day, &continues);
 	if (ret != 0)
 		return ret;
 	output = output_of_day(store, day);
@@ -331,12 +338,12 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 		ret = flush(store);
 		/* The round that remembered the day is over. */
 		if (ret == 0)
-			ret = day_of(store, &run->trace_id, &times, &day);
+			ret = day_of(store, &run->trace_id, &times, &day, &continues);
 		output = ret == 0 ? output_of_day(store, day) : NULL;
 		if (output == NULL)
 			return ret != 0 ? ret : -ENOMEM;
 	}
-	ret = add_run(store, output, &run->trace_id, (size_t)count);
+	ret = add_run(store, output, &run->trace_id, (size_t)count, continues);
 	if (ret == 0)
 		store->next_span = store->run_end;
 	if (ret == 0 && output->lines.length >= output->write_bytes)

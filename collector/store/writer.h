@@ -107,6 +107,8 @@ struct written_run {
 	uint64_t length_bytes;
 	uint32_t crc;
 	uint32_t spans;
+	/* Whether the trace has an earlier run, as day_of_trace and this round say. */
+	bool continues;
 	/* What index_run_of_lines would make of them; NULL: it can't be told. */
 	const struct index_run *index;
 };

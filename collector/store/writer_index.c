@@ -42,6 +42,7 @@ void writer_tell_index(struct jsonl_store *store, struct output *output)
 			.length_bytes = run->run.length_bytes,
 			.crc = run->run.crc,
 			.spans = run->run.spans,
+			.continues = run->continues,
 			.index = run->index.spans > 0 ? &run->index : NULL,
 		};
 		offset += run->run.length_bytes;

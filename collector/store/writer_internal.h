@@ -25,6 +25,7 @@ struct output_run {
 	struct trace_id trace_id;
 	struct manifest_run run;
 	struct index_run index; /* without spans: there is none */
+	bool continues;		/* the trace has an earlier run */
 };
 
 /* What is gathered for one day, and the part that it goes to. */
@@ -47,8 +48,9 @@ struct output {
 	size_t run_count;
 	size_t run_capacity;
 	struct consumed ordinals;
-	bool written;	/* bytes may stand behind the committed ones */
-	bool committed; /* COMMIT appended, not yet synced */
+	struct consumed_hints hints; /* of the ordinals */
+	bool written;		     /* bytes may stand behind the committed ones */
+	bool committed;		     /* COMMIT appended, not yet synced */
 };
 
 /* The day of a trace that has its first run in this round. */
@@ -95,7 +97,8 @@ struct jsonl_store {
 	struct scratch scratch;
 	struct ordinal *run_ordinals;
 	size_t run_capacity;
-	struct consumed lost; /* ordinals whose spans can't be read */
+	struct consumed_hints hints; /* of the manifest's ordinals */
+	struct consumed lost;	     /* ordinals whose spans can't be read */
 	uint64_t lost_spans;
 	bool lost_committed;
 	struct fresh_trace *fresh; /* hash of a power of two */

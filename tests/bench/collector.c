@@ -241,35 +241,65 @@ static double wire_bytes(bool snapshots)
 	return bytes;
 }
 
-static void measure(const char *profile, bool snapshots, double rate, struct samples *first,
-	struct samples *idle)
+/* What is measured, by the words behind the command; none: all of it. */
+struct choice {
+	bool plain;
+	bool snapshots;
+	bool rate;
+	bool full;
+};
+
+static void measure(const char *profile, const struct choice *choice, double rate,
+	struct samples *first, struct samples *idle)
 {
+	bool snapshots = profile[1] != '\0';
 	double bytes = wire_bytes(snapshots);
 	struct floor_result floor;
 	struct run run;
 
-	run_load(rate, snapshots, bytes, &run);
-	samples_add(first, run.first_answer_ms);
-	samples_add(idle, run.rss_idle);
-	run_floor(&run, rate, &floor);
-	rows_rate(profile, &run, &floor, rate);
-	samples_done(&run.answers);
-	run_load(0, snapshots, bytes, &run);
-	samples_add(first, run.first_answer_ms);
-	samples_add(idle, run.rss_idle);
-	run_floor(&run, 0, &floor);
-	rows_most(profile, &run, &floor);
-	samples_done(&run.answers);
+	for (int full = 0; full < 2; full++) {
+		double at = full ? 0 : rate;
+
+		if (!(full ? choice->full : choice->rate))
+			continue;
+		run_load(at, snapshots, bytes, &run);
+		samples_add(first, run.first_answer_ms);
+		samples_add(idle, run.rss_idle);
+		run_floor(&run, at, &floor);
+		if (full)
+			rows_most(profile, &run, &floor);
+		else
+			rows_rate(profile, &run, &floor, rate);
+		samples_done(&run.answers);
+	}
+}
+
+static struct choice choose(int argc, char **argv)
+{
+	struct choice choice = {0};
+
+	for (int i = 1; i < argc; i++) {
+		choice.plain |= strcmp(argv[i], "plain") == 0;
+		choice.snapshots |= strcmp(argv[i], "snapshots") == 0;
+		choice.rate |= strcmp(argv[i], "rate") == 0;
+		choice.full |= strcmp(argv[i], "full") == 0;
+	}
+	if (!choice.plain && !choice.snapshots)
+		choice.plain = choice.snapshots = true;
+	if (!choice.rate && !choice.full)
+		choice.rate = choice.full = true;
+	return choice;
 }
 
 int bench_collector(int argc, char **argv)
 {
+	struct choice choice = choose(argc, argv);
 	struct samples first = {0}, idle = {0};
 
-	(void)argc;
-	(void)argv;
-	measure("P", false, bench_options.rate, &first, &idle);
-	measure("PS", true, bench_options.rate / 4, &first, &idle);
+	if (choice.plain)
+		measure("P", &choice, bench_options.rate, &first, &idle);
+	if (choice.snapshots)
+		measure("PS", &choice, bench_options.rate / 4, &first, &idle);
 	rows_idle(&first, &idle);
 	samples_done(&first);
 	samples_done(&idle);
