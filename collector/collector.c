@@ -24,6 +24,8 @@
 #define HOUSEKEEPING_MS 1000
 #define FRAME_BUDGET_SHARE 8
 #define CLIENTS_EXPIRE_MS 600000u
+/* The syncs of a commit to files hold up the log's. */
+#define GATHER_NS (250 * CLOCK_NS_PER_MS)
 
 /* ---- Reload, summary, watchdog ------------------------------------------------ */
 
@@ -564,6 +566,7 @@ static int open_depot(struct collector *collector)
 		.part_bytes = settings->part_size,
 		.trace_spans = settings->trace_spans,
 		.max_clients = settings->max_clients,
+		.gather_ns = GATHER_NS,
 		.forward = settings->forward != NULL,
 	};
 

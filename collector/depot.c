@@ -226,6 +226,7 @@ static int open_writer(
 			.ctx = depot},
 		.part_bytes = config->part_bytes,
 		.reserve_bytes = config->reserve_bytes,
+		.gather_ns = config->gather_ns,
 	};
 	int status = live_new(config->disk, depot->dirs.log, depot->inbox_dir, depot->assembler,
 		manifest_state(depot->recovery.manifest), &depot->live);

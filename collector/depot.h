@@ -44,6 +44,7 @@ struct depot_config {
 	uint64_t pending_bytes; /* of the log */
 	uint64_t max_clients;
 	uint64_t reserve_bytes; /* of the disk; 0: the default */
+	uint64_t gather_ns;	/* between commits to files, when there is much to commit */
 	bool forward;		/* what comes is for other collectors */
 };
 

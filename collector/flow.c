@@ -73,8 +73,10 @@ void flow_pulse(struct collector *collector)
 		struct run *run = assembler_take_due(collector->depot.assembler, now_ms);
 
 		if (run == NULL) {
-			if (collector->flush_ms > 0)
+			if (collector->flush_ms > 0) {
 				collector->flush_handed = collector->handed_spans;
+				keeper_hurry(collector->keeper);
+			}
 			collector->flush_ms = 0;
 			break;
 		}
@@ -201,10 +203,11 @@ bool flow_drain(struct collector *collector)
 			assembler_take_oldest(collector->depot.assembler, RUN_DRAIN, now_ms);
 
 		if (run == NULL)
-			return !keeper_busy(collector->keeper);
+			break;
 		hand_over(collector, run);
 	}
-	return false;
+	keeper_hurry(collector->keeper);
+	return may_fly(collector) && !keeper_busy(collector->keeper);
 }
 
 /* ---- Credit held back ---------------------------------------------------------- */

@@ -28,6 +28,9 @@
 /* What a smaller put takes says more of the disk's delay than of the store's speed. */
 #define RATE_SPANS_MIN 2048u
 #define RATE_AFTER_NS (100 * CLOCK_NS_PER_MS)
+/* While the store gathers, it gets what comes in such pieces. */
+#define GATHER_STEP_SPANS 4096u
+#define GATHER_STEP_NS (20 * CLOCK_NS_PER_MS)
 #define NO_MEMORY_PAUSE_NS (100 * CLOCK_NS_PER_MS)
 #define SHED_PAUSE_NS (50 * CLOCK_NS_PER_MS)
 #define CURSOR_PAUSE_NS (200 * CLOCK_NS_PER_MS)
@@ -75,6 +78,9 @@ struct keeper {
 	struct keeper_sealing sealing;
 	bool seal_wake;	  /* the sealer has a result, or there are new orders */
 	bool retain_wake; /* there are new orders */
+	bool hurry;	  /* what the store gathers is to be committed now */
+	bool gathering;	  /* the store has puts that it will commit later */
+	uint64_t queued_spans;
 	struct keeper_counts counts;
 	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
 	uint64_t work_spans;
@@ -85,6 +91,7 @@ struct keeper {
 	bool cursor_failed;  /* it could not be written: it is tried again after a pause */
 	bool dirty;	     /* something was written since the last trim */
 	bool restless;	     /* and nothing was rested since */
+	uint64_t took_ns;    /* by the store since its last commit */
 	uint64_t rate_spans; /* written in rate_ns */
 	uint64_t rate_ns;
 	uint64_t trimmed_ns;
@@ -95,6 +102,13 @@ struct keeper {
 	bool seal_pending;
 	uint64_t sealed_ns; /* when it was looked for something to seal; 0: now */
 };
+
+/* Under the lock: whether what is queued is worth waking up for. */
+static bool has_enough(const struct keeper *keeper)
+{
+	return keeper->gathering ? keeper->queued_spans >= GATHER_STEP_SPANS
+				 : keeper->queued != NULL;
+}
 
 /* ---- Puts ---------------------------------------------------------------- */
 
@@ -216,6 +230,7 @@ static struct run *take_queued(
 		at = &(*at)->next;
 	}
 	keeper->queued = *at;
+	keeper->queued_spans -= spans;
 	*at = NULL;
 	if (keeper->queued == NULL)
 		keeper->queued_end = &keeper->queued;
@@ -225,13 +240,14 @@ static struct run *take_queued(
 }
 
 /* Puts runs back at the front of the queue. */
-static void give_back(struct keeper *keeper, struct run *runs)
+static void give_back(struct keeper *keeper, struct run *runs, uint32_t span_count)
 {
 	struct run *last = runs;
 
 	while (last->next != NULL)
 		last = last->next;
 	uv_mutex_lock(&keeper->lock);
+	keeper->queued_spans += span_count;
 	last->next = keeper->queued;
 	if (keeper->queued == NULL)
 		keeper->queued_end = &last->next;
@@ -242,7 +258,7 @@ static void give_back(struct keeper *keeper, struct run *runs)
 /* Ships what is queued; 0, or the pause after which to try again. */
 static uint64_t ship_queued(struct keeper *keeper)
 {
-	if (keeper->puts == 0) {
+	if (keeper->puts == 0 || keeper->gathering) {
 		uint32_t run_count = 0;
 		uint32_t span_count = 0;
 		struct run *runs;
@@ -253,7 +269,7 @@ static uint64_t ship_queued(struct keeper *keeper)
 		if (runs == NULL)
 			return 0;
 		if (ship(keeper, runs, run_count, span_count) < 0) {
-			give_back(keeper, runs);
+			give_back(keeper, runs, span_count);
 			return NO_MEMORY_PAUSE_NS;
 		}
 	}
@@ -564,20 +580,37 @@ static void set_work(struct keeper *keeper, uint64_t begin_ns, uint64_t spans)
 	uv_mutex_unlock(&keeper->lock);
 }
 
+static bool take_hurry(struct keeper *keeper)
+{
+	bool hurry;
+
+	uv_mutex_lock(&keeper->lock);
+	hurry = keeper->hurry;
+	keeper->hurry = false;
+	uv_mutex_unlock(&keeper->lock);
+	return hurry;
+}
+
 /* Lets the store work; what it returns. */
-static uint64_t work_store(struct keeper *keeper, int *ret_error)
+static uint64_t work_store(struct keeper *keeper, bool hurry, int *ret_error)
 {
 	uint64_t begin_ns = clock_monotonic_ns(keeper->config.clock);
 	uint64_t before = keeper->counts.spans;
 	uint64_t pause_ns;
 
 	set_work(keeper, begin_ns, store_queued_spans(keeper->config.store));
-	pause_ns = store_work(
-		keeper->config.store, clock_realtime_ns(keeper->config.clock), ret_error);
+	pause_ns = store_work(keeper->config.store, hurry ? STORE_NOW : begin_ns, ret_error);
 	set_work(keeper, 0, 0);
-	if (pause_ns == 0)
-		measure(keeper, keeper->counts.spans - before,
-			clock_monotonic_ns(keeper->config.clock) - begin_ns);
+	uv_mutex_lock(&keeper->lock);
+	keeper->gathering = pause_ns > 0 && *ret_error == 0;
+	uv_mutex_unlock(&keeper->lock);
+	keeper->took_ns += clock_monotonic_ns(keeper->config.clock) - begin_ns;
+	if (pause_ns > 0 && !keeper->gathering)
+		keeper->took_ns = 0;
+	if (keeper->counts.spans > before && keeper->took_ns > 0) {
+		measure(keeper, keeper->counts.spans - before, keeper->took_ns);
+		keeper->took_ns = 0;
+	}
 	return pause_ns;
 }
 
@@ -585,18 +618,24 @@ static uint64_t work_store(struct keeper *keeper, int *ret_error)
 static uint64_t work(struct keeper *keeper)
 {
 	uint64_t pause_ns = ship_queued(keeper);
+	uint64_t store_ns = 0;
 	uint64_t chores_ns;
+	bool hurry = take_hurry(keeper);
 	int error = 0;
 
 	if (keeper->puts > 0) {
-		uint64_t store_ns = work_store(keeper, &error);
-
+		store_ns = work_store(keeper, hurry, &error);
 		say_error(keeper, store_ns > 0 ? error : 0);
-		if (store_ns > 0)
+		if (store_ns > 0 && error != 0)
 			return store_ns;
 	}
 	chores_ns = do_chores(keeper);
-	return pause_ns > 0 ? pause_ns : chores_ns;
+	if (pause_ns > 0)
+		return pause_ns;
+	/* What comes meanwhile is taken now and then, not run by run. */
+	if (store_ns > GATHER_STEP_NS)
+		store_ns = GATHER_STEP_NS;
+	return store_ns > 0 && store_ns < chores_ns ? store_ns : chores_ns;
 }
 
 static void end_thread(struct keeper *keeper)
@@ -605,7 +644,7 @@ static void end_thread(struct keeper *keeper)
 
 	/* The store's own queue once more; what is queued here stays in the log. */
 	if (keeper->puts > 0)
-		(void)work_store(keeper, &error);
+		(void)work_store(keeper, true, &error);
 	if (keeper->forward_to.known)
 		write_cursor(keeper);
 	if (keeper->puts == 0)
@@ -636,9 +675,10 @@ static void run_thread(void *context)
 		failing = keeper->error != 0;
 		if (keeper->state == KEEPER_RUNS && wait_ns > 0 &&
 			(failing || keeper->cursor_failed ||
-				(keeper->queued == NULL && !keeper->trim_wanted &&
+				(!has_enough(keeper) && !keeper->trim_wanted &&
 					!keeper->forward_to.known && keeper->shed_above == 0 &&
-					!keeper->seal_wake && !keeper->retain_wake)))
+					!keeper->seal_wake && !keeper->retain_wake &&
+					!keeper->hurry)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);
@@ -736,6 +776,16 @@ void keeper_put(struct keeper *keeper, struct run *run)
 	keeper->queued_end = &run->next;
 	keeper->counts.waiting_runs++;
 	keeper->counts.waiting_spans += run->count;
+	keeper->queued_spans += run->count;
+	if (keeper->error == 0 && has_enough(keeper))
+		uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+void keeper_hurry(struct keeper *keeper)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->hurry = true;
 	if (keeper->error == 0)
 		uv_cond_signal(&keeper->wake);
 	uv_mutex_unlock(&keeper->lock);

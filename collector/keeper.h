@@ -47,6 +47,10 @@ int keeper_start(const struct keeper_config *config, struct keeper **ret) MUST_C
 /* Hands a run over until on_written. Loop thread. */
 void keeper_put(struct keeper *keeper, struct run *run);
 
+/* Runs are not committed as they come, but a few times a second (writer_config.gather_ns): those
+ * that were handed over are now. */
+void keeper_hurry(struct keeper *keeper);
+
 /* New limits, applied within a minute. */
 void keeper_retain(struct keeper *keeper, const struct retention *retention);
 

@@ -2,9 +2,11 @@
  * The JSONL store. See writer.h.
  *
  * store_work goes in rounds. A round takes runs from the queued puts and formats them
- * into outputs, one per day, until enough is gathered or nothing is left; an output is
- * written whenever it holds write_bytes (writer_lines.c). Then the rest is written, all of it
- * synced, the COMMITs appended and synced, and the hooks and on_durable called.
+ * into outputs, one per day, until enough is gathered, or nothing is left and the last
+ * commit was gather_ns ago; an output is written whenever it holds write_bytes
+ * (writer_lines.c). Then the rest is written, all of it synced, the COMMITs appended and
+ * synced, and the hooks and on_durable called. Each of these syncs is one that the log's
+ * have to wait for: so there are few of them. What waits for its commit is in the log.
  *
  * Failures: before the COMMITs, the round is forgotten and formatted anew later; what
  * was written lies behind the committed length and is cut off. When the sync of
@@ -22,7 +24,8 @@
 
 enum {
 	RESERVE_BYTES = 16 << 20,
-	BUFFER_BYTES = 4 << 20,
+	BUFFER_BYTES = 16 << 20,
+	PIECE_BYTES = 1 << 20,
 	KEEP_BYTES = 2 << 20, /* larger buffers are given back when there is nothing to do */
 };
 
@@ -152,7 +155,8 @@ static int format_span(
 static long format_spans(
 	struct jsonl_store *store, const struct store_run *run, struct run_times *times)
 {
-	size_t most = store->config.buffer_bytes / 4;
+	size_t quarter = store->config.buffer_bytes / 4;
+	size_t most = quarter > PIECE_BYTES ? PIECE_BYTES : quarter > 0 ? quarter : 1;
 	long count = 0;
 
 	store->run_lines.length = 0;
@@ -495,6 +499,7 @@ static void finish_round(struct jsonl_store *store, bool complete)
 {
 	struct store_put *done = NULL;
 
+	store->committed_ns = store->now_ns;
 	count_round(store);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		struct output *output = &store->outputs[i];
@@ -650,18 +655,70 @@ static int take_put(struct jsonl_store *store, const struct store_put *put)
 	return 0;
 }
 
-/* Takes what is queued. A failure leaves the round forgotten, or in doubt. */
-static int work_rounds(struct jsonl_store *store)
+/* Whether there are puts that are not committed. */
+static bool has_puts(struct jsonl_store *store)
+{
+	bool puts;
+
+	pthread_mutex_lock(&store->mutex);
+	puts = store->head != NULL;
+	pthread_mutex_unlock(&store->mutex);
+	return puts;
+}
+
+/* Whether something of them is in the round. */
+static bool is_gathering(struct jsonl_store *store)
+{
+	bool gathering;
+
+	pthread_mutex_lock(&store->mutex);
+	gathering = store->head != store->next_put || store->next_run > 0 || store->next_span > 0;
+	pthread_mutex_unlock(&store->mutex);
+	return gathering;
+}
+
+/* How long the round may still gather; 0: it is to be committed. */
+static uint64_t gather_ns(const struct jsonl_store *store, uint64_t now_ns)
+{
+	uint64_t since_ns = now_ns - store->committed_ns;
+
+	/* Clocks that step back are late at most. */
+	if (now_ns == STORE_NOW || now_ns < store->committed_ns ||
+		since_ns >= store->config.gather_ns)
+		return 0;
+	return store->config.gather_ns - since_ns;
+}
+
+/* Takes what is queued; *ret_gather_ns: commits it so much later. A failure leaves the round
+ * forgotten, or in doubt. */
+static int work_rounds(struct jsonl_store *store, uint64_t now_ns, uint64_t *ret_gather_ns)
 {
 	struct store_put *put;
 	int ret = store->doubt ? flush(store) : 0;
 
-	while (ret == 0 && current_put(store) != NULL) {
+	while (ret == 0 && has_puts(store)) {
 		while (ret == 0 && (put = current_put(store)) != NULL)
 			ret = take_put(store, put);
 		if (ret == 0)
+			*ret_gather_ns = gather_ns(store, now_ns);
+		if (ret == 0 && *ret_gather_ns > 0)
+			return 0;
+		if (ret == 0)
 			ret = flush(store);
 	}
+	if (ret != 0 && !store->doubt)
+		forget_round(store);
+	return ret;
+}
+
+int writer_settle(struct jsonl_store *store)
+{
+	int ret = 0;
+
+	if (store->doubt)
+		return -EAGAIN;
+	if (is_gathering(store))
+		ret = flush(store);
 	if (ret != 0 && !store->doubt)
 		forget_round(store);
 	return ret;
@@ -681,9 +738,12 @@ static void slim(struct jsonl_store *store)
 static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
-	int ret = work_rounds(store);
+	uint64_t gather_ns = 0;
+	int ret;
 
-	(void)now_ns;
+	if (now_ns != STORE_NOW)
+		store->now_ns = now_ns;
+	ret = work_rounds(store, now_ns, &gather_ns);
 	if (ret_error != NULL)
 		*ret_error = ret;
 	pthread_mutex_lock(&store->mutex);
@@ -692,8 +752,9 @@ static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
 	pthread_mutex_unlock(&store->mutex);
 	if (ret == 0) {
 		store->pause_ns = 0;
-		slim(store);
-		return 0;
+		if (gather_ns == 0)
+			slim(store);
+		return gather_ns;
 	}
 	store->pause_ns = store->pause_ns == 0 ? PAUSE_FIRST_NS : store->pause_ns * 2;
 	if (store->pause_ns > PAUSE_LAST_NS)

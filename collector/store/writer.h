@@ -61,8 +61,9 @@ struct store_ops {
 	/* Queues a put. Never blocks, any thread, fails never. */
 	void (*put)(struct store *store, struct store_put *put);
 	/* Does what is queued, blocking, on the store's thread. Returns 0 when nothing
-	 * is left, else the ns after which it wants to be called again because of a
-	 * failure; *ret_error (may be NULL) is then why, else 0. */
+	 * is left, else the ns after which it wants to be called again: because of a
+	 * failure, *ret_error (may be NULL) is then why; or, with *ret_error 0, to commit
+	 * what it has gathered until then. now_ns STORE_NOW: nothing is gathered. */
 	uint64_t (*work)(struct store *store, uint64_t now_ns, int *ret_error);
 	/* Bytes and spans that are queued. Any thread. */
 	uint64_t (*queued_spans)(struct store *store);
@@ -70,6 +71,8 @@ struct store_ops {
 	 * store's thread; no other call may be running or follow. */
 	void (*close)(struct store *store);
 };
+
+#define STORE_NOW UINT64_MAX
 
 /* The base of every store. */
 struct store {
@@ -135,7 +138,8 @@ struct writer_config {
 	struct writer_hooks hooks;
 	uint64_t part_bytes;		 /* 0: PART_BYTES */
 	uint64_t reserve_bytes;		 /* leave as much free on the disk; 0: 16 MiB */
-	size_t buffer_bytes;		 /* lines gathered before they are committed; 0: 4 MiB */
+	size_t buffer_bytes;		 /* lines gathered before they are committed; 0: 16 MiB */
+	uint64_t gather_ns;		 /* commits are so far apart, if buffer_bytes allows */
 	size_t cache_bytes;		 /* of log records; 0: 8 MiB */
 	uint64_t (*clock_ns)(void *ctx); /* since 1970; NULL: CLOCK_REALTIME */
 	void *clock_ctx;
@@ -158,6 +162,9 @@ MUST_CHECK int writer_new(const struct writer_config *config, struct store **ret
 
 /* Any thread. */
 void writer_get_stats(struct store *store, struct writer_stats *ret);
+
+/* What follows commits what is gathered first; when that fails, it does nothing and
+ * returns why. */
 
 /* Forgets of the log what is consumed: writes the changed clients and the first
  * needed segment to the manifest, syncs, deletes segments. The store's thread;

@@ -66,7 +66,9 @@ int writer_trim_log(struct store *base)
 	 * ordinals: they must not be forgotten meanwhile. */
 	if (store->pause_ns != 0)
 		return 0;
-	ret = list_segments(store->config.log, &segments, &count);
+	ret = writer_settle(store);
+	if (ret == 0)
+		ret = list_segments(store->config.log, &segments, &count);
 	if (ret == 0)
 		ret = clients_image(store->config.clients, false, &image);
 	if (ret == 0) {
@@ -102,7 +104,9 @@ int writer_rest(struct store *base, uint64_t least_bytes)
 
 	if (store->pause_ns != 0)
 		return 0;
-	ret = list_segments(store->config.log, &segments, &count);
+	ret = writer_settle(store);
+	if (ret == 0)
+		ret = list_segments(store->config.log, &segments, &count);
 	if (ret != 0)
 		return ret;
 	last = count > 0 ? &segments[count - 1] : NULL;
@@ -123,7 +127,9 @@ int writer_forward(
 	/* Its sync would be that of a round in doubt. */
 	if (store->pause_ns != 0)
 		return -EAGAIN;
-	ret = manifest_forward(store->config.manifest, forward, ordinals);
+	ret = writer_settle(store);
+	if (ret == 0)
+		ret = manifest_forward(store->config.manifest, forward, ordinals);
 	return ret != 0 ? ret : manifest_sync(store->config.manifest);
 }
 
@@ -217,7 +223,9 @@ int writer_retain(struct store *base, const struct retention *retention)
 	int ret;
 
 	/* In doubt, an output still has to go to its part's committed place. */
-	ret = store->doubt ? -EAGAIN : retry_deletions(store);
+	ret = store->doubt ? -EAGAIN : writer_settle(store);
+	if (ret == 0)
+		ret = retry_deletions(store);
 	while (ret == 0) {
 		const struct manifest_part *oldest = oldest_part(state);
 

@@ -105,12 +105,17 @@ struct jsonl_store {
 	size_t fresh_count;
 	size_t fresh_capacity;
 	struct writer_seal seal;
-	uint32_t shed_from; /* segments before it were looked at by writer_shed */
-	bool doubt;	    /* COMMITs appended whose sync failed */
-	uint64_t pause_ns;  /* not 0: the last work failed, and its puts begin anew */
+	uint32_t shed_from;    /* segments before it were looked at by writer_shed */
+	uint64_t now_ns;       /* of the last work */
+	uint64_t committed_ns; /* of the work that committed last */
+	bool doubt;	       /* COMMITs appended whose sync failed */
+	uint64_t pause_ns;     /* not 0: the last work failed, and its puts begin anew */
 };
 
 uint64_t writer_now(const struct jsonl_store *store);
+
+/* Commits what is gathered, before something else is done to the parts or the log. */
+MUST_CHECK int writer_settle(struct jsonl_store *store);
 
 /* Chooses or makes the part of an output and opens it, ready for an append at its
  * committed length. */

@@ -14,10 +14,10 @@
 #include "writer_internal.h"
 
 enum {
-	DIRECT_BYTES = 1 << 20,
+	DIRECT_BYTES = 256 << 10,
 	CACHED_BYTES = 256 << 10,
 	/* Less than this of what is written at once isn't worth waiting for the disk. */
-	DIRECT_PART_MIN = 8,
+	DIRECT_PART_MIN = 4,
 	RUN_BYTES = 64 << 10, /* that a run goes beyond, mostly */
 };
 
@@ -38,6 +38,8 @@ int writer_begin_lines(struct jsonl_store *store, struct output *output)
 	output->write_bytes = output->direct ? DIRECT_BYTES : CACHED_BYTES;
 	if (output->write_bytes > most)
 		output->write_bytes = most;
+	if (output->write_bytes < DISK_BLOCK_BYTES)
+		output->write_bytes = DISK_BLOCK_BYTES;
 	output->lines.length = 0;
 	ret = writer_reserve_lines(output, before);
 	output->lines.length = ret == 0 ? before : 0;

@@ -136,6 +136,9 @@ int writer_seal_next(struct store *base, const struct seal_rule *rule,
 
 	if (store->doubt || store->seal.step != SEAL_NOTHING)
 		return 0;
+	ret = writer_settle(store);
+	if (ret != 0)
+		return ret;
 	ret = close_old_parts(store, now_ns, rule->after_ns);
 	if (ret != 0)
 		return ret;
@@ -242,8 +245,10 @@ int writer_seal_commit(struct store *base, const struct seal_result *result)
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	struct writer_seal *seal = &store->seal;
 	const struct manifest_part *part;
-	int ret = seal->step == SEAL_NOTHING ? record(store, result) : 0;
+	int ret = store->doubt ? 0 : writer_settle(store);
 
+	if (ret == 0 && seal->step == SEAL_NOTHING)
+		ret = record(store, result);
 	if (ret == 0 && seal->step == SEAL_RECORDED) {
 		ret = manifest_sync(store->config.manifest);
 		if (ret == 0)

@@ -343,7 +343,9 @@ int writer_shed(struct store *base, uint64_t max_bytes, uint64_t *ret_spans)
 	if (store->pause_ns != 0 || !manifest_state(store->config.manifest)->forward.known ||
 		log_total_bytes(store->config.log) <= max_bytes)
 		return 0;
-	ret = account_clients(store);
+	ret = writer_settle(store);
+	if (ret == 0)
+		ret = account_clients(store);
 	while (ret == 0 && log_total_bytes(store->config.log) > max_bytes) {
 		uint32_t number = next_segment(store);
 

@@ -236,11 +236,14 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 {
 	struct recovery_ops ops = {.on_batch = on_batch, .ctx = world};
 	struct recovery_config config = {.now_ns = history->base_ns};
-	struct writer_config writer = {.reserve_bytes = 1, .buffer_bytes = buffer_bytes(world)};
+	struct writer_config writer = {.reserve_bytes = 1,
+		.buffer_bytes = buffer_bytes(world),
+		.gather_ns = world->gather_steps};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
 	uint64_t retain_bytes = world->retain_bytes;
+	uint64_t gather_steps = world->gather_steps;
 	bool damaged = world->damaged;
 	int ret;
 
@@ -251,7 +254,9 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.part_bytes = part_bytes,
 		.buffer_bytes = world->buffer_bytes,
 		.unreadable = unreadable,
-		.retain_bytes = retain_bytes};
+		.retain_bytes = retain_bytes,
+		.gather_steps = gather_steps,
+		.now = gather_steps};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
 	ret = clients_new(0, &world->clients);
 	if (ret == 0)
@@ -534,7 +539,7 @@ int world_write(struct world *world, struct random *random, bool all)
 		chosen[i] = all || random_below(random, 3) == 0;
 	world->put_status = 1;
 	store_put(world->store, &make_put(world, chosen)->put);
-	(void)store_work(world->store, 0, &error);
+	(void)store_work(world->store, world->now++, &error);
 	return error;
 }
 

@@ -76,6 +76,8 @@ struct world {
 	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
+	uint64_t gather_steps;	   /* set before world_open: calls of world_write a commit */
+	uint64_t now;		   /* calls of world_write */
 	size_t buffer_bytes;	   /* of lines that are gathered; 0: few */
 	uint64_t retain_bytes;	   /* set before world_open; 0: no retention */
 	struct seal_result sealed; /* what is made and not committed for sure */

@@ -90,8 +90,9 @@ static struct fake_disk *live(uint64_t seed, struct world_history *history)
 	assert_int_equal(world_open(&world, fake, history), 0);
 	world_live(&world, &random, STEPS);
 	world_close(&world);
-	/* A second life, so that recovery is in the journal too. */
+	/* A second life, so that recovery is in the journal too; it gathers before it commits. */
 	set_sizes(&world);
+	world.gather_steps = 3;
 	assert_int_equal(world_open(&world, fake, history), 0);
 	world_resend(&world);
 	world_live(&world, &random, STEPS);

@@ -184,6 +184,86 @@ static void test_pieces(void **state)
 	end(&run);
 }
 
+static uint64_t written(const struct run *run)
+{
+	struct writer_stats stats;
+
+	writer_get_stats(run->world.store, &stats);
+	return stats.spans_written;
+}
+
+static void send_and_gather(struct run *run)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		world_send(&run->world, &run->random);
+	assert_int_equal(world_commit(&run->world), 0);
+	assert_int_equal(world_write(&run->world, NULL, true), 0);
+	assert_int_equal(run->world.put_status, 1);
+	assert_true(store_work(run->world.store, run->world.now, &error) > 0);
+	assert_int_equal(error, 0);
+}
+
+/* Commits are some way apart; what needs the files settled commits before that. */
+static void test_gathers(void **state)
+{
+	const struct retention nothing = {.max_bytes = UINT64_MAX};
+	struct manifest_part part;
+	struct run run;
+	uint64_t before;
+	bool pressed;
+	int error;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){
+		.segment_bytes = 1 << 20, .buffer_bytes = 1 << 20, .gather_steps = 1000};
+	assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+	/* The first after a pause waits for nothing. */
+	send_and_write(&run, 8);
+	before = written(&run);
+	assert_true(before > 0);
+	send_and_gather(&run);
+	send_and_gather(&run);
+	assert_int_equal(written(&run), before);
+	assert_int_equal(store_work(run.world.store, STORE_NOW, &error), 0);
+	assert_int_equal(run.world.put_status, 0);
+	assert_true(written(&run) > before);
+	send_and_gather(&run);
+	assert_int_equal(writer_trim_log(run.world.store), 0);
+	assert_int_equal(run.world.put_status, 0);
+	send_and_gather(&run);
+	assert_int_equal(writer_retain(run.world.store, &nothing), 0);
+	assert_int_equal(run.world.put_status, 0);
+	send_and_gather(&run);
+	assert_int_equal(writer_seal_next(run.world.store,
+				 &(struct seal_rule){.after_ns = UINT64_MAX}, &part, &pressed),
+		0);
+	assert_int_equal(run.world.put_status, 0);
+	send_and_gather(&run);
+	assert_int_equal(store_work(run.world.store, run.world.now + 1000, &error), 0);
+	assert_int_equal(run.world.put_status, 0);
+	world_check(&run.world, SIZE_MAX - 1, "gathered");
+	end(&run);
+}
+
+/* A buffer of less than a block is one of a block. */
+static void test_tiny_buffers(void **state)
+{
+	struct run run;
+
+	(void)state;
+	for (size_t bytes = 1; bytes <= 5; bytes++) {
+		begin(&run);
+		run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = bytes};
+		assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+		send_and_write(&run, 8);
+		world_check(&run.world, SIZE_MAX - 1, "tiny buffers");
+		end(&run);
+	}
+}
+
 static void test_log_is_forgotten(void **state)
 {
 	struct run run;
@@ -501,6 +581,8 @@ int main(void)
 		cmocka_unit_test(test_parts_roll),
 		cmocka_unit_test(test_whole_blocks),
 		cmocka_unit_test(test_pieces),
+		cmocka_unit_test(test_gathers),
+		cmocka_unit_test(test_tiny_buffers),
 		cmocka_unit_test(test_log_is_forgotten),
 		cmocka_unit_test(test_log_waits_for_clients),
 		cmocka_unit_test(test_retention),
