@@ -22,7 +22,7 @@ SEED = 20260109
 KILLS, KILLS_SHORT = 1000, 20
 PROCESSES, LOADS_PER_STORE = 4, 25
 LATEST_S = 0.4
-SALVAGED_S = 60
+STUCK_S = 60
 
 
 def children(process):
@@ -58,9 +58,13 @@ def load(daemon, number, chance):
 
 
 def said_hello(daemon):
-    """The processes whose hello the collector has had, once it has salvaged all of them."""
-    deadline = time.monotonic() + SALVAGED_S
-    while daemon.metric("regions_held") > 0:
+    """The processes whose hello the collector has had, once it has salvaged all of them:
+    as fast as its store writes, which has to go on."""
+    seen, deadline = None, 0
+    while (held := daemon.metric("regions_held")) > 0:
+        now = (held, daemon.metric("spans_written_total"))
+        if now != seen:
+            seen, deadline = now, time.monotonic() + STUCK_S
         assert time.monotonic() < deadline, daemon.log()
     code, message, answer = daemon.query("Status")
     assert code == 0, message

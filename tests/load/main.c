@@ -35,7 +35,8 @@ static const char usage[] =
 	"\n"
 	"verify exits 0 when nothing acknowledged is missing, nothing is there twice, no\n"
 	"thread's spans have holes and every count adds up, else 1. --each says besides what\n"
-	"became of each process; one that was killed may have spans missing.\n";
+	"became of each process, and why it dropped what it did, by its last word; one that was\n"
+	"killed may have spans missing.\n";
 
 struct arguments {
 	struct emit_plan plan;
@@ -239,12 +240,23 @@ static int run_load(const struct arguments *arguments)
 
 static void print_each(const struct ledger *ledger, const struct verify_result *result)
 {
-	for (uint32_t i = 0; i < ledger->processes; i++)
+	for (uint32_t i = 0; i < ledger->processes; i++) {
+		const struct waft_stats *stats = &ledger->rows[i].stats;
 		printf("process %" PRIu32 " %s ended %" PRIu64 " stored %" PRIu64
-		       " missing %" PRIu64 "\n",
+		       " missing %" PRIu64 " dropped",
 			ledger->rows[i].pid,
 			ledger->rows[i].end == LEDGER_SHUTDOWN ? "shutdown" : "killed",
 			result->rows[i].ended, result->rows[i].stored, result->rows[i].missing);
+		for (int reason = 0; reason < WAFT_DROP_REASONS; reason++) {
+			if (stats->dropped[reason] > 0)
+				printf(" %s %" PRIu64,
+					waft_drop_reason_name((enum waft_drop_reason)reason),
+					stats->dropped[reason]);
+		}
+		if (stats->unknown > 0)
+			printf(" unknown %" PRIu64, stats->unknown);
+		putchar('\n');
+	}
 }
 
 static int run_verify(const struct arguments *arguments, const char *path)
