@@ -171,6 +171,10 @@ static int store_get(struct backend *backend, const char *id, struct trace_build
 	result = query_get(store->reader, found.trace_id, 0, (struct slice){0}, &records);
 	if (result == -ENOENT)
 		result = not_one_trace(store, id, result, &found);
+	else if (result == -EBADMSG && reader_damaged_file(store->reader) != NULL)
+		result = backend_fail(backend, result,
+			"file %s is damaged: the trace's spans in it can't be read",
+			reader_damaged_file(store->reader));
 	else if (result != 0)
 		result = failed(store, result);
 	for (size_t i = 0; result == 0 && i < records.count; i++)
@@ -280,6 +284,12 @@ static void store_warn(struct backend *backend, struct strbuf *text)
 		strbuf_safe(text, report->unreadable_file, strlen(report->unreadable_file));
 		strbuf_format(text, ": %s; its traces are missing here.\n",
 			error_text(report->unreadable_error));
+	}
+	if (report->damaged_files != 0) {
+		strbuf_string(text, "file ");
+		strbuf_safe(text, report->damaged_file, strlen(report->damaged_file));
+		strbuf_format(text, " is damaged: %s; some of its spans are missing here.\n",
+			error_text(report->damaged_error));
 	}
 }
 

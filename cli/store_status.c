@@ -170,6 +170,14 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 		reasons[count] = copy_text(&into->scratch, slice_of(text.bytes, text.length));
 		count += reasons[count] != NULL;
 	}
+	if (report->damaged_files != 0) {
+		strbuf_clear(&text);
+		strbuf_format(&text, "%llu files are damaged in places, the first %s: %s",
+			(unsigned long long)report->damaged_files, report->damaged_file,
+			error_text(report->damaged_error));
+		reasons[count] = copy_text(&into->scratch, slice_of(text.bytes, text.length));
+		count += reasons[count] != NULL;
+	}
 	if (report->bad_lines != 0) {
 		strbuf_clear(&text);
 		bad_lines_reason(&text, report);

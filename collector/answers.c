@@ -348,6 +348,15 @@ static int read_open(const struct region_view *views, size_t view_count, const u
 	return 0;
 }
 
+static void fail_not_found(const struct reader *reader, const char *id, struct answer *ret)
+{
+	const char *damaged = reader_damaged_file(reader);
+
+	answer_fail(ret, GRPC_NOT_FOUND, "No trace found with ID: %.64s%s%s%s", id,
+		damaged != NULL ? "; but file " : "", damaged != NULL ? damaged : "",
+		damaged != NULL ? ", which may have held it, is damaged" : "");
+}
+
 void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request,
 	const struct region_view *views, size_t view_count, uint32_t stream_id, struct answer *ret)
 {
@@ -378,7 +387,11 @@ void answer_get(struct reader *reader, const Waft__V1__GetTraceRequest *request,
 	if (status == 0 || (status == -ENOENT && open.count > 0))
 		pack_records(&records, &open, found.trace_id, stream_id, ret);
 	else if (status == -ENOENT)
-		answer_fail(ret, GRPC_NOT_FOUND, "No trace found with ID: %.64s", request->id);
+		fail_not_found(reader, request->id, ret);
+	else if (status == -EBADMSG && reader_damaged_file(reader) != NULL)
+		answer_fail(ret, GRPC_DATA_LOSS,
+			"file %s is damaged: the trace's spans in it can't be read",
+			reader_damaged_file(reader));
 	else
 		fail_by_error(ret, status, "show");
 	open_spans_done(&open);

@@ -96,8 +96,8 @@ struct query_records {
 /* The records of a trace: waiting ones first, then file by file. limit_bytes: stop
  * after the line that reaches it (0: no limit). page as with query_list; a span
  * that moved from log to file between two pages may come twice, byte for byte the same
- * (struct tree takes it as one). 0; -ENOENT: no line of it; -EINVAL: page is none of
- * ours; -EIO, -ENOMEM. */
+ * (struct tree takes it as one). 0; -ENOENT: no line of it; -EBADMSG: it has lines, and those can't
+ * be read (reader_damaged_file); -EINVAL: page is none of ours; -EIO, -ENOMEM. */
 int query_get(struct reader *reader, const uint8_t trace_id[16], size_t limit_bytes,
 	struct slice page, struct query_records *ret_records) MUST_CHECK;
 

@@ -244,6 +244,7 @@ int query_get(struct reader *reader, const uint8_t trace_id[16], size_t limit_by
 		.reader = reader, .limit_bytes = limit_bytes, .has_page = page.length > 0};
 	struct page first = {0};
 	unsigned int tries = 0;
+	uint64_t gaps = reader->gaps;
 	int ret = getter.has_page ? get_page(page, &first) : 0;
 
 	if (ret != 0)
@@ -257,7 +258,7 @@ int query_get(struct reader *reader, const uint8_t trace_id[16], size_t limit_by
 		ret = gather(&getter);
 	} while (view_retry(reader, ret, &tries));
 	if (ret == 0 && getter.count == 0 && !getter.has_page)
-		ret = -ENOENT;
+		ret = reader->gaps != gaps ? -EBADMSG : -ENOENT;
 	if (ret >= 0)
 		ret = give(&getter, ret == FULL, ret_records);
 	scratch_done(&getter.scratch);

@@ -137,6 +137,27 @@ static void note_unreadable(struct reader *reader, struct view_file *file, int e
 	}
 }
 
+static void note_damaged(struct reader *reader, struct view_file *file, int error)
+{
+	struct reader_report *report = &reader->report;
+
+	if (file->damaged)
+		return;
+	file->damaged = true;
+	if (report->damaged_files++ == 0) {
+		snprintf(report->damaged_file, sizeof(report->damaged_file), "%s", file->name);
+		report->damaged_error = error;
+	}
+}
+
+const char *reader_damaged_file(const struct reader *reader)
+{
+	for (size_t i = 0; i < reader->file_count; i++)
+		if (reader->files[i]->damaged || reader->files[i]->failed)
+			return reader->files[i]->name;
+	return NULL;
+}
+
 /* ---- Which files there are -------------------------------------------------- */
 
 static struct view_file *find_file(struct reader *reader, const char *name, uint64_t inode)
@@ -185,7 +206,7 @@ static void reset_runs(struct reader *reader, struct view_file *file)
 	run_list_init(&file->runs, reader->disk, !file->ours);
 	file->runs.distrusted = distrusted;
 	file->ready = false;
-	file->failed = false;
+	file->failed = file->damaged = false;
 }
 
 /* Takes a file into the view, as it was before where that is still true. */
@@ -219,7 +240,7 @@ static int take_file(struct reader *reader, const char *name, const struct part_
 	} else {
 		/* A source knows its size from when it was opened. */
 		close_source(reader, file);
-		file->failed = false;
+		file->failed = file->damaged = false;
 	}
 	file->length_bytes = length_bytes;
 	return 0;
@@ -392,7 +413,12 @@ static int open_source(struct reader *reader, struct view_file *file)
 	reader->open_sources++;
 	if (file->length_bytes == UINT64_MAX)
 		file->length_bytes = source_size(file->source);
-	return 0;
+	/* A seek table that doesn't fit what was sealed would lead to wrong places. */
+	if (file->ours && file->part.sealed && source_size(file->source) != file->length_bytes)
+		ret = source_unpack(file->source);
+	if (ret == 0 && source_damage(file->source) != 0)
+		note_damaged(reader, file, source_damage(file->source));
+	return ret;
 }
 
 struct bad_sink {
@@ -435,10 +461,19 @@ int view_runs(struct reader *reader, struct view_file *file)
 		if (ret == 0)
 			ret = run_list_scan(
 				&file->runs, file->source, file->length_bytes, on_bad, &sink);
+		if (ret == 0 && file->runs.buffer.damage != 0)
+			note_damaged(reader, file, file->runs.buffer.damage);
 	}
 	if (ret != 0)
 		return give_up_file(reader, file, ret);
 	file->ready = true;
+	return 0;
+}
+
+static int pass_over(struct reader *reader, struct view_file *file, int error)
+{
+	reader->gaps++;
+	note_damaged(reader, file, error);
 	return 0;
 }
 
@@ -452,8 +487,12 @@ int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, u
 	if (file->failed)
 		return 0;
 	if (offset + length > source_size(file->source))
-		return give_up_file(reader, file, -EIO);
+		return pass_over(reader, file, -EIO);
 	ret = scan_lines(file->source, offset, offset + length, &reader->buffer, on_line, ctx);
+	if (reader->buffer.damage != 0)
+		(void)pass_over(reader, file, reader->buffer.damage);
+	if (ret == -EIO)
+		return pass_over(reader, file, ret);
 	/* on_line's results are positive, or ones that give_up_file passes on. */
 	return ret < 0 ? give_up_file(reader, file, ret) : ret;
 }
@@ -608,6 +647,8 @@ int reader_for_each_line(struct reader *reader,
 		else
 			ret = scan_lines(file->source, 0, file->length_bytes, &reader->buffer,
 				give_file_line, &sink);
+		if (ret == 0 && reader->buffer.damage != 0)
+			note_damaged(reader, file, reader->buffer.damage);
 	}
 	if (ret != 0)
 		return ret;

@@ -66,8 +66,11 @@ struct reader_report {
 	const char *bad_why;
 	uint64_t unreadable_files; /* could not be opened or unpacked */
 	char unreadable_file[64];
-	int unreadable_error; /* why the first of them could not */
-	bool unverified;      /* no manifest, or a damaged one: nothing says what is whole */
+	int unreadable_error;	/* why the first of them could not */
+	uint64_t damaged_files; /* read but for some stretch */
+	char damaged_file[64];
+	int damaged_error;
+	bool unverified; /* no manifest, or a damaged one: nothing says what is whole */
 };
 
 /* Counts of the store as it is. */
@@ -99,6 +102,10 @@ void reader_close(struct reader *reader);
 void reader_set_live(struct reader *reader, const struct live_source *live);
 
 const struct reader_report *reader_report(const struct reader *reader);
+
+/* The first file of the last query of which a stretch could not be read; NULL: there is none.
+ * Borrowed until the next query. */
+const char *reader_damaged_file(const struct reader *reader);
 
 /* Without a live_source it reads what no index covers, so that the report tells of its lines.
  * 0 or a negative errno. */

@@ -95,6 +95,7 @@ struct progress {
 	uint64_t at; /* offset of data[0] */
 	size_t have;
 	bool skipping; /* inside a line that is too long, already given */
+	bool lost;     /* what was before data[0] could not be read */
 };
 
 /* Drops the rest of a line that is too long. */
@@ -130,6 +131,32 @@ static int take_chunk(struct state *state, struct progress *progress, struct sca
 	return ret;
 }
 
+static bool is_damage(int error)
+{
+	return error == ERR_CHECKSUM || error == ERR_MALFORMED || error == -EIO;
+}
+
+/* Reads the next bytes, or passes over the frame that they are in. */
+static int read_piece(struct source *source, uint64_t next, size_t want, struct progress *progress,
+	struct scan_buffer *buffer)
+{
+	int ret = source_read(source, next, buffer->data + progress->have, want);
+
+	if (ret == 0) {
+		/* Behind a gap a line begins, or the rest of one is of no use. */
+		if (progress->lost && buffer->data[0] != '{')
+			progress->skipping = true;
+		progress->lost = false;
+		progress->have += want;
+		return 0;
+	}
+	if (!is_damage(ret) || source_piece(source, next) == UINT64_MAX)
+		return ret;
+	buffer->damage = ret;
+	*progress = (struct progress){.at = next + want, .lost = true};
+	return 0;
+}
+
 int scan_lines(struct source *source, uint64_t from, uint64_t to, struct scan_buffer *buffer,
 	scan_on_line on_line, void *ctx)
 {
@@ -138,23 +165,28 @@ int scan_lines(struct source *source, uint64_t from, uint64_t to, struct scan_bu
 	uint64_t next = from;
 	int ret = 0;
 
+	buffer->damage = 0;
 	if (to > source_size(source))
 		to = source_size(source);
 	while (ret == 0 && next < to) {
 		size_t want = to - next < CHUNK_BYTES ? (size_t)(to - next) : CHUNK_BYTES;
+		uint64_t piece = source_piece(source, next);
 
+		want = piece < want ? (size_t)piece : want;
 		ret = grow(buffer, progress.have + want);
 		if (ret == 0)
-			ret = source_read(source, next, buffer->data + progress.have, want);
+			ret = read_piece(source, next, want, &progress, buffer);
 		if (ret != 0)
 			break;
 		next += want;
-		progress.have += want;
 		ret = take_chunk(&state, &progress, buffer);
 	}
 	if (ret == 0 && progress.have > 0 && !progress.skipping)
 		ret = give_rest(&state, buffer->data, progress.have, progress.at);
-	if (buffer->capacity > 4 * CHUNK_BYTES)
-		scan_buffer_done(buffer);
+	if (buffer->capacity > 4 * CHUNK_BYTES) {
+		free(buffer->data);
+		buffer->data = NULL;
+		buffer->capacity = 0;
+	}
 	return ret;
 }

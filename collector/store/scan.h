@@ -31,13 +31,16 @@ typedef int (*scan_on_line)(void *ctx, const struct scan_line *line);
 struct scan_buffer {
 	uint8_t *data; /* owned */
 	size_t capacity;
+	int damage; /* why frames of a sealed file were passed over in the last scan; 0: none */
 };
 
 void scan_buffer_done(struct scan_buffer *buffer);
 
 /* Calls on_line for each line that begins in [from, to); what lies beyond `to` is
  * not read, so that the last line may not be whole. Empty lines too. A non-zero
- * result of on_line ends it and is returned. buffer is reused from call to call. */
+ * result of on_line ends it and is returned. buffer is reused from call to call.
+ * A frame of a sealed file that is damaged is passed over, with the lines that lie in it
+ * even in part. */
 int scan_lines(struct source *source, uint64_t from, uint64_t to, struct scan_buffer *buffer,
 	scan_on_line on_line, void *ctx) MUST_CHECK;
 

@@ -312,6 +312,13 @@ static size_t find_frame(const struct sealed_reader *reader, uint64_t offset)
 	return low;
 }
 
+uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t offset)
+{
+	if (offset >= sealed_reader_size(reader))
+		return sealed_reader_size(reader);
+	return reader->entries[find_frame(reader, offset) + 1].text_offset;
+}
+
 static int keep_frame(struct sealed_reader *reader, size_t frame)
 {
 	if (reader->kept == frame)

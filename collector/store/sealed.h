@@ -68,6 +68,9 @@ uint64_t sealed_reader_size(const struct sealed_reader *reader);
 int sealed_reader_read(struct sealed_reader *reader, uint64_t offset, void *ret_data,
 	size_t length_bytes) MUST_CHECK;
 
+/* Where the frame ends that holds the text at offset. */
+uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t offset);
+
 /* Bytes of memory it holds. */
 size_t sealed_reader_memory(const struct sealed_reader *reader);
 

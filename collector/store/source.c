@@ -21,6 +21,7 @@ struct source {
 	int unpacked;		      /* file descriptor of the unnamed file; -1 */
 	struct sealed_reader *sealed; /* NULL: not sealed */
 	uint64_t size;
+	int damage; /* why unpacking ended before the file did */
 };
 
 static int read_packed(void *ctx, void *data, size_t length, uint64_t offset)
@@ -117,6 +118,10 @@ static int unpack_into(struct source *source, ZSTD_DStream *stream, char *in, ch
 			break;
 		offset += (uint64_t)got;
 		ret = unpack_some(source, stream, &packed, out, &left);
+		if (ret == ERR_MALFORMED && source->size > 0) {
+			source->damage = ret;
+			return 0;
+		}
 		if (ret != 0)
 			return ret;
 	}
@@ -205,6 +210,27 @@ void source_close(struct source *source)
 uint64_t source_size(const struct source *source)
 {
 	return source->size;
+}
+
+int source_damage(const struct source *source)
+{
+	return source->damage;
+}
+
+uint64_t source_piece(const struct source *source, uint64_t offset)
+{
+	return source->sealed != NULL ? sealed_reader_frame_end(source->sealed, offset) - offset
+				      : UINT64_MAX;
+}
+
+int source_unpack(struct source *source)
+{
+	if (source->sealed == NULL)
+		return 0;
+	sealed_reader_close(source->sealed);
+	source->sealed = NULL;
+	source->size = 0;
+	return unpack(source);
 }
 
 static int read_unpacked(struct source *source, uint64_t offset, char *data, size_t length)

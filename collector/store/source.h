@@ -29,6 +29,17 @@ void source_close(struct source *source);
 /* Bytes of plain text. */
 uint64_t source_size(const struct source *source);
 
+/* How many bytes from offset on can be read, or not be read, at once: up to the end of a
+ * frame of a sealed file; UINT64_MAX: nothing is known of that. */
+uint64_t source_piece(const struct source *source, uint64_t offset);
+
+/* Reads a sealed file without its seek table from now on: as a whole, into an unnamed file. 0,
+ * also when it is not sealed, or a negative error: then it can't be read any more. */
+int source_unpack(struct source *source) MUST_CHECK;
+
+/* Why the rest of a file that had to be unpacked as a whole is not there; 0: it is. */
+int source_damage(const struct source *source);
+
 /* Exactly length bytes at offset: 0, -EIO when there are fewer, or a negative
  * error. */
 int source_read(struct source *source, uint64_t offset, void *data, size_t length) MUST_CHECK;

@@ -25,6 +25,7 @@ struct view_file {
 	int64_t modified_ns;
 	bool present;	       /* in the refresh under way */
 	bool failed;	       /* can't be opened or read: passed over until it changes */
+	bool damaged;	       /* a stretch of it could not be read, and was passed over */
 	bool summed;	       /* of the walk under way: its sums do for its runs */
 	bool ready;	       /* runs are up to length_bytes */
 	struct source *source; /* NULL: not open */
@@ -47,6 +48,7 @@ struct reader {
 	bool has_sought;    /* reading has been begun for: */
 	uint8_t sought[16]; /* a trace id */
 	struct reader_report report;
+	uint64_t gaps; /* times that lines of a run could not be read */
 	struct scan_buffer buffer;
 };
 
@@ -60,8 +62,8 @@ const struct live_source *view_live(const struct reader *reader);
  * has no runs), ERR_INDEX, -ENOMEM. */
 int view_runs(struct reader *reader, struct view_file *file) MUST_CHECK;
 
-/* Calls on_line for the lines of a stretch of a file. A file that can't be read is noted and
- * gives no (more) lines. */
+/* Calls on_line for the lines of a stretch of a file. What can't be read of it is noted and
+ * gives no lines. */
 int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, uint64_t length,
 	scan_on_line on_line, void *ctx) MUST_CHECK;
 

@@ -19,6 +19,7 @@
 
 #include "bytes.h"
 #include "crc32c.h"
+#include "cursor.h"
 #include "index.h"
 #include "index_run.h"
 #include "pack.h"
@@ -381,6 +382,135 @@ static void flipped_bits(void **state)
 	free(expected);
 }
 
+/* ---- Frames of a sealed file ---- */
+
+struct frame {
+	uint64_t file_from, file_to, from, to; /* in the file, and in the text */
+};
+
+/* From the seek table, its entries before the last nine bytes. Returns how many. */
+static size_t read_frames(int file, struct frame *ret, size_t capacity)
+{
+	struct frame at = {0};
+	uint8_t raw[8];
+	struct stat stat;
+	size_t count;
+
+	assert_int_equal(fstat(file, &stat), 0);
+	assert_int_equal(pread(file, raw, 4, stat.st_size - 9), 4);
+	count = le32_read(raw);
+	assert_in_range(count, 3, capacity);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(pread(file, raw, 8, stat.st_size - 9 - 8 * (off_t)(count - i)), 8);
+		at.file_from = at.file_to;
+		at.from = at.to;
+		at.file_to += le32_read(raw);
+		at.to += le32_read(raw + 4);
+		ret[i] = at;
+	}
+	return count;
+}
+
+static int take_offset(void *ctx, const struct index_run *run)
+{
+	*(uint64_t *)ctx = run->offset;
+	return 0;
+}
+
+static size_t count_traces(struct reader *reader)
+{
+	const struct filter everything = {0};
+	struct query_list pages[2] = {{0}, {0}};
+	size_t count = 0, at = 0;
+
+	do {
+		struct slice page = pages[at ^ 1].next_page;
+
+		assert_int_equal(query_list(reader, &everything, 1000, page, &pages[at]), 0);
+		count += pages[at].count;
+		at ^= 1;
+		query_list_done(&pages[at]);
+	} while (pages[at ^ 1].next_page.length > 0);
+	query_list_done(&pages[at ^ 1]);
+	return count;
+}
+
+/* Each trace of the first part is there, but those of one frame, of which it is said. */
+static void check_frame(
+	const struct frame *frame, const uint64_t *offsets, uint32_t traces, bool indexed)
+{
+	struct reader_config config = {.directory = store.path, .live = &source.live};
+	size_t damaged = 0, listed;
+	struct reader *reader;
+
+	source.live.store_id[0] = indexed ? 4 : 99;
+	assert_int_equal(reader_open(&config, &reader), 0);
+	for (uint32_t trace = 1; trace <= traces; trace++) {
+		bool lost = offsets[trace] >= frame->from && offsets[trace] < frame->to;
+		struct query_records records = {0};
+		uint8_t id[16];
+		int ret;
+
+		test_trace_id(trace, id);
+		ret = query_get(reader, id, 0, slice_of("", 0), &records);
+		assert_int_equal(ret, !lost ? 0 : indexed ? -EBADMSG : -ENOENT);
+		assert_true(lost || records.count > 0);
+		damaged += lost;
+		query_records_done(&records);
+	}
+	assert_true(damaged > 0);
+	assert_non_null(reader_damaged_file(reader));
+	assert_int_equal(reader_report(reader)->damaged_files, 1);
+	assert_int_equal(reader_report(reader)->unreadable_files, 0);
+	assert_int_equal(reader_report(reader)->bad_lines, 0);
+	listed = count_traces(reader);
+	assert_int_equal(listed, indexed ? traces : traces - damaged);
+	reader_close(reader);
+	source.live.store_id[0] = 4;
+}
+
+/* A frame that can't be unpacked costs what is in it. */
+static void flipped_frames(void **state)
+{
+	enum { TRACES = 2000 };
+	static uint64_t offsets[TRACES + 1];
+	char path[512], name[PART_NAME_BYTES];
+	struct frame frames[64];
+	struct pack *pack;
+	size_t count;
+	int file;
+
+	(void)state;
+	fill(11, TRACES, false);
+	seal_all();
+	memset(offsets, 0xff, sizeof(offsets));
+	assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[0].name, &pack), 0);
+	for (uint32_t trace = 1; trace <= TRACES; trace++) {
+		uint8_t id[16];
+
+		test_trace_id(trace, id);
+		assert_int_equal(pack_find(pack, id, take_offset, &offsets[trace]), 0);
+	}
+	pack_close(pack);
+	assert_int_equal(part_name_format(&parts[0].name, name), 0);
+	snprintf(path, sizeof(path), "%s/%s", store.path, name);
+	file = open(path, O_RDWR);
+	assert_true(file >= 0);
+	count = read_frames(file, frames, sizeof(frames) / sizeof(frames[0]));
+	for (size_t i = 0; i < count; i++) {
+		off_t at = (off_t)(frames[i].file_from + frames[i].file_to) / 2;
+		uint8_t byte, flipped;
+
+		assert_int_equal(pread(file, &byte, 1, at), 1);
+		flipped = byte ^ 0x10;
+		assert_int_equal(pwrite(file, &flipped, 1, at), 1);
+		check_frame(&frames[i], offsets, TRACES, true);
+		check_frame(&frames[i], offsets, TRACES, false);
+		assert_int_equal(pwrite(file, &byte, 1, at), 1);
+	}
+	close(file);
+}
+
 static int count_run(void *ctx, const struct index_run *run)
 {
 	(void)run;
@@ -445,6 +575,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_the_lines_say, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
+		cmocka_unit_test_setup_teardown(flipped_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(found_by_id, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups_leave_out, setup, teardown),
 	};
