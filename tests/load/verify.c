@@ -32,6 +32,7 @@ struct verifier {
 	uint64_t *sizes;
 	uint32_t *parents; /* tree index -> parent's tree index */
 	uint32_t *ends;	   /* tree index -> how many of its tree end before it */
+	uint8_t *depths;   /* tree index -> spans above it */
 	uint64_t tree_spans;
 	char run_text[48];
 };
@@ -237,6 +238,7 @@ static uint32_t number_tree(
 			next = number_tree(verifier, next, self, depth + 1);
 	}
 	verifier->ends[self] = next - 1 - depth;
+	verifier->depths[self] = (uint8_t)depth;
 	return next;
 }
 
@@ -261,7 +263,10 @@ static uint64_t count_holes(const struct verifier *verifier, uint64_t index, uin
 		if (!verifier->spans[index][n].final)
 			continue;
 		uint64_t place = n % verifier->tree_spans;
-		uint64_t ends = n - place + verifier->ends[place] + 1;
+		/* The last tree may have been cut short: what never began can't end. */
+		uint64_t begun = verifier->sizes[index] - (n - place) - verifier->depths[place];
+		uint64_t ends = verifier->ends[place] + UINT64_C(1);
+		ends = n - place + (ends < begun ? ends : begun);
 		finished++;
 		reached = ends > reached ? ends : reached;
 	}
@@ -330,6 +335,7 @@ static void verifier_done(struct verifier *verifier)
 	free(verifier->sizes);
 	free(verifier->parents);
 	free(verifier->ends);
+	free(verifier->depths);
 }
 
 static int verifier_init(
@@ -344,7 +350,9 @@ static int verifier_init(
 	verifier->sizes = calloc(rows, sizeof(*verifier->sizes));
 	verifier->parents = calloc(verifier->tree_spans, sizeof(*verifier->parents));
 	verifier->ends = calloc(verifier->tree_spans, sizeof(*verifier->ends));
-	if (!verifier->spans || !verifier->sizes || !verifier->parents || !verifier->ends)
+	verifier->depths = calloc(verifier->tree_spans, sizeof(*verifier->depths));
+	if (!verifier->spans || !verifier->sizes || !verifier->parents || !verifier->ends ||
+		!verifier->depths)
 		return -ENOMEM;
 	number_tree(verifier, 0, 0, 0);
 	for (uint64_t i = 0; i < rows; i++) {
