@@ -93,8 +93,13 @@ endfunction()
 # waft_fuzzer_refusing(<name> <sources...>): builds these files of the code under test
 # into fuzz_<name> once more, so that it can refuse them memory (tests/fuzz/refuse.h).
 function(waft_fuzzer_refusing name)
+  waft_refusing(fuzz_${name} ${ARGN})
+endfunction()
+
+# waft_refusing(<target> <sources...>): the same for any target.
+function(waft_refusing target)
   list(TRANSFORM ARGN PREPEND ${CMAKE_SOURCE_DIR}/)
-  target_sources(fuzz_${name} PRIVATE ${ARGN} ${WAFT_TESTS_DIR}/fuzz/refuse.c)
+  target_sources(${target} PRIVATE ${ARGN} ${WAFT_TESTS_DIR}/fuzz/refuse.c)
   set_source_files_properties(${ARGN} PROPERTIES
     COMPILE_OPTIONS "-include;${WAFT_TESTS_DIR}/fuzz/refuse.h"
     COMPILE_DEFINITIONS WAFT_FUZZ_REFUSING)

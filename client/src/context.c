@@ -162,12 +162,12 @@ void waft_traceparent_format(
 	ret_text[55] = '\0';
 }
 
-static bool is_lower_hex(const char *text, size_t count)
+static bool has_capitals(const char *text, size_t length)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
-			return false;
-	return true;
+	for (size_t i = 0; i < length; i++)
+		if (text[i] >= 'A' && text[i] <= 'F')
+			return true;
+	return false;
 }
 
 /* W3C Trace Context 2, 3.2: version ff is invalid; a higher version than 00 is
@@ -183,8 +183,7 @@ int waft_traceparent_parse(const char *text, struct waft_context *ret_context)
 		return -EINVAL;
 	memset(ret_context, 0, sizeof(*ret_context));
 	if (length < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-' ||
-		!is_lower_hex(text, 2) || !is_lower_hex(text + 3, 32) ||
-		!is_lower_hex(text + 36, 16) || !is_lower_hex(text + 53, 2))
+		has_capitals(text, 55))
 		return -EINVAL;
 	if (hex_parse(text, 1, &version) < 0 || hex_parse(text + 3, 16, context.trace_id) < 0 ||
 		hex_parse(text + 36, 8, context.span_id) < 0 || hex_parse(text + 53, 1, &flags) < 0)

@@ -12,6 +12,7 @@ target_link_libraries(client_test PUBLIC waft_static waft_proto PkgConfig::CMOCK
 foreach(module spans redact snapshot context endpoint sampler config inbox macros)
   waft_unit_test(client_${module} client_test)
 endforeach()
+target_link_libraries(test_client_endpoint PRIVATE waft_test_names)
 target_link_libraries(test_client_context PRIVATE PkgConfig::LIBUV)
 # One process forks while it has threads, which TSan does not follow.
 waft_unit_test(client_fork client_test)

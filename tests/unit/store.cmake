@@ -12,8 +12,11 @@ waft_unit_test(store_clients waft_test_world)
 waft_unit_test(store_crash waft_test_world TIMEOUT 300)
 waft_unit_test(store_damage waft_test_world)
 waft_unit_test(store_log waft_test_world)
+waft_unit_test(store_manifest_format waft_store)
+waft_refusing(test_store_manifest_format collector/store/bytes.c)
 waft_unit_test(store_parts waft_test_world)
-
+waft_unit_test(store_scan waft_test_world)
+waft_refusing(test_store_scan collector/store/scan.c)
 
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 waft_unit_test(store_line waft_test_world PkgConfig::JANSSON m)

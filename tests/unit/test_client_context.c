@@ -1,5 +1,6 @@
 /* Contexts: parsed, written, carried over threads and processes. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +29,9 @@ static void test_traceparent(void **state)
 		"00-" TRACE "-B7AD6B7169203331-01", "0g-" TRACE "-" SPAN "-01",
 		"00_" TRACE "-" SPAN "-01", "00-" TRACE "_" SPAN "-01", "00-" TRACE "-" SPAN "_01",
 		"00-" TRACE "-" SPAN "-zz", " " PARENT, PARENT "," PARENT,
-		"01-" TRACE "-" SPAN "-01x"};
+		"01-" TRACE "-" SPAN "-01x", "00-0af7651916cd43dd8448eb211c80319g-" SPAN "-01",
+		"00-" TRACE "-:7ad6b7169203331-01", "0/-" TRACE "-" SPAN "-01",
+		"0A-" TRACE "-" SPAN "-01", "00-" TRACE "-" SPAN "-0B"};
 	static const char *const good[] = {PARENT, "00-" TRACE "-" SPAN "-00",
 		"00-" TRACE "-" SPAN "-03", "00-" TRACE "-" SPAN "-02"};
 	struct waft_context context;
@@ -291,7 +294,90 @@ static void test_carry_add(void **state)
 	carry_release(NULL);
 }
 
+static void nothing_set(void *arg, const char *name, const char *value)
+{
+	(void)name;
+	(void)value;
+	++*(int *)arg;
+}
+
+/* What is not there is nothing, and what is not wanted is not written. */
+static void test_nothing(void **state)
+{
+	static const struct waft_context zero;
+	struct waft_context context;
+	struct waft_context copy;
+	char text[WAFT_TRACE_ID_SIZE];
+	int calls = 0;
+
+	(void)state;
+	waft_context_current(NULL);
+	waft_context_of(NULL, NULL);
+	waft_context_done(NULL);
+	assert_int_equal(waft_traceparent_parse(PARENT, &context), 0);
+	waft_context_copy(&context, NULL);
+	waft_context_copy(&context, &copy);
+	assert_memory_equal(&context, &copy, sizeof(copy));
+	waft_context_copy(NULL, &copy);
+	assert_memory_equal(&zero, &copy, sizeof(copy));
+	waft_traceparent_format(&context, NULL);
+	waft_trace_id_format(&context, NULL);
+	waft_span_id_format(&context, NULL);
+	waft_trace_id_format(NULL, text);
+	assert_string_equal(text, "00000000-0000-0000-0000-000000000000");
+	waft_span_id_format(NULL, text);
+	waft_inject(&context, NULL, NULL);
+	waft_inject(&zero, nothing_set, &calls);
+	waft_inject(NULL, nothing_set, &calls);
+	assert_int_equal(calls, 0);
+	assert_int_equal(waft_extract(NULL, NULL, &context), -ENOENT);
+	assert_memory_equal(&zero, &context, sizeof(context));
+	assert_int_equal(waft_extract(header_get, NULL, NULL), -ENOENT);
+}
+
 /* ---- Spans ---------------------------------------------------------------------------- */
+
+static void *detach_main(void *token)
+{
+	waft_detach(token);
+	return NULL;
+}
+
+/* Another process's context is what was attached, with all that came with it; another thread
+ * can't take it away. */
+static void attach_remote_body(void)
+{
+	static const char *const parents[] = {"00-" TRACE "-" SPAN "-00", PARENT,
+		"00-" TRACE "-" SPAN "-02", "00-" TRACE "-" SPAN "-03"};
+	struct fake_collector *fake = fake_start("sock");
+
+	tracer_start("sock");
+	for (size_t i = 0; i < 4; i++) {
+		struct headers headers = {.parent = parents[i], .state = i == 0 ? NULL : "v=1"};
+		struct waft_context context, current;
+		struct waft_token token, elsewhere;
+		char parent[WAFT_TRACEPARENT_SIZE];
+		pthread_t thread;
+
+		CHECK_INT(waft_extract(header_get, &headers, &context), 0);
+		waft_attach(&context, NULL);
+		waft_attach(&context, &token);
+		elsewhere = token;
+		CHECK_INT(pthread_create(&thread, NULL, detach_main, &elsewhere), 0);
+		pthread_join(thread, NULL);
+		waft_context_current(&current);
+		waft_traceparent_format(&current, parent);
+		CHECK(strcmp(parent, headers.parent) == 0);
+		CHECK((current.carry != NULL) == (headers.state != NULL));
+		waft_context_done(&current);
+		waft_detach(&token);
+		waft_context_current(&current);
+		CHECK(!waft_context_valid(&current));
+		waft_context_done(&context);
+	}
+	tracer_end(fake, NULL);
+	fake_free(fake);
+}
 
 static void remote_body(void)
 {
@@ -544,6 +630,10 @@ static void test_environment(void **state)
 	assert_null(variable(made, "TRACEPARENT"));
 	waft_env_free(made);
 	waft_env_free(NULL);
+	setenv("WAFT_TEST_OWN", "own", 1);
+	made = waft_env_new(NULL, NULL);
+	assert_string_equal(variable(made, "WAFT_TEST_OWN"), "own");
+	waft_env_free(made);
 	setenv("TRACEPARENT", PARENT, 1);
 	setenv("BAGGAGE", "k=v", 1);
 	assert_int_equal(waft_context_from_env(&context), 0);
@@ -564,6 +654,7 @@ static void test_environment(void **state)
 TEST(remote)
 TEST(unsampled)
 TEST(attach)
+TEST(attach_remote)
 TEST(libuv)
 TEST(trace_attr)
 
@@ -587,6 +678,8 @@ int main(void)
 		cmocka_unit_test(test_remote),
 		cmocka_unit_test(test_unsampled),
 		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_attach_remote),
+		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_libuv),
 		cmocka_unit_test(test_trace_attr),
 		cmocka_unit_test(test_environment),

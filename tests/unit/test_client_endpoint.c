@@ -1,11 +1,15 @@
-/* Where a collector is looked for on this machine, and what its socket may say. */
+/* Where a collector is looked for, on this machine and others, and what its socket may say. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -14,6 +18,7 @@
 #include <cmocka.h>
 
 #include "endpoint.h"
+#include "support/names.h"
 
 static char directory[] = "/tmp/waft-endpoint-XXXXXX";
 static struct config config;
@@ -91,6 +96,151 @@ static void test_search(void **state)
 	rmdir(path);
 }
 
+/* ---- Other machines ------------------------------------------------------------- */
+
+static int tcp_listener(uint16_t *ret_port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+	*ret_port = ntohs(address.sin_port);
+	return fd;
+}
+
+static void remote(enum endpoint_kind kind, const char *host, uint16_t port)
+{
+	config.endpoint = kind;
+	snprintf(config.path, sizeof(config.path), "%s", host);
+	config.port = port;
+}
+
+static void test_numeric(void **state)
+{
+	uint16_t port;
+	int own = tcp_listener(&port);
+	int fd;
+	int taken;
+
+	(void)state;
+	remote(ENDPOINT_TCP, "127.0.0.1", port);
+	fd = endpoint_connect(&config, 0);
+	assert_true(fd >= 0);
+	assert_false(endpoint_busy());
+	taken = accept(own, NULL, NULL);
+	assert_true(taken >= 0);
+	close(taken);
+	close(fd);
+	close(own);
+	/* Nobody can be connected to there. */
+	remote(ENDPOINT_TLS, "255.255.255.255", port);
+	assert_true(endpoint_connect(&config, 0) < 0);
+	remote(ENDPOINT_TLS, "::1", port);
+	fd = endpoint_connect(&config, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void test_no_descriptors(void **state)
+{
+	struct rlimit before;
+	struct rlimit none;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(connect_unix("/nowhere"), -EMFILE);
+	remote(ENDPOINT_TCP, "127.0.0.1", 1);
+	assert_int_equal(endpoint_connect(&config, 0), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* Until the name is looked up. */
+static int connect_resolved(uint64_t now_ns)
+{
+	int ret;
+
+	while ((ret = endpoint_connect(&config, now_ns)) == -EINPROGRESS)
+		(void)sched_yield();
+	return ret;
+}
+
+/* A name's addresses come one after the other, then it is looked up anew. */
+static void test_name(void **state)
+{
+	static const char *const hosts[] = {"255.255.255.255", "127.0.0.1"};
+	uint16_t port;
+	int own = tcp_listener(&port);
+
+	(void)state;
+	names_have(hosts, 2, 0);
+	remote(ENDPOINT_TLS, "collector.example", port);
+	for (unsigned int round = 1; round <= 2; round++) {
+		int fd;
+
+		assert_int_equal(endpoint_connect(&config, 0), -EINPROGRESS);
+		assert_true(endpoint_busy());
+		assert_true(connect_resolved(0) < 0);
+		assert_true(endpoint_busy());
+		fd = endpoint_connect(&config, 0);
+		assert_true(fd >= 0);
+		assert_false(endpoint_busy());
+		assert_int_equal(names_lookups(), round);
+		close(fd);
+	}
+	close(own);
+}
+
+static void test_no_name(void **state)
+{
+	(void)state;
+	remote(ENDPOINT_TLS, "nowhere.example", 1);
+	names_fail(EAI_NONAME);
+	assert_int_equal(connect_resolved(0), -ENOENT);
+	assert_false(endpoint_busy());
+	names_fail(0);
+	/* One that doesn't answer holds nobody up. */
+	names_hold();
+	assert_int_equal(endpoint_connect(&config, 0), -EINPROGRESS);
+	assert_int_equal(endpoint_connect(&config, 9999999999u), -EINPROGRESS);
+	assert_int_equal(endpoint_connect(&config, 10000000000u), -ETIMEDOUT);
+	assert_false(endpoint_busy());
+	names_release();
+	memset(config.path, 'x', sizeof(config.path) - 1);
+	assert_int_equal(endpoint_connect(&config, 0), -ENAMETOOLONG);
+}
+
+/* ---- This machine's places -------------------------------------------------------- */
+
+/* Spans don't go to a directory in /tmp that is not the user's own alone. Nobody listens in
+ * this one, as others of the user would find it; what has the name already is left alone. */
+static void test_temporary(void **state)
+{
+	char place[64];
+
+	(void)state;
+	config.endpoint = ENDPOINT_SEARCH;
+	assert_int_equal(setenv("XDG_RUNTIME_DIR", "relative", 1), 0);
+	snprintf(place, sizeof(place), "/tmp/waft-%u", (unsigned int)geteuid());
+	if (access("/run/waft/collector.sock", F_OK) == 0 || mkdir(place, 0755) != 0)
+		return;
+	assert_int_equal(endpoint_connect(&config, 0), -EACCES);
+	assert_int_equal(chmod(place, 0700), 0);
+	assert_int_equal(endpoint_connect(&config, 0), -ENOENT);
+	assert_int_equal(rmdir(place), 0);
+	assert_int_equal(symlink(directory, place), 0);
+	assert_int_equal(endpoint_connect(&config, 0), -EACCES);
+	assert_int_equal(unlink(place), 0);
+	assert_int_equal(endpoint_connect(&config, 0), -ENOENT);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -112,6 +262,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_search),
+		cmocka_unit_test(test_temporary),
+		cmocka_unit_test(test_numeric),
+		cmocka_unit_test(test_no_descriptors),
+		cmocka_unit_test(test_name),
+		cmocka_unit_test(test_no_name),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
