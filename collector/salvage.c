@@ -1,284 +1,25 @@
 /*
- * See salvage.h. A batch is put together like libwaft's own sender does it: sections
- * of bytes that are spans already, and the shapes that these use.
+ * See salvage.h. Batches are put together by salvage_builder.h.
  *
  * Chunks are walked from their start, since what a span is (its section, its trace)
  * is said by what stands before it; only what is not durable is taken.
  */
 #include "salvage.h"
 
-#include "batch.h"
 #include "export.h"
 #include "ids.h"
+#include "salvage_builder.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
 	BATCH_BYTES = 192 * 1024, /* a batch is full from here on */
-	PREAMBLE_BYTES = REGION_PRODUCER_BYTES + 256,
-	SECTION_BYTES = 64,
 	OPEN_SPAN_BYTES = 96,
 	TAKEN_BYTES = 32,
 	REASON_BYTES = 64,
 };
-
-/* Where a shape's entry stands in the image. */
-struct shape_entry {
-	uint32_t at;
-	uint32_t length; /* 0: not defined */
-	uint32_t batch;	 /* number of the last batch that it is in */
-};
-
-struct stretch {
-	uint32_t unit;
-	uint32_t from;
-	uint32_t to;
-};
-
-struct builder {
-	const struct region_image *image;
-	const struct salvage_source *source;
-	struct salvage *out;
-	struct shape_entry *shapes; /* by id */
-	uint32_t batch;		    /* number of the one being built */
-	struct bytes shape_bytes;
-	struct bytes sections;
-	size_t section; /* where the open section's length stands; 0: none is open */
-	uint64_t spans;
-	uint32_t clock;
-	struct stretch stretches[REGION_UNITS];
-	size_t stretch_count;
-	uint32_t reached[REGION_UNITS]; /* of a chunk: durable up to here */
-	uint64_t sequence;		/* of the last message */
-	uint64_t last[REGION_UNITS];	/* of each chunk the last span's id before mixing */
-	size_t last_count;
-	uint64_t thread; /* of the open section, where slots are read */
-	bool single;	 /* a batch for each chunk */
-	bool refused;	 /* a batch did not decode */
-};
-
-/* ---- Shapes ---------------------------------------------------------------- */
-
-static uint32_t shape_id(struct slice shape)
-{
-	struct cursor cursor = cursor_of_slice(shape);
-	uint32_t id = 0;
-
-	while (cursor_more(&cursor)) {
-		uint32_t tag = cursor_tag(&cursor);
-
-		if (tag == TAG_SHAPE_ID)
-			id = cursor_varint32(&cursor);
-		else
-			cursor_skip(&cursor, tag);
-	}
-	return cursor.error == 0 && id <= WIRE_SHAPE_ID_LIMIT ? id : 0;
-}
-
-/* As many of the definitions as make sense. */
-static void shapes_find(struct builder *builder)
-{
-	const uint8_t *begin = builder->image->bytes + REGION_SHAPES_AT;
-	struct cursor cursor = cursor_of(begin, region_image_header(builder->image)->shapes_bytes);
-
-	while (cursor_more(&cursor)) {
-		const uint8_t *at = cursor.at;
-		uint32_t tag = cursor_tag(&cursor);
-		struct slice shape = cursor_bytes(&cursor);
-		uint32_t id;
-
-		if (cursor.error != 0 || tag != TAG_BATCH_SHAPES)
-			return;
-		id = shape_id(shape);
-		if (id != 0)
-			builder->shapes[id] =
-				(struct shape_entry){.at = (uint32_t)(at - builder->image->bytes),
-					.length = (uint32_t)(cursor.at - at)};
-	}
-}
-
-/* Makes the shape one of the batch's. 0; ERR_SHAPE: there is no such; -ENOMEM. */
-static int shape_use(struct builder *builder, uint32_t id)
-{
-	struct shape_entry *entry = &builder->shapes[id];
-
-	if (entry->length == 0)
-		return ERR_SHAPE;
-	if (entry->batch == builder->batch)
-		return 0;
-	entry->batch = builder->batch;
-	return bytes_put(&builder->shape_bytes, builder->image->bytes + entry->at, entry->length);
-}
-
-/* ---- Clocks ---------------------------------------------------------------- */
-
-static bool clock_fits(const struct region_clock *clock, uint32_t source)
-{
-	return clock->version != 0 && clock->source == source && isfinite(clock->ns_per_tick) &&
-	       clock->ns_per_tick > 0 && clock->ns_per_tick <= 1e9 &&
-	       clock->close_realtime_ns <= INT64_MAX && clock->open_realtime_ns <= INT64_MAX;
-}
-
-/* What dates raw values of a source; false: nothing does. One that was being written
- * when its process died is marked as stepped. */
-static bool clock_of(const struct builder *builder, uint32_t source, struct region_clock *ret_clock)
-{
-	if (source >= REGION_CLOCKS)
-		return false;
-	*ret_clock = region_image_header(builder->image)->clocks[source];
-	if (clock_fits(ret_clock, source)) {
-		ret_clock->stepped |= ret_clock->version & 1;
-		return true;
-	}
-	if (source != WIRE_CLOCK_MONOTONIC)
-		return false;
-	*ret_clock = (struct region_clock){.open_raw = builder->source->monotonic_ns,
-		.open_realtime_ns = builder->source->realtime_ns,
-		.close_raw = builder->source->monotonic_ns,
-		.close_realtime_ns = builder->source->realtime_ns,
-		.ns_per_tick = 1};
-	return true;
-}
-
-/* Rounded half away from zero, as the decoder does it. */
-static uint64_t realtime_of(const struct region_clock *clock, uint64_t raw)
-{
-	double since = (double)(int64_t)(raw - clock->close_raw) * clock->ns_per_tick;
-	double at = (double)clock->close_realtime_ns + since;
-
-	if (at < 0)
-		return 0;
-	if (at >= 9.2e18)
-		return INT64_MAX;
-	/* The difference is exact where the sum is not. */
-	return clock->close_realtime_ns +
-	       (uint64_t)(int64_t)(since < 0 ? since - 0.5 : since + 0.5);
-}
-
-/* ---- Batches --------------------------------------------------------------- */
-
-static void batch_begin(struct builder *builder)
-{
-	builder->batch++;
-	builder->shape_bytes.length = 0;
-	builder->sections.length = 0;
-	builder->section = 0;
-	builder->spans = 0;
-	builder->stretch_count = 0;
-}
-
-static size_t batch_bytes(const struct builder *builder)
-{
-	return PREAMBLE_BYTES + builder->shape_bytes.length + builder->sections.length;
-}
-
-static void section_end(struct builder *builder)
-{
-	size_t body = builder->section + 3;
-	uint32_t length = (uint32_t)(builder->sections.length - body);
-	uint8_t *at;
-
-	if (builder->section == 0)
-		return;
-	at = builder->sections.data + builder->section;
-	at[0] = (uint8_t)(length | 0x80);
-	at[1] = (uint8_t)(length >> 7 | 0x80);
-	at[2] = (uint8_t)(length >> 14);
-	builder->section = 0;
-}
-
-static int section_begin(struct builder *builder, uint64_t id_base, uint64_t clock_base,
-	uint64_t thread, struct slice trace)
-{
-	uint8_t head[SECTION_BYTES];
-	struct writer writer = writer_of(head, sizeof(head));
-	size_t at;
-	int status;
-
-	section_end(builder);
-	writer_varint(&writer, TAG_BATCH_SECTIONS);
-	at = builder->sections.length + writer_length(&writer);
-	writer_varint_padded(&writer, 0, 3);
-	writer_field_fixed64(&writer, TAG_SECTION_ID_BASE, id_base);
-	writer_field_fixed64(&writer, TAG_SECTION_CLOCK_BASE, clock_base);
-	writer_field_varint(&writer, TAG_SECTION_THREAD, thread);
-	if (trace.data != NULL) {
-		writer_varint(&writer, TAG_SECTION_TRACE);
-		writer_varint(&writer, trace.length);
-	}
-	status = bytes_put(&builder->sections, head, writer_length(&writer));
-	if (status == 0 && trace.data != NULL)
-		status = bytes_put(&builder->sections, trace.data, trace.length);
-	if (status == 0)
-		builder->section = at;
-	return status;
-}
-
-static void preamble_write(
-	const struct builder *builder, const struct region_clock *clock, struct writer *writer)
-{
-	const struct region_header *header = region_image_header(builder->image);
-	size_t nested;
-	uint64_t rate;
-
-	if (header->producer_bytes > 0) {
-		writer_field_bytes(writer, TAG_BATCH_PRODUCER,
-			slice_of(header->producer, header->producer_bytes));
-	} else {
-		nested = writer_nested_begin(writer, TAG_BATCH_PRODUCER);
-		writer_field_bytes(
-			writer, TAG_PRODUCER_SERVICE, slice_of_text(builder->source->service));
-		writer_field_varint(writer, TAG_PRODUCER_PID, builder->source->pid);
-		writer_field_varint(writer, TAG_PRODUCER_TEXTS, 1);
-		writer_nested_end(writer, nested);
-	}
-	if (clock == NULL)
-		return;
-	memcpy(&rate, &clock->ns_per_tick, sizeof(rate));
-	nested = writer_nested_begin(writer, TAG_BATCH_CLOCK);
-	writer_field_varint(writer, TAG_CLOCK_SOURCE, clock->source);
-	writer_field_fixed64(writer, TAG_CLOCK_OPEN_RAW, clock->open_raw);
-	writer_field_fixed64(writer, TAG_CLOCK_OPEN_REALTIME_NS, clock->open_realtime_ns);
-	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_RAW, clock->close_raw);
-	writer_field_fixed64(writer, TAG_CLOCK_CLOSE_REALTIME_NS, clock->close_realtime_ns);
-	writer_field_fixed64(writer, TAG_CLOCK_NS_PER_TICK, rate);
-	writer_field_varint(writer, TAG_CLOCK_STEPPED, clock->stepped != 0);
-	writer_nested_end(writer, nested);
-}
-
-/* The Batch that was built. 0, an ERR_ code when it does not decode, -ENOMEM. */
-static int batch_finish(
-	struct builder *builder, const struct region_clock *clock, struct bytes *ret_bytes)
-{
-	uint8_t preamble[PREAMBLE_BYTES];
-	struct writer writer = writer_of(preamble, sizeof(preamble));
-	struct batch batch = {0};
-	uint64_t spans = 0;
-	int status;
-
-	section_end(builder);
-	preamble_write(builder, clock, &writer);
-	status = writer.error != 0 ? writer.error
-				   : bytes_put(ret_bytes, preamble, writer_length(&writer));
-	if (status == 0)
-		status = bytes_put(
-			ret_bytes, builder->shape_bytes.data, builder->shape_bytes.length);
-	if (status == 0)
-		status = bytes_put(ret_bytes, builder->sections.data, builder->sections.length);
-	if (status == 0 && ret_bytes->length > WIRE_BATCH_LIMIT)
-		status = ERR_LIMIT;
-	if (status == 0)
-		status = batch_open(&batch, ret_bytes->data, ret_bytes->length);
-	if (status == 0)
-		status = batch_check(&batch, &spans);
-	if (status == 0 && spans != builder->spans)
-		status = ERR_MALFORMED;
-	batch_done(&batch);
-	return status;
-}
 
 /* ---- What comes out --------------------------------------------------------- */
 
@@ -322,11 +63,12 @@ static int batch_flush(struct builder *builder)
 	int status = 0;
 
 	if (builder->spans == 0) {
-		batch_begin(builder);
+		builder_begin(builder);
 		return 0;
 	}
-	status = clock_of(builder, builder->clock, &clock) ? batch_finish(builder, &clock, &bytes)
-							   : ERR_CLOCK;
+	status = builder_clock(builder, builder->clock, &clock)
+			 ? builder_finish(builder, &clock, &bytes)
+			 : ERR_CLOCK;
 	if (status == 0)
 		status = message_add(builder, LOG_BATCH, builder->spans, &bytes);
 	for (size_t i = 0; status == 0 && i < builder->stretch_count; i++) {
@@ -347,7 +89,7 @@ static int batch_flush(struct builder *builder)
 		status = 0;
 	}
 	bytes_done(&bytes);
-	batch_begin(builder);
+	builder_begin(builder);
 	return status;
 }
 
@@ -431,19 +173,19 @@ static void stretch_add(struct builder *builder, const struct walk *walk, uint32
 static int span_add(struct builder *builder, struct walk *walk, const struct walked *walked)
 {
 	const struct shape_entry *shape = &builder->shapes[walked->shape];
-	size_t more = walked->length + SECTION_BYTES + walk->trace.length +
+	size_t more = walked->length + BUILDER_SECTION_BYTES + walk->trace.length +
 		      (shape->batch != builder->batch ? shape->length : 0);
 	int status = 0;
 
-	if (builder->spans > 0 && batch_bytes(builder) + more > BATCH_BYTES) {
+	if (builder->spans > 0 && builder_bytes(builder) + more > BATCH_BYTES) {
 		status = batch_flush(builder);
 		walk->section = false;
 	}
 	if (status == 0)
-		status = shape_use(builder, walked->shape);
+		status = builder_use_shape(builder, walked->shape);
 	if (status == 0 && !walk->section)
-		status = section_begin(builder, walk->id_base, walk->clock_base, walk->thread,
-			walked->trace.data != NULL ? slice_of(NULL, 0) : walk->trace);
+		status = builder_begin_section(builder, walk->id_base, walk->clock_base,
+			walk->thread, walked->trace.data != NULL ? slice_of(NULL, 0) : walk->trace);
 	walk->section = true;
 	if (status == 0)
 		status = bytes_put(&builder->sections, walk->bytes + walk->at, walked->length);
@@ -517,7 +259,7 @@ static int chunk_read(struct builder *builder, uint32_t unit, uint32_t clock)
 	}
 	status = chunk_walk(builder, &walk, from);
 	/* A mark at the end has no span yet. */
-	section_end(builder);
+	builder_end_section(builder);
 	if (status == 0 && builder->single)
 		status = batch_flush(builder);
 	return status;
@@ -549,7 +291,7 @@ static int chunks_read(struct builder *builder)
 
 	for (uint32_t clock = 0; status == 0 && clock < REGION_CLOCKS; clock++) {
 		builder->clock = clock;
-		batch_begin(builder);
+		builder_begin(builder);
 		for (uint32_t unit = 0; status == 0 && unit < REGION_UNITS; unit++)
 			if (kinds[unit] == REGION_CHUNK)
 				status = chunk_read(builder, unit, clock);
@@ -658,22 +400,23 @@ static int slots_read(struct builder *builder, const struct region_slot *slots,
 			slot->shape > WIRE_SHAPE_ID_LIMIT || slot->clock >= REGION_CLOCKS ||
 			!dated[slot->clock] || is_finished(builder, slot))
 			continue;
-		if (batch_bytes(builder) + builder->shapes[slot->shape].length + OPEN_SPAN_BYTES >
+		if (builder_bytes(builder) + builder->shapes[slot->shape].length + OPEN_SPAN_BYTES >
 			BATCH_BYTES) {
 			(*left_out)++;
 			continue;
 		}
-		status = shape_use(builder, slot->shape);
+		status = builder_use_shape(builder, slot->shape);
 		if (status == ERR_SHAPE) {
 			status = 0;
 			continue;
 		}
 		if (status == 0 && (builder->section == 0 || builder->thread != slot->thread))
-			status = section_begin(builder, 0, 0, slot->thread, slice_of(NULL, 0));
+			status = builder_begin_section(
+				builder, 0, 0, slot->thread, slice_of(NULL, 0));
 		builder->thread = slot->thread;
 		if (status == 0)
 			status = slot_add(
-				builder, slot, realtime_of(&clocks[slot->clock], slot->start));
+				builder, slot, builder_realtime(&clocks[slot->clock], slot->start));
 		builder->spans += status == 0;
 	}
 	return status;
@@ -686,9 +429,9 @@ static int open_read(struct builder *builder, uint64_t *left_out)
 	bool dated[REGION_CLOCKS];
 	int status = 0;
 
-	batch_begin(builder);
+	builder_begin(builder);
 	for (uint32_t i = 0; i < REGION_CLOCKS; i++)
-		dated[i] = clock_of(builder, i, &clocks[i]);
+		dated[i] = builder_clock(builder, i, &clocks[i]);
 	for (uint32_t unit = 0; status == 0 && unit < REGION_UNITS; unit++)
 		if (kinds[unit] == REGION_SLOTS)
 			status = slots_read(builder,
@@ -716,7 +459,7 @@ static struct builder *builder_new(
 	builder->image = image;
 	builder->source = source;
 	builder->out = out;
-	shapes_find(builder);
+	builder_find_shapes(builder);
 	return builder;
 }
 
@@ -763,7 +506,7 @@ static int pending_read(struct builder *builder)
 	int status = open_read(builder, &left_out);
 
 	if (status == 0 && builder->spans > 0) {
-		status = batch_finish(builder, NULL, &bytes);
+		status = builder_finish(builder, NULL, &bytes);
 		if (status == 0)
 			status = message_add(builder, LOG_BATCH, builder->spans, &bytes);
 		if (status == 0)
@@ -818,7 +561,7 @@ int salvage_open_spans(const struct region_image *image, const struct salvage_so
 		status = builder != NULL ? open_read(builder, ret_left_out) : -ENOMEM;
 	}
 	if (status == 0 && builder->spans > 0) {
-		status = batch_finish(builder, NULL, ret_batch);
+		status = builder_finish(builder, NULL, ret_batch);
 		*ret_spans = status == 0 ? builder->spans : 0;
 	}
 	builder_free(builder);
