@@ -4,7 +4,8 @@
  * A hash by the client's id, seeded so that nobody can choose ids that collide.
  * Changes are numbered: an image holds what changed after the last image that was
  * confirmed. A client that said goodbye or was forgotten leaves the table; its counts go
- * into `departed`, its id into `gone` until an image that says so is durable.
+ * into `departed`, its id into `gone` until an image that says so is durable. What a record
+ * of the log counts for is clients_ledger.c's.
  */
 #include "clients_internal.h"
 
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "cursor.h"
 #include "ids.h"
 
 enum {
@@ -22,8 +22,6 @@ enum {
 	EVICT_SAMPLES = 32,
 	SERVICE_BYTES = 64,
 	MESSAGE_BYTES_MAX = 512,
-	REASON_OTHER = 0,
-	REASON_REFUSED = 1,
 };
 
 int clients_new(size_t max, struct clients **ret)
@@ -35,14 +33,14 @@ int clients_new(size_t max, struct clients **ret)
 	clients->max = max != 0 ? max : CLIENTS_MAX;
 	clients->slot_count = SLOTS_MIN;
 	clients->slots = calloc(clients->slot_count, sizeof(struct client *));
-	clients->reasons[REASON_OTHER] = strdup("other");
-	clients->reasons[REASON_REFUSED] = strdup("refused");
+	clients->reasons[CLIENTS_REASON_OTHER] = strdup("other");
+	clients->reasons[CLIENTS_REASON_REFUSED] = strdup("refused");
 	clients->reason_count = 2;
-	if (clients->slots == NULL || clients->reasons[REASON_OTHER] == NULL ||
-		clients->reasons[REASON_REFUSED] == NULL) {
+	if (clients->slots == NULL || clients->reasons[CLIENTS_REASON_OTHER] == NULL ||
+		clients->reasons[CLIENTS_REASON_REFUSED] == NULL) {
 		free(clients->slots);
-		free(clients->reasons[REASON_OTHER]);
-		free(clients->reasons[REASON_REFUSED]);
+		free(clients->reasons[CLIENTS_REASON_OTHER]);
+		free(clients->reasons[CLIENTS_REASON_REFUSED]);
 		free(clients);
 		return -ENOMEM;
 	}
@@ -160,68 +158,9 @@ static void add_counts(struct client_counts *sum, const struct client *client)
 	}
 }
 
-/* ---- What became of its spans --------------------------------------------- */
+/* ---- Coming and going ------------------------------------------------------ */
 
-static uint64_t less(uint64_t from, uint64_t value)
-{
-	return from > value ? from - value : 0;
-}
-
-/* The client's count of refused spans; NULL: nothing of it was refused. */
-static struct dropped *refused_spans(struct client *client)
-{
-	for (uint32_t i = 0; i < client->dropped_count; i++) {
-		if (client->dropped[i].reason == REASON_REFUSED)
-			return &client->dropped[i];
-	}
-	return NULL;
-}
-
-/* The emitted spans that are neither durable nor dropped for another reason. */
-static uint64_t open_spans(const struct client *client)
-{
-	uint64_t open = less(client->emitted, client->durable);
-
-	for (uint32_t i = 0; i < client->dropped_count; i++) {
-		if (client->dropped[i].reason != REASON_REFUSED)
-			open = less(open, client->dropped[i].spans);
-	}
-	return open;
-}
-
-/* How many spans were refused is a guess until the goodbye (see count_refusal): it gives
- * way to what is known. */
-static void bound_refused(struct client *client)
-{
-	struct dropped *refused = refused_spans(client);
-	uint64_t room = less(open_spans(client), client->unknown);
-
-	/* Who never says what it emitted has no sum to keep. */
-	if (refused != NULL && client->emitted != 0 && refused->spans > room)
-		refused->spans = room;
-}
-
-/* The client has had an answer to all but `unknown`: what is left was refused. */
-static void settle_refused(struct client *client)
-{
-	struct dropped *refused = refused_spans(client);
-
-	if (refused != NULL && client->emitted != 0)
-		refused->spans = less(open_spans(client), client->unknown);
-}
-
-/* Nothing more will come of the client: nothing of it is in flight. What it took for
- * unanswered and is durable after all is not unknown. */
-static void settle_unknown(struct client *client)
-{
-	const struct dropped *refused = refused_spans(client);
-
-	if (client->emitted != 0)
-		client->unknown = less(open_spans(client), refused != NULL ? refused->spans : 0);
-}
-
-/* Takes a client out of the table; its counts stay. */
-static int depart(struct clients *clients, struct client *client)
+int clients_depart(struct clients *clients, struct client *client)
 {
 	if (clients->gone_count == clients->gone_capacity) {
 		size_t capacity = clients->gone_capacity == 0 ? 16 : clients->gone_capacity * 2;
@@ -234,7 +173,7 @@ static int depart(struct clients *clients, struct client *client)
 	}
 	clients->gone[clients->gone_count].changed = ++clients->change;
 	memcpy(clients->gone[clients->gone_count++].id, client->id, 16);
-	settle_unknown(client);
+	clients_settle_unknown(client);
 	add_counts(&clients->departed, client);
 	clients_clear_slot(clients, clients_slot(clients, client->id));
 	clients->count--;
@@ -261,7 +200,7 @@ static int evict(struct clients *clients)
 				client->last_ns < oldest->last_ns))
 			oldest = client;
 	}
-	return depart(clients, oldest);
+	return clients_depart(clients, oldest);
 }
 
 int clients_make(struct clients *clients, const uint8_t id[16], struct client **ret)
@@ -409,8 +348,7 @@ int clients_set_watermark(struct client *client, uint8_t share, uint64_t sequenc
 	return 0;
 }
 
-/* Whether a number is stored already: in this share, or in the whole that it is of. */
-static bool was_seen(const struct client *client, uint8_t share, uint64_t sequence)
+bool clients_was_seen(const struct client *client, uint8_t share, uint64_t sequence)
 {
 	return sequence <= client->sequence || sequence <= clients_watermark(client, share);
 }
@@ -481,94 +419,6 @@ int clients_refusals(struct clients *clients, const uint8_t id[16], uint64_t aft
 	return ret;
 }
 
-static bool place_after(struct log_place a, struct log_place b)
-{
-	return a.segment != b.segment ? a.segment > b.segment : a.offset > b.offset;
-}
-
-static int count_drop(
-	struct clients *clients, struct client *client, const struct log_record *record)
-{
-	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
-	struct slice reason = {0};
-	uint64_t spans = record->spans;
-
-	while (cursor_more(&in)) {
-		uint32_t tag = cursor_tag(&in);
-
-		if (tag == TAG_DROP_REASON)
-			reason = cursor_bytes(&in);
-		else if (tag == TAG_DROP_SPANS)
-			spans = cursor_varint(&in);
-		else
-			cursor_skip(&in, tag);
-	}
-	return clients_add_dropped(clients, client, reason, spans);
-}
-
-/* Nobody can count the spans of a batch that doesn't decode. As many are taken for
- * refused as the client emitted since its message before (of a share only the agent knows
- * that); what it still held back then makes that a guess. */
-static int count_refusal(
-	struct clients *clients, struct client *client, const struct log_record *record)
-{
-	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
-	uint32_t code = GRPC_INVALID_ARGUMENT;
-	struct slice message = {0};
-	uint64_t spans = 0;
-	int ret;
-
-	while (cursor_more(&in)) {
-		uint32_t tag = cursor_tag(&in);
-
-		if (tag == TAG_REFUSAL_SPANS)
-			spans = cursor_varint(&in);
-		else if (tag == TAG_REFUSAL_CODE)
-			code = cursor_varint32(&in);
-		else if (tag == TAG_REFUSAL_MESSAGE)
-			message = cursor_bytes(&in);
-		else
-			cursor_skip(&in, tag);
-	}
-	/* A count of 0, too, says that something was refused. */
-	ret = clients_add_dropped(clients, client, slice_of_text("refused"), 0);
-	if (ret == 0)
-		ret = clients_add_refusal(client, record->sequence, code, message);
-	if (ret != 0)
-		return ret;
-	if (record->share >= LOG_SHARE_PARTITION)
-		client->emitted += spans;
-	else
-		spans = less(record->emitted, client->emitted);
-	refused_spans(client)->spans += spans;
-	return 0;
-}
-
-static void count_goodbye(struct client *client, const struct log_record *record)
-{
-	struct cursor in = cursor_of_slice(slice_of(record->payload, record->payload_length));
-	uint64_t emitted = client->emitted;
-	uint64_t unknown = client->unknown;
-
-	while (cursor_more(&in)) {
-		uint32_t tag = cursor_tag(&in);
-
-		if (tag == TAG_GOODBYE_EMITTED)
-			emitted = cursor_varint(&in);
-		else if (tag == TAG_GOODBYE_UNKNOWN)
-			unknown = cursor_varint(&in);
-		else if (tag == TAG_GOODBYE_NOT_SAMPLED)
-			client->not_sampled = cursor_varint(&in);
-		else
-			cursor_skip(&in, tag);
-	}
-	/* Of what all gateways together got, this one has a part. */
-	if (record->share >= LOG_SHARE_PARTITION)
-		emitted = client->emitted + less(unknown, client->unknown);
-	client->emitted = emitted;
-	client->unknown = unknown;
-}
-
 int clients_set_fence(struct client *client, struct slice fence)
 {
 	client->fence.length = 0;
@@ -593,71 +443,6 @@ int clients_fence(struct clients *clients, const uint8_t id[16], struct bytes *r
 		*ret_fence = copy;
 	else
 		bytes_done(&copy);
-	return ret;
-}
-
-static int count_record(struct clients *clients, const struct log_record *record)
-{
-	struct client *client;
-	int ret;
-
-	/* A goodbye makes nobody known. */
-	if (record->kind == LOG_GOODBYE && clients_find(clients, record->client) == NULL)
-		return 1;
-	ret = clients_make(clients, record->client, &client);
-	if (ret != 0)
-		return ret;
-	if (record->kind != LOG_GOODBYE && record->kind != LOG_FENCE &&
-		was_seen(client, record->share, record->sequence))
-		return -EEXIST;
-	if (record->kind == LOG_DROP)
-		ret = count_drop(clients, client, record);
-	else if (record->kind == LOG_REFUSAL)
-		ret = count_refusal(clients, client, record);
-	else if (record->kind == LOG_GOODBYE)
-		count_goodbye(client, record);
-	else if (record->kind == LOG_FENCE)
-		ret = clients_set_fence(client, slice_of(record->payload, record->payload_length));
-	if (ret != 0)
-		return ret;
-	if (record->kind == LOG_BATCH)
-		client->durable += record->spans;
-	if (record->share >= LOG_SHARE_PARTITION && record->kind != LOG_GOODBYE)
-		client->emitted += record->spans;
-	client->forwarded |= record->share != LOG_SHARE_DIRECT;
-	if (record->emitted > client->emitted)
-		client->emitted = record->emitted;
-	if (record->receive_ns > client->last_ns)
-		client->last_ns = record->receive_ns;
-	if (record->kind == LOG_GOODBYE)
-		settle_refused(client);
-	else
-		bound_refused(client);
-	if (record->kind == LOG_GOODBYE && record->share == LOG_SHARE_DIRECT)
-		return depart(clients, client) == 0 ? 1 : -ENOMEM;
-	if (record->kind == LOG_GOODBYE) {
-		settle_unknown(client);
-		client->ended = true;
-	} else if (record->kind != LOG_FENCE &&
-		   /* A fence has no number of its own. */
-		   clients_set_watermark(client, record->share, record->sequence) != 0) {
-		return -ENOMEM;
-	}
-	client->changed = ++clients->change;
-	return 1;
-}
-
-int clients_durable(
-	struct clients *clients, struct log_place place, const struct log_record *record)
-{
-	int ret = 0;
-
-	pthread_mutex_lock(&clients->mutex);
-	if (place_after(place, clients->loaded))
-		ret = count_record(clients, record);
-	if (ret != -ENOMEM && place_after(place, clients->accounted))
-		clients->accounted = place;
-	pthread_mutex_unlock(&clients->mutex);
 	return ret;
 }
 
@@ -690,7 +475,7 @@ int clients_forwarded(struct clients *clients, const uint8_t id[16], uint8_t sha
 		client->forwarded = true;
 		client->last_ns = now_ns;
 		client->changed = ++clients->change;
-		ret = sequence != 0 && was_seen(client, share, sequence);
+		ret = sequence != 0 && clients_was_seen(client, share, sequence);
 		client->duplicates += ret == 1;
 	}
 	pthread_mutex_unlock(&clients->mutex);
@@ -705,7 +490,7 @@ void clients_forget(struct clients *clients, const uint8_t id[16])
 	client = clients_find(clients, id);
 	/* Without memory it stays, until it was silent for long. */
 	if (client != NULL && client->forwarded && client->ended)
-		(void)depart(clients, client);
+		(void)clients_depart(clients, client);
 	pthread_mutex_unlock(&clients->mutex);
 }
 
@@ -735,7 +520,7 @@ size_t clients_expire(struct clients *clients, uint64_t now_ns, uint64_t age_ns,
 			continue;
 		}
 		/* Another one may have moved into this slot: look at it again. */
-		if (depart(clients, client) != 0)
+		if (clients_depart(clients, client) != 0)
 			break;
 		expired++;
 	}

@@ -1,6 +1,7 @@
 /*
- * What clients.c (the table) and clients_image.c (its form in the manifest) share. All of it
- * is called with the table's mutex held.
+ * What clients.c (the table), clients_ledger.c (what records of the log count for) and
+ * clients_image.c (the table in the manifest) share. All of it is called with the table's
+ * mutex held.
  */
 #ifndef WAFT_STORE_CLIENTS_INTERNAL_H
 #define WAFT_STORE_CLIENTS_INTERNAL_H
@@ -9,6 +10,12 @@
 
 #include "bytes.h"
 #include "clients.h"
+
+/* Places in `reasons` that are always the same ones'. */
+enum {
+	CLIENTS_REASON_OTHER = 0,
+	CLIENTS_REASON_REFUSED = 1,
+};
 
 struct refused {
 	uint64_t sequence;
@@ -85,6 +92,16 @@ size_t clients_slot(const struct clients *clients, const uint8_t id[16]);
 
 /* Finds or makes. 0 or -ENOMEM. */
 MUST_CHECK int clients_make(struct clients *clients, const uint8_t id[16], struct client **ret);
+
+/* Takes a client out of the table; its counts stay. 0 or -ENOMEM. */
+int clients_depart(struct clients *clients, struct client *client);
+
+/* Nothing more will come of the client: nothing of it is in flight. What it took for
+ * unanswered and is durable after all is not unknown. */
+void clients_settle_unknown(struct client *client);
+
+/* Whether a number is stored already: in this share, or in the whole that it is of. */
+bool clients_was_seen(const struct client *client, uint8_t share, uint64_t sequence);
 
 /* Empties a slot and moves those behind it that it kept from their place. */
 void clients_clear_slot(struct clients *clients, size_t slot);
