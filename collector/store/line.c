@@ -28,9 +28,6 @@ enum own_attribute {
 	OWN_REPAIRED = 32,
 };
 
-/* Appends a literal. */
-#define APPEND(out, text) bytes_put((out), (text), sizeof(text) - 1)
-
 void line_writer_done(struct line_writer *writer)
 {
 	bytes_done(&writer->head);
@@ -44,7 +41,7 @@ void line_writer_done(struct line_writer *writer)
 	*writer = (struct line_writer){0};
 }
 
-static int append_u64(struct bytes *out, uint64_t value)
+int line_append_u64(struct bytes *out, uint64_t value)
 {
 	char digits[JSON_INTEGER_BYTES];
 
@@ -95,8 +92,7 @@ static int append_value(struct bytes *out, const struct value *value, bool repai
 	return ret != 0 ? ret : APPEND(out, "]");
 }
 
-/* `"key":` with a comma before it unless *first. */
-static int append_key(struct bytes *out, struct slice key, bool repair, bool *first)
+int line_append_key(struct bytes *out, struct slice key, bool repair, bool *first)
 {
 	int ret = *first ? 0 : APPEND(out, ",");
 
@@ -106,14 +102,13 @@ static int append_key(struct bytes *out, struct slice key, bool repair, bool *fi
 	return ret != 0 ? ret : APPEND(out, ":");
 }
 
-static int append_attributes(
-	struct bytes *out, struct attribute_iter *iter, bool repair, bool *first)
+int line_append_attributes(struct bytes *out, struct attribute_iter *iter, bool repair, bool *first)
 {
 	struct attribute attribute;
 	int ret = 0;
 
 	while (ret == 0 && attribute_next(iter, &attribute)) {
-		ret = append_key(out, attribute.key, repair, first);
+		ret = line_append_key(out, attribute.key, repair, first);
 		if (ret == 0)
 			ret = append_value(out, &attribute.value, repair);
 	}
@@ -159,7 +154,7 @@ static int build_head(struct line_writer *writer, const struct batch *batch)
 	if (ret == 0)
 		ret = APPEND(head, ",\"pid\":");
 	if (ret == 0)
-		ret = append_u64(head, producer->pid);
+		ret = line_append_u64(head, producer->pid);
 	if (ret == 0)
 		ret = APPEND(head, ",\"host\":");
 	if (ret == 0)
@@ -178,7 +173,7 @@ static int build_resource(struct line_writer *writer, const struct batch *batch)
 	batch_resource(batch, &iter);
 	ret = APPEND(resource, ",\"resource\":{");
 	if (ret == 0)
-		ret = append_attributes(resource, &iter, batch->producer.bad_utf8, &first);
+		ret = line_append_attributes(resource, &iter, batch->producer.bad_utf8, &first);
 	if (ret == 0)
 		ret = APPEND(resource, "}");
 	if (ret == 0 && first)
@@ -202,11 +197,11 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 		if (ret == 0 && local)
 			ret = APPEND(tail, "\"pid\":");
 		if (ret == 0 && local)
-			ret = append_u64(tail, peer->pid);
+			ret = line_append_u64(tail, peer->pid);
 		if (ret == 0 && local)
 			ret = APPEND(tail, ",\"uid\":");
 		if (ret == 0 && local)
-			ret = append_u64(tail, peer->uid);
+			ret = line_append_u64(tail, peer->uid);
 		if (ret == 0 && named && local)
 			ret = APPEND(tail, ",");
 		if (ret == 0 && named)
@@ -321,7 +316,7 @@ static int build_scope(
 static int append_named_text(
 	struct bytes *out, const char *name, struct slice text, bool repair, bool *first)
 {
-	int ret = append_key(out, slice_of_text(name), false, first);
+	int ret = line_append_key(out, slice_of_text(name), false, first);
 
 	return ret != 0 ? ret : json_put_text(out, text, repair);
 }
@@ -342,9 +337,9 @@ static int build_site(struct bytes *out, const struct batch *batch, const struct
 		ret = append_named_text(out, "code.file.path", batch_slice(batch, shape->file),
 			shape->bad_utf8, &first);
 	if (ret == 0 && (own & OWN_LINE) != 0) {
-		ret = append_key(out, slice_of_text("code.line.number"), false, &first);
+		ret = line_append_key(out, slice_of_text("code.line.number"), false, &first);
 		if (ret == 0)
-			ret = append_u64(out, shape->line);
+			ret = line_append_u64(out, shape->line);
 	}
 	if (ret == 0 && (own & OWN_FUNCTION) != 0)
 		ret = append_named_text(out, "code.function.name",
@@ -366,7 +361,7 @@ static int build_keys(struct line_writer *writer, const struct batch *batch,
 		line->hot &= key->own == 0;
 		key->hash = index_hash_key(name);
 		key->text.offset = (uint32_t)writer->pieces.length;
-		ret = append_key(&writer->pieces, name, shape->bad_utf8, &first);
+		ret = line_append_key(&writer->pieces, name, shape->bad_utf8, &first);
 		key->text.length = (uint32_t)writer->pieces.length - key->text.offset;
 	}
 	return ret;
@@ -430,7 +425,7 @@ static int append_snapshot(struct bytes *out, struct slice json, bool invalid, b
 		return json_put_snapshot(out, json);
 	if (!invalid)
 		return json_put_json(out, json);
-	if (APPEND(out, "\"[invalid JSON, ") != 0 || append_u64(out, json.length) != 0)
+	if (APPEND(out, "\"[invalid JSON, ") != 0 || line_append_u64(out, json.length) != 0)
 		return -ENOMEM;
 	return APPEND(out, " bytes]\"");
 }
@@ -479,7 +474,7 @@ static int append_site(const struct line_writer *writer, const struct line_shape
 		return ret;
 	ret = *ret_own != 0 ? APPEND(out, ",\"thread.id\":") : APPEND(out, "\"thread.id\":");
 	*ret_own |= OWN_THREAD;
-	return ret != 0 ? ret : append_u64(out, view->thread);
+	return ret != 0 ? ret : line_append_u64(out, view->thread);
 }
 
 /* A key of the shape: escaped already. */
@@ -533,7 +528,7 @@ static int append_own_attributes(struct line_writer *writer, const struct batch 
 		if (of_shape)
 			ret = append_shape_key(out, writer, &key->text, first);
 		else
-			ret = append_key(out, attribute.key, repair, first);
+			ret = line_append_key(out, attribute.key, repair, first);
 		value_at = out->length;
 		if (ret == 0)
 			ret = append_value(out, &attribute.value, repair);
@@ -548,7 +543,7 @@ static int append_own_attributes(struct line_writer *writer, const struct batch 
 /* The attributes that the collector adds. */
 static int append_repairs(const struct span_view *view, struct bytes *out, bool *first)
 {
-	int ret = append_key(out, slice_of_text("waft.repaired"), false, first);
+	int ret = line_append_key(out, slice_of_text("waft.repaired"), false, first);
 	const char *before = "[";
 
 	for (int bit = 0; ret == 0 && bit < REPAIR_BITS; bit++) {
@@ -565,159 +560,9 @@ static int append_repairs(const struct span_view *view, struct bytes *out, bool 
 
 static int append_stepped(struct bytes *out, bool *first)
 {
-	int ret = append_key(out, slice_of_text("waft.clock"), false, first);
+	int ret = line_append_key(out, slice_of_text("waft.clock"), false, first);
 
 	return ret != 0 ? ret : APPEND(out, "\"stepped\"");
-}
-
-static int append_event(
-	struct bytes *out, const struct span_event *event, bool repair, bool first_event)
-{
-	char timestamp[JSON_TIMESTAMP_BYTES];
-	struct attribute_iter iter;
-	bool first = true;
-	int ret = first_event ? APPEND(out, "{\"name\":") : APPEND(out, ",{\"name\":");
-
-	json_format_timestamp(timestamp, event->time_ns);
-	event_attributes(event, &iter);
-	if (ret == 0)
-		ret = json_put_text(out, event->name, repair);
-	if (ret == 0)
-		ret = APPEND(out, ",\"timestamp\":\"");
-	if (ret == 0)
-		ret = bytes_put(out, timestamp, sizeof(timestamp));
-	if (ret == 0)
-		ret = APPEND(out, "\",\"attributes\":{");
-	if (ret == 0)
-		ret = append_attributes(out, &iter, repair, &first);
-	return ret != 0 ? ret : APPEND(out, "}}");
-}
-
-static int append_link(
-	struct bytes *out, const struct span_link *link, bool repair, bool first_link)
-{
-	char trace[ID_UUID_LENGTH], span[ID_UUID_LENGTH];
-	struct attribute_iter iter;
-	bool first = true;
-	int ret = first_link ? APPEND(out, "{\"trace_id\":\"") : APPEND(out, ",{\"trace_id\":\"");
-
-	trace_id_format(&link->trace_id, trace);
-	span_id_format(link->span_id, span);
-	link_attributes(link, &iter);
-	if (ret == 0)
-		ret = bytes_put(out, trace, sizeof(trace));
-	if (ret == 0)
-		ret = APPEND(out, "\",\"span_id\":\"");
-	if (ret == 0)
-		ret = bytes_put(out, span, sizeof(span));
-	if (ret == 0)
-		ret = APPEND(out, "\",\"attributes\":{");
-	if (ret == 0)
-		ret = append_attributes(out, &iter, repair, &first);
-	if (ret == 0 && link->state.length > 0) {
-		ret = append_key(out, slice_of_text("waft.trace_state"), false, &first);
-		if (ret == 0)
-			ret = json_put_text(out, link->state, repair);
-	}
-	return ret != 0 ? ret : APPEND(out, "}}");
-}
-
-/* The time at which a pending span's process ended, or gave it up, is an event. */
-static bool is_abandoned(const struct line_writer *writer, const struct span_view *view)
-{
-	return view->status == WIRE_STATUS_PENDING && view->duration_ns > 0 && !writer->live;
-}
-
-static int append_abandoned(struct bytes *out, const struct span_view *view, bool first)
-{
-	char timestamp[JSON_TIMESTAMP_BYTES];
-	int ret = first ? 0 : APPEND(out, ",");
-
-	json_format_timestamp(timestamp, view->start_ns + view->duration_ns);
-	if (ret == 0)
-		ret = APPEND(out, "{\"name\":\"" RECORD_ABANDONED "\",\"timestamp\":\"");
-	if (ret == 0)
-		ret = bytes_put(out, timestamp, sizeof(timestamp));
-	return ret != 0 ? ret : APPEND(out, "\",\"attributes\":{}}");
-}
-
-static int append_events(const struct line_writer *writer, struct bytes *out,
-	const struct batch *batch, const struct span_view *view, bool repair)
-{
-	struct cursor detail = cursor_of_slice(view->detail);
-	struct span_event event;
-	bool first = true;
-	int ret = APPEND(out, ",\"events\":[");
-
-	while (ret == 0 && span_event_next(batch, &detail, &event)) {
-		ret = append_event(out, &event, repair, first);
-		first = false;
-	}
-	if (ret == 0 && is_abandoned(writer, view))
-		ret = append_abandoned(out, view, first);
-	return ret != 0 ? ret : APPEND(out, "]");
-}
-
-static int append_links(struct bytes *out, const struct span_view *view, bool repair)
-{
-	struct cursor detail = cursor_of_slice(view->detail);
-	size_t before = out->length;
-	struct span_link link;
-	bool first = true;
-	int ret = APPEND(out, ",\"links\":[");
-
-	while (ret == 0 && span_link_next(&detail, &link)) {
-		ret = append_link(out, &link, repair, first);
-		first = false;
-	}
-	if (ret == 0)
-		ret = APPEND(out, "]");
-	/* All of them had ids of zero. */
-	if (first)
-		out->length = before;
-	return ret;
-}
-
-static int append_dropped(struct bytes *out, const struct span_view *view)
-{
-	const struct {
-		const char *name;
-		uint32_t count;
-	} kinds[] = {{"attributes", view->dropped_attributes}, {"events", view->dropped_events},
-		{"links", view->dropped_links}};
-	bool first = true;
-	int ret = APPEND(out, ",\"dropped\":{");
-
-	for (size_t i = 0; ret == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (kinds[i].count == 0)
-			continue;
-		ret = append_key(out, slice_of_text(kinds[i].name), false, &first);
-		if (ret == 0)
-			ret = append_u64(out, kinds[i].count);
-	}
-	return ret != 0 ? ret : APPEND(out, "}");
-}
-
-/* What few spans have, behind the attributes. */
-static int append_rest(const struct line_writer *writer, const struct batch *batch,
-	const struct span_view *view, struct bytes *out)
-{
-	bool repair = (view->repairs & REPAIR_UTF8) != 0;
-	int ret = 0;
-
-	if (view->event_count > 0 || is_abandoned(writer, view))
-		ret = append_events(writer, out, batch, view, repair);
-	if (ret == 0 && view->link_count > 0)
-		ret = append_links(out, view, repair);
-	if (ret == 0 && view->trace->state.length > 0) {
-		ret = APPEND(out, ",\"trace_state\":");
-		if (ret == 0)
-			ret = json_put_text(out, view->trace->state, repair);
-	}
-	if (ret == 0 &&
-		(view->dropped_attributes | view->dropped_events | view->dropped_links) != 0)
-		ret = append_dropped(out, view);
-	return ret;
 }
 
 static int append_data(const struct span_view *view, struct bytes *out)
@@ -796,7 +641,7 @@ static int append_span(struct line_writer *writer, const struct line_shape *shap
 	if (ret == 0)
 		ret = append_attribute_object(writer, shape, batch, view, out);
 	if (ret == 0)
-		ret = append_rest(writer, batch, view, out);
+		ret = line_append_rest(writer, batch, view, out);
 	return ret != 0 ? ret : append_end(writer, view, out);
 }
 
