@@ -112,6 +112,27 @@ static void test_smallest(void **state)
 	free(line);
 }
 
+/* The line of a span that has all there is. */
+static const char everything[] =
+	"{\"trace_id\":\"0a010203-0405-4607-8809-0a0b0c0d0e0f\",\"span_id\":"
+	"\"01000000-0000-8000-8000-000000000000\",\"parent_span_id\":"
+	"\"02000000-0000-8000-8000-000000000000\",\"timestamp\":"
+	"\"2026-01-09T10:30:00.123456788Z\",\"duration_ms\":0.000001,\"operation\":\"a\","
+	"\"layer\":\"api\",\"status\":\"error\",\"data\":{\"input\":{\"a\":[1, 2]},"
+	"\"output\":\"[invalid JSON, 5 bytes]\"},\"metadata\":{\"service\":\"shop\","
+	"\"pid\":42,\"host\":\"host\",\"kind\":\"server\",\"resource\":"
+	"{\"service.version\":\"1.2\"},\"scope\":{\"name\":\"lib\",\"version\":\"2\"},"
+	"\"attributes\":{\"code.file.path\":\"src/a.c\",\"code.line.number\":7,"
+	"\"code.function.name\":\"run\",\"thread.id\":99,\"tenant\":\"t1\",\"text\":"
+	"\"a\\\"b\\\\\\n\\u0001\",\"count\":-9223372036854775808,\"ratio\":0.1,\"ok\":true,"
+	"\"list\":[1,-2],\"not\":\"NaN\",\"waft.repaired\":[\"output\"]},\"events\":"
+	"[{\"name\":\"retry\",\"timestamp\":\"2026-01-09T10:30:00.123456789Z\","
+	"\"attributes\":{\"tenant\":\"t1\"}}],\"links\":[{\"trace_id\":"
+	"\"01000000-0000-0000-0000-000000000000\",\"span_id\":"
+	"\"02000000-0000-8000-8000-000000000000\",\"attributes\":{\"waft.trace_state\":"
+	"\"x=y\"}}],\"trace_state\":\"k=v\",\"dropped\":{\"events\":3},\"peer\":{\"pid\":5,"
+	"\"uid\":6,\"name\":\"agent\"}},\"error\":\"it failed\"}";
+
 static void test_everything(void **state)
 {
 	const struct key_write keys[] = {{slice_of_text("text"), WIRE_KEY_STRING},
@@ -178,25 +199,7 @@ static void test_everything(void **state)
 	sample.trace.attributes = of_trace;
 	sample.trace.attribute_count = 1;
 	line = first_line(buffer, write_sample(&sample, buffer, sizeof(buffer)), &peer);
-	assert_string_equal(line,
-		"{\"trace_id\":\"0a010203-0405-4607-8809-0a0b0c0d0e0f\",\"span_id\":"
-		"\"01000000-0000-8000-8000-000000000000\",\"parent_span_id\":"
-		"\"02000000-0000-8000-8000-000000000000\",\"timestamp\":"
-		"\"2026-01-09T10:30:00.123456788Z\",\"duration_ms\":0.000001,\"operation\":\"a\","
-		"\"layer\":\"api\",\"status\":\"error\",\"data\":{\"input\":{\"a\":[1, 2]},"
-		"\"output\":\"[invalid JSON, 5 bytes]\"},\"metadata\":{\"service\":\"shop\","
-		"\"pid\":42,\"host\":\"host\",\"kind\":\"server\",\"resource\":"
-		"{\"service.version\":\"1.2\"},\"scope\":{\"name\":\"lib\",\"version\":\"2\"},"
-		"\"attributes\":{\"code.file.path\":\"src/a.c\",\"code.line.number\":7,"
-		"\"code.function.name\":\"run\",\"thread.id\":99,\"tenant\":\"t1\",\"text\":"
-		"\"a\\\"b\\\\\\n\\u0001\",\"count\":-9223372036854775808,\"ratio\":0.1,\"ok\":true,"
-		"\"list\":[1,-2],\"not\":\"NaN\",\"waft.repaired\":[\"output\"]},\"events\":"
-		"[{\"name\":\"retry\",\"timestamp\":\"2026-01-09T10:30:00.123456789Z\","
-		"\"attributes\":{\"tenant\":\"t1\"}}],\"links\":[{\"trace_id\":"
-		"\"01000000-0000-0000-0000-000000000000\",\"span_id\":"
-		"\"02000000-0000-8000-8000-000000000000\",\"attributes\":{\"waft.trace_state\":"
-		"\"x=y\"}}],\"trace_state\":\"k=v\",\"dropped\":{\"events\":3},\"peer\":{\"pid\":5,"
-		"\"uid\":6,\"name\":\"agent\"}},\"error\":\"it failed\"}");
+	assert_string_equal(line, everything);
 	free(line);
 }
 
