@@ -195,10 +195,10 @@ static int list_page(struct rpc_backend *rpc, struct rpc_client *client,
 	return result;
 }
 
-static int rpc_list(struct backend *backend, const struct waft_trace_filter *filter, size_t limit,
-	struct listing *into)
+/* The newest `limit` of what is stored, page by page. */
+static int list_stored(struct rpc_backend *rpc, const struct waft_trace_filter *filter,
+	size_t limit, struct listing *into)
 {
-	struct rpc_backend *rpc = (struct rpc_backend *)backend;
 	Waft__V1__ListTracesRequest request = WAFT__V1__LIST_TRACES_REQUEST__INIT;
 	ProtobufCBinaryData page = {0, NULL};
 	struct rpc_client *client = NULL;
@@ -223,7 +223,23 @@ static int rpc_list(struct backend *backend, const struct waft_trace_filter *fil
 	free(page.data);
 	rpc_client_free(client);
 	wire_filter_done(&wire);
-	return result == 0 ? live_list_merge(backend, filter, limit, into) : result;
+	return result;
+}
+
+static int rpc_list(struct backend *backend, const struct waft_trace_filter *filter, size_t limit,
+	struct listing *into)
+{
+	struct live_list live;
+	int result = live_list_begin(backend, &live);
+
+	if (result != 0)
+		return result;
+	result = list_stored(
+		(struct rpc_backend *)backend, filter, live_list_wanted(&live, limit), into);
+	if (result == 0)
+		result = live_list_merge(backend, &live, filter, limit, into);
+	live_list_done(&live);
+	return result;
 }
 
 /* ---- One trace -------------------------------------------------------- */

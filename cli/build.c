@@ -170,6 +170,9 @@ int trace_build_add(struct trace_build *build, struct slice line)
 	const char *copy;
 	int result;
 
+	build->bytes += line.length;
+	if (build->bytes_max != 0 && build->bytes > build->bytes_max)
+		return -EFBIG;
 	if (grow(&build->records, build->count, &build->capacity, sizeof *record) != 0)
 		return -ENOMEM;
 	copy = scratch_copy(&build->scratch, line.data, line.length);

@@ -60,10 +60,13 @@ struct trace_build {
 	size_t capacity;
 	struct tree tree;
 	uint64_t bad_lines;
-	bool peers_apart; /* spans that differ in metadata.peer alone are one (merge.h) */
+	uint64_t bytes;	    /* of the lines it took */
+	uint64_t bytes_max; /* it takes no more; 0: as many as come */
+	bool peers_apart;   /* spans that differ in metadata.peer alone are one (merge.h) */
 };
 
-/* Takes one stored line; one that is no record is counted and passed over. */
+/* Takes one stored line; one that is no record is counted and passed over. 0, -ENOMEM, -EFBIG:
+ * it is more than bytes_max. */
 int trace_build_add(struct trace_build *build, struct slice line) MUST_CHECK;
 /* Orders the tree and empties build. */
 int trace_build_finish(struct trace_build *build, struct waft_trace **ret_trace) MUST_CHECK;

@@ -12,16 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A trace that has an open span, and since when. */
-struct running {
-	const char *trace_id;
-	int64_t start_ns;
-};
+/* Lines of one trace that are fetched for a list. */
+enum { WHOLE_BYTES_MAX = 4 << 20 };
 
 static int compare_ids(const void *left, const void *right)
 {
-	const struct running *a = left;
-	const struct running *b = right;
+	const struct live_trace *a = left;
+	const struct live_trace *b = right;
 	int order = strcmp(a->trace_id, b->trace_id);
 
 	return order != 0 ? order : (a->start_ns > b->start_ns) - (a->start_ns < b->start_ns);
@@ -29,17 +26,17 @@ static int compare_ids(const void *left, const void *right)
 
 static int compare_starts(const void *left, const void *right)
 {
-	const struct running *a = left;
-	const struct running *b = right;
+	const struct live_trace *a = left;
+	const struct live_trace *b = right;
 
 	return (a->start_ns < b->start_ns) - (a->start_ns > b->start_ns);
 }
 
-/* The traces of the open spans, each once, the newest first. Owned by the caller. */
-static int gather(
-	const struct waft_open_list *open, struct running **ret_running, size_t *ret_count)
+/* The traces of the open spans, each once, the newest first. */
+static int gather(struct live_list *live)
 {
-	struct running *running;
+	const struct waft_open_list *open = live->open;
+	struct live_trace *running;
 	size_t spans = 0;
 	size_t count = 0;
 	size_t kept = 0;
@@ -55,7 +52,7 @@ static int gather(
 			const struct waft_open_thread *thread = &open->processes[i].threads[j];
 
 			for (size_t k = 0; k < thread->count; k++)
-				running[count++] = (struct running){
+				running[count++] = (struct live_trace){
 					thread->spans[k].trace_id, thread->spans[k].start_ns};
 		}
 	}
@@ -65,8 +62,8 @@ static int gather(
 			running[kept++] = running[i];
 	}
 	qsort(running, kept, sizeof *running, compare_starts);
-	*ret_running = running;
-	*ret_count = kept;
+	live->running = running;
+	live->count = kept;
 	return 0;
 }
 
@@ -86,7 +83,7 @@ static void forget(struct listing *into, const char *trace_id)
 static int put_whole(struct backend *backend, struct store_filter *made, const char *trace_id,
 	struct listing *into)
 {
-	struct trace_build build = {0};
+	struct trace_build build = {.bytes_max = WHOLE_BYTES_MAX};
 	struct trace_load load = {0};
 	struct scratch scratch = {0};
 	struct trace_summary summary;
@@ -111,7 +108,8 @@ static int put_whole(struct backend *backend, struct store_filter *made, const c
 	trace_load_done(&load);
 	trace_build_done(&build);
 	scratch_done(&scratch);
-	/* It has ended since, or can't be had as a whole: the list has what it had. */
+	/* It has ended since, or is too large, or can't be had as a whole: the list has what
+	 * it had. */
 	if (result != 0 && result != -ENOMEM)
 		strbuf_clear(&backend->error);
 	return result == -ENOMEM ? result : 0;
@@ -127,34 +125,55 @@ static int compare_traces(const void *left, const void *right)
 	return strcmp(b->trace_id, a->trace_id);
 }
 
-int live_list_merge(struct backend *backend, const struct waft_trace_filter *filter, size_t limit,
-	struct listing *into)
+int live_list_begin(struct backend *backend, struct live_list *ret)
 {
 	struct open_build build = {0};
-	struct waft_open_list *open = NULL;
-	struct running *running = NULL;
-	struct store_filter made = {0};
-	size_t count = 0;
+	struct live_list live = {0};
 	int result = backend->ops->open_spans(backend, "", &build);
 
 	if (result == 0)
-		result = open_build_finish(&build, &open);
+		result = open_build_finish(&build, &live.open);
 	open_build_done(&build);
-	if (result != 0) {
+	if (result == 0)
+		result = gather(&live);
+	else if (result != -ENOMEM) {
 		strbuf_clear(&backend->error);
-		return result == -ENOMEM ? result : 0;
+		result = 0;
 	}
-	result = gather(open, &running, &count);
-	if (result == 0 && count > 0)
+	if (result != 0)
+		live_list_done(&live);
+	*ret = live;
+	return result;
+}
+
+size_t live_list_wanted(const struct live_list *live, size_t limit)
+{
+	size_t looked_at = live->count < limit ? live->count : limit;
+
+	return looked_at < SIZE_MAX - limit ? limit + looked_at : SIZE_MAX;
+}
+
+int live_list_merge(struct backend *backend, const struct live_list *live,
+	const struct waft_trace_filter *filter, size_t limit, struct listing *into)
+{
+	struct store_filter made = {0};
+	int result = 0;
+
+	if (live->count > 0)
 		result = store_filter_init(&made, backend, filter);
-	for (size_t i = 0; result == 0 && i < count && i < limit; i++)
-		result = put_whole(backend, &made, running[i].trace_id, into);
-	if (result == 0 && count > 0)
+	for (size_t i = 0; result == 0 && i < live->count && i < limit; i++)
+		result = put_whole(backend, &made, live->running[i].trace_id, into);
+	if (result == 0 && live->count > 0)
 		qsort(into->traces, into->count, sizeof *into->traces, compare_traces);
 	if (into->count > limit)
 		into->count = limit;
 	store_filter_done(&made);
-	free(running);
-	waft_open_list_free(open);
 	return result;
+}
+
+void live_list_done(struct live_list *live)
+{
+	free(live->running);
+	waft_open_list_free(live->open);
+	*live = (struct live_list){0};
 }

@@ -5,6 +5,7 @@
  *     end N         begins and ends N traces of one span
  *     open N        opens N spans, each inside the one before
  *     close N       ends the N opened last
+ *     under N       begins and ends N spans inside the one opened last
  *     crowd N       opens so many that N are dropped, and ends them
  *     flush         waits until everything is answered
  *     stats         emitted durable unknown in_flight dropped
@@ -47,6 +48,16 @@ static void close_some(uint64_t count)
 {
 	for (; count > 0 && open_spans > 0; count--)
 		waft_end(&spans[--open_spans]);
+}
+
+static void end_under(uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		struct waft_span span;
+
+		WAFT_BEGIN_IN(&span, "agent.under", "test");
+		waft_end(&span);
+	}
 }
 
 /* A thread may have 1,024 spans open: more are dropped, and the others end. */
@@ -109,6 +120,8 @@ static void obey(const char *command, uint64_t number)
 		open_more(number);
 	} else if (strcmp(command, "close") == 0) {
 		close_some(number);
+	} else if (strcmp(command, "under") == 0) {
+		end_under(number);
 	} else if (strcmp(command, "crowd") == 0) {
 		crowd(number);
 	} else if (strcmp(command, "spin") == 0) {

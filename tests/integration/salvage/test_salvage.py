@@ -4,6 +4,7 @@
 Environment: WAFT_BIN (cmake/WaftTest.cmake).
 """
 import collections
+import datetime
 import fcntl
 import json
 import os
@@ -275,6 +276,39 @@ def test_ps():
         done = subprocess.run([WAFTCTL, "--store", daemon.store, "ps"], capture_output=True,
                               text=True, timeout=DEADLINE_S, check=False)
         assert (done.returncode, done.stdout) == (1, "") and "collector only" in done.stderr
+        assert daemon.stop() == 0
+
+
+def test_list_running():
+    """A running trace takes no other's place in a list, and isn't read however large it is."""
+    with SlowDaemon() as daemon:
+        daemon.start()
+        with Agent(daemon) as agent:
+            agent.connect()
+            agent.tell("open 1")
+            trace = agent.tell("trace")
+            since = datetime.datetime.now(datetime.timezone.utc).strftime(
+                "%Y-%m-%dT%H:%M:%S.%fZ")
+            agent.tell("end 2")
+            agent.tell("under 1")
+            assert agent.tell("flush") == "0"
+
+            def listed(*options):
+                code, out, err = waftctl(daemon, "trace", "list", "--json", *options)
+                assert (code, err) == (0, "") or not out, (out, err)
+                return [json.loads(line) for line in out.splitlines()]
+
+            # What is stored of it began since, and is the newest; it didn't as a whole.
+            for count in (1, 2):
+                rows = listed("--since", since, "--limit", str(count))
+                assert [row["operation"] for row in rows] == ["agent.done"] * count, rows
+            rows = [row for row in listed() if row["trace_id"].replace("-", "") == trace]
+            assert [(row["spans"], row["status"]) for row in rows] == [(2, "pending")], rows
+            # More than a list fetches of one trace: it is there as it is stored.
+            agent.tell("under 16000")
+            assert agent.tell("flush") == "0"
+            rows = [row for row in listed() if row["trace_id"].replace("-", "") == trace]
+            assert [(row["spans"], row["status"]) for row in rows] == [(16001, "success")], rows
         assert daemon.stop() == 0
 
 
