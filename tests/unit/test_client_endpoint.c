@@ -217,30 +217,6 @@ static void test_no_name(void **state)
 	assert_int_equal(endpoint_connect(&config, 0), -ENAMETOOLONG);
 }
 
-/* ---- This machine's places -------------------------------------------------------- */
-
-/* Spans don't go to a directory in /tmp that is not the user's own alone. Nobody listens in
- * this one, as others of the user would find it; what has the name already is left alone. */
-static void test_temporary(void **state)
-{
-	char place[64];
-
-	(void)state;
-	config.endpoint = ENDPOINT_SEARCH;
-	assert_int_equal(setenv("XDG_RUNTIME_DIR", "relative", 1), 0);
-	snprintf(place, sizeof(place), "/tmp/waft-%u", (unsigned int)geteuid());
-	if (access("/run/waft/collector.sock", F_OK) == 0 || mkdir(place, 0755) != 0)
-		return;
-	assert_int_equal(endpoint_connect(&config, 0), -EACCES);
-	assert_int_equal(chmod(place, 0700), 0);
-	assert_int_equal(endpoint_connect(&config, 0), -ENOENT);
-	assert_int_equal(rmdir(place), 0);
-	assert_int_equal(symlink(directory, place), 0);
-	assert_int_equal(endpoint_connect(&config, 0), -EACCES);
-	assert_int_equal(unlink(place), 0);
-	assert_int_equal(endpoint_connect(&config, 0), -ENOENT);
-}
-
 static int set_up(void **state)
 {
 	(void)state;
@@ -262,7 +238,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_search),
-		cmocka_unit_test(test_temporary),
 		cmocka_unit_test(test_numeric),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_name),
