@@ -399,7 +399,7 @@ static __attribute__((noinline)) bool copied_holds(
 		size_t begin = block * SCAN_BLOCK < last ? block * SCAN_BLOCK : last;
 
 		for (; found != 0; found &= found - 1) {
-			size_t at = begin + (size_t)__builtin_ctz(found) - (SCAN_LETTERS - 1);
+			size_t at = begin + (size_t)__builtin_ctz(found) - SCAN_BEHIND;
 
 			if (all.first[(unsigned char)text[at]] != 0 && plain_at(text, length, at))
 				return true;
@@ -420,6 +420,8 @@ bool redact_copy(char *to, const char *text, size_t length, bool *ret_ascii)
 	scan_copy(&all.scan, to, text, length, &copied);
 	*ret_ascii = !copied.high;
 	return (copied.found && copied_holds(&copied, to, length)) ||
+	       (all.scan.threes && all.first[(unsigned char)to[length - 3]] != 0 &&
+		       plain_at(to, length, length - 3)) ||
 	       (copied.backslash && escaped_holds(to, length));
 }
 

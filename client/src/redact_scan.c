@@ -15,6 +15,7 @@ void scan_init(struct scan *scan)
 	memset(scan, 0, sizeof(*scan));
 	memset(scan->not_second, 0xff, sizeof(scan->not_second));
 	memset(scan->not_third, 0xff, sizeof(scan->not_third));
+	memset(scan->not_fourth, 0xff, sizeof(scan->not_fourth));
 #if defined(__x86_64__)
 	__builtin_cpu_init();
 	scan->wide = __builtin_cpu_supports("avx2") != 0;
@@ -41,9 +42,14 @@ void scan_add(struct scan *scan, const char *name, size_t length)
 		return;
 	scan->begins[letter_class(name[0])] |= bucket;
 	scan->not_second[letter_class(name[1])] &= (uint8_t)~bucket;
-	/* A separator may stand before the second. */
-	scan->not_third[letter_class(name[1])] &= (uint8_t)~bucket;
-	scan->not_third[letter_class(name[2])] &= (uint8_t)~bucket;
+	/* Separators may stand before each. */
+	for (size_t n = 1; n <= 2; n++)
+		scan->not_third[letter_class(name[n])] &= (uint8_t)~bucket;
+	for (size_t n = 1; n <= 3 && n < length; n++)
+		scan->not_fourth[letter_class(name[n])] &= (uint8_t)~bucket;
+	for (size_t i = 0; length == 3 && i < sizeof(scan->not_fourth); i++)
+		scan->not_fourth[i] &= (uint8_t)~bucket;
+	scan->threes |= length == 3;
 }
 
 #if defined(__x86_64__)
@@ -165,6 +171,7 @@ struct passing {
 	__m256i begins;
 	__m256i not_second;
 	__m256i not_third;
+	__m256i not_fourth;
 	/* Of the 32 bytes before: their classes, and the same with the high bit where no
 	 * word begins. */
 	__m256i classes;
@@ -183,14 +190,18 @@ static WIDE inline __attribute__((always_inline)) uint32_t pass(
 	__m256i bytes = load(text);
 	__m256i lowered = _mm256_or_si256(bytes, values->letter_bit);
 	__m256i classes = class_of(values, lowered);
-	__m256i second = SHIFTED(passing->classes, classes, 1);
+	__m256i before = SHIFTED(passing->classes, classes, 1);
 	/* Behind a letter no lower-case one begins a word. */
 	__m256i inside = _mm256_and_si256(
-		_mm256_andnot_si256(second, _mm256_cmpeq_epi8(bytes, lowered)), values->high_bit);
+		_mm256_andnot_si256(before, _mm256_cmpeq_epi8(bytes, lowered)), values->high_bit);
 	__m256i first = _mm256_or_si256(classes, inside);
-	__m256i differs = _mm256_or_si256(_mm256_shuffle_epi8(passing->not_second, second),
-		_mm256_shuffle_epi8(passing->not_third, classes));
-	__m256i begins = _mm256_shuffle_epi8(passing->begins, SHIFTED(passing->first, first, 2));
+	__m256i third = _mm256_shuffle_epi8(passing->not_third, before);
+	__m256i second =
+		_mm256_shuffle_epi8(passing->not_second, SHIFTED(passing->classes, classes, 2));
+	__m256i fourth = _mm256_shuffle_epi8(passing->not_fourth, classes);
+	__m256i differs = _mm256_or_si256(_mm256_or_si256(second, third), fourth);
+	__m256i begins =
+		_mm256_shuffle_epi8(passing->begins, SHIFTED(passing->first, first, SCAN_BEHIND));
 
 	_mm256_storeu_si256((void *)to, bytes);
 	passing->backslash =
@@ -217,6 +228,7 @@ WIDE void scan_copy(
 		.begins = table(scan->begins),
 		.not_second = table(scan->not_second),
 		.not_third = table(scan->not_third),
+		.not_fourth = table(scan->not_fourth),
 		.classes = _mm256_set1_epi8(-1),
 		.first = _mm256_set1_epi8(-1),
 		.backslash = _mm256_setzero_si256(),

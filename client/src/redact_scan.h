@@ -20,10 +20,12 @@ enum { SCAN_LETTERS = 3 };
 struct scan {
 	uint8_t letters[SCAN_LETTERS][16];
 	/* For scan_copy, by a letter's class: the names that begin with it; those that
-	 * don't go on with it, in the second place and in the second or third. */
+	 * don't go on with it, in the second place, in the second or third, and so on. */
 	uint8_t begins[16];
 	uint8_t not_second[16];
 	uint8_t not_third[16];
+	uint8_t not_fourth[16];
+	bool threes; /* names of three letters: one that ends the text scan_copy overlooks */
 	unsigned int names;
 	bool wide; /* the processor can, and the names suit it */
 };
@@ -48,6 +50,7 @@ bool scan_search(const struct scan *scan, struct scan_text *text);
 
 enum {
 	SCAN_BLOCK = 32,
+	SCAN_BEHIND = 3,
 	SCAN_COPY_LEAST = 2 * SCAN_BLOCK,
 	SCAN_COPY_MOST = 4096,
 };
@@ -57,8 +60,8 @@ struct scan_copied {
 	bool found;	/* a name may begin somewhere */
 	bool backslash; /* there is one */
 	bool high;	/* there are bytes above 0x7f */
-	/* Of each SCAN_BLOCK bytes, the last of which end with the text: 0 where the third
-	 * letter of what may be a name is, or a separator in its place. */
+	/* Of each SCAN_BLOCK bytes, the last of which end with the text: 0 at SCAN_BEHIND
+	 * bytes behind the place where a name may begin. */
 	uint32_t not_found[SCAN_COPY_MOST / SCAN_BLOCK];
 };
 

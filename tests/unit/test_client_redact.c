@@ -73,20 +73,19 @@ static bool holds(const char *before, const char *text, const char *after)
 
 /* Long texts are searched 32 places at a time where the processor can, short ones are
  * not; and those with a backslash are searched by another way too. All find the same. */
-static void test_search(void **state)
+static unsigned int search_all(const char *names, uint64_t seed)
 {
 	static const char *const parts[] = {"pass", "word", "Pass", "passwd", "api", "Api", "key",
 		"Key", "to", "ken", "sec", "ret", "coo", "kie", "priv", "ate", "author", "ization",
-		"-", "_", " ", ".", "s", "S", "p", "a", "assword", "piKey", "1", "\xc3\xa9", "x"};
+		"-", "_", " ", ".", "s", "S", "p", "a", "assword", "piKey", "ss", "sn", "n", "ssn",
+		"1", "\xc3\xa9", "x"};
 	static const char dots[] = "................................................";
 	static const char twice[] = "..............................................."
 				    "................................................";
-	uint64_t seed = 4711;
 	unsigned int found = 0;
 
-	(void)state;
-	assert_int_equal(redact_set_names(NULL), 0);
-	for (int i = 0; i < 40000; i++) {
+	assert_int_equal(redact_set_names(names), 0);
+	for (int i = 0; i < 12000; i++) {
 		char text[64] = "";
 		bool hit;
 
@@ -97,11 +96,18 @@ static void test_search(void **state)
 		hit = holds("", text, "");
 		found += hit;
 		if (holds(dots + i % 40, text, dots) != hit || holds("", text, dots) != hit ||
-			holds(dots, text, "") != hit || holds(dots, text, ".\\n") != hit ||
+			holds(dots, text, "") != hit || holds(dots, text, ".\\x") != hit ||
 			holds(twice + i % 70, text, dots) != hit || holds(twice, text, "") != hit)
 			fail_msg("%s: not the same in a longer text", text);
 	}
-	assert_in_range(found, 800, 20000);
+	return found;
+}
+
+static void test_search(void **state)
+{
+	(void)state;
+	assert_in_range(search_all(NULL, 4711), 100, 10000);
+	assert_in_range(search_all("ssn", 815), 200, 10000);
 }
 
 static void test_names(void **state)
