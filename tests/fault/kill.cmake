@@ -13,7 +13,8 @@ waft_fault(kill
   TIMEOUT 1800
   LONG_ONLY)
 waft_fault(kill-load
-  TAKES 320
+  TAKES 330
+  TIMEOUT 1800
   ABOUT "the collector killed every 2 s under load for 5 minutes"
   DEPENDS fault_clock_shim
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/kill_load.py)

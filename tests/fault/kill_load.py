@@ -12,20 +12,23 @@ it does so for the days that retention leaves, and of the others nothing may be 
 """
 import os
 import re
+import select
 import shutil
 import subprocess
 import time
 
 import fault
+import life
 from fault import Clock, DAY_NS, Daemon
 
 # The log and parts roll, and parts are sealed at once. A day stays until 30 hours after it.
-OPTIONS = ("--segment-size", "512K", "--log-limit", "16M", "--part-size", "512K", "--quiet",
-           "250ms", "--hold", "250ms", "--trace-spans", "64", "--drain", "60s", "--seal-after",
-           "1ms", "--retention-age", "30h", "--http", "127.0.0.1:0")
+OPTIONS = ("--log-limit", "16M", "--quiet", "250ms", "--hold", "250ms", "--trace-spans", "64",
+           "--drain", "60s", "--seal-after", "1ms", "--retention-age", "30h", "--http",
+           "127.0.0.1:0")
 NO_INDEX_EVERY = 3  # starts
 # Traces start by the host's clock, which is more than a day behind: days are of receipt.
 OFFSET_NS = 10 * DAY_NS
+HOUR_NS = DAY_NS // 24
 REASONS = ("big", "held")
 
 
@@ -36,13 +39,14 @@ class Form:
         self.generations = 2 if short else 5
         self.seconds = 1.5 if short else 60
         self.every = 0.5 if short else 2
-        data = ("--data", "1500" if short else "100")
+        size, data = "64K" if short else "512K", ("--data", "200" if short else "100")
+        self.options = (*OPTIONS, "--segment-size", size, "--part-size", size)
         self.loads = {
-            "small": ("--processes", "2", "--threads", "2", "--rate", "500" if short else "1000",
+            "small": ("--processes", "2", "--threads", "2", "--rate", "100" if short else "1000",
                       *data),
             # A trace takes longer than spans are held.
             "late": ("--threads", "8", "--rate", "20", "--spread", *data),
-            "large": ("--threads", "2", "--fanout", "10", "--rate", "300"),
+            "large": ("--threads", "2", "--fanout", "10", "--rate", "200" if short else "300"),
         }
 
 
@@ -59,7 +63,7 @@ class Test:
         if len(self.starts) % NO_INDEX_EVERY == 1:
             shutil.rmtree(os.path.join(self.daemon.store, ".waft", "index"))
         begin = time.monotonic()
-        self.daemon.start(*OPTIONS, env=self.clock.environment())
+        self.daemon.start(*self.form.options, env=self.clock.environment())
         self.starts.append(time.monotonic() - begin)
 
     def kill(self):
@@ -76,8 +80,9 @@ class Test:
             ledger = os.path.join(self.daemon.directory, f"{name}.{number}")
             loads.append((ledger, subprocess.Popen(
                 [fault.program("waft-load"), "--ledger", ledger, "--endpoint",
-                 "unix:" + self.daemon.socket, "--duration", str(int(self.form.seconds * 1000)),
-                 "--shutdown", "60000", *options], stderr=subprocess.DEVNULL)))
+                 "unix:" + self.daemon.socket, "--duration", "3600000", "--until-eof",
+                 "--shutdown", "60000", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL)))
         return loads
 
     def verify(self, ledger):
@@ -88,21 +93,28 @@ class Test:
         assert done.returncode == 0 and counts["stored"] > 0, (ledger, words)
         return counts
 
+    def kill_for(self, seconds, loads):
+        """Kills and starts the daemon; the last one has stored something when this ends."""
+        end = time.monotonic() + seconds - self.form.every / 2
+        while time.monotonic() < end:
+            ended = select.select([process.stdout for _, process in loads], [], [],
+                                  self.form.every)[0]
+            assert not ended, "a load ended by itself"
+            self.kill()
+            self.start()
+        while self.daemon.metric("spans_durable_total") == 0:
+            pass
+
     def generation(self, number):
-        form = self.form
-        self.clock.to_midnight(int(form.seconds / 2 * 1e9), OFFSET_NS + 2 * number * DAY_NS)
+        self.clock.to_midnight(HOUR_NS, OFFSET_NS + 2 * number * DAY_NS)
         days = {self.clock.now() // DAY_NS + day for day in (0, 1)}
         self.start()
         loads = self.load(number)
-        end = time.monotonic() + form.seconds
-        while time.monotonic() < end - form.every:
-            try:
-                loads[0][1].wait(form.every)
-                raise AssertionError("the load ended early")
-            except subprocess.TimeoutExpired:
-                pass
-            self.kill()
-            self.start()
+        self.kill_for(self.form.seconds / 2, loads)
+        self.clock.set(self.clock.offset + HOUR_NS)  # midnight
+        self.kill_for(self.form.seconds / 2, loads)
+        for _, process in loads:
+            process.stdin.close()
         for _, process in loads:
             process.wait(120)  # not 0 when it had to drop spans, which its ledger then says
         fault.bring_into_files(self.daemon)
@@ -157,6 +169,9 @@ def run(short):
         test = Test(daemon, form)
         for number in range(form.generations):
             test.generation(number)
+        test.start()
+        life.wait_sealed(daemon)
+        fault.bring_into_files(daemon)
         removed = test.check_retention()
         test.check_whole()
         sealed = sum(name.endswith(".zst") for name in os.listdir(daemon.store))
