@@ -3,12 +3,13 @@
  * files below a directory: kills it there, makes the call fail or fall short, or
  * shuts the file system down there without flushing it, and then kills.
  *
- *     inject --under DIR --report FILE [--list] [--kill-at N | --cut-at N |
+ *     inject --under DIR --report FILE [--list] [--opens] [--kill-at N | --cut-at N |
  *            --fail-at N --with HOW] -- COMMAND…
  *
  * The calls are counted from 1 over all threads, as they enter: writes, syncs,
  * truncations, allocations on open files below DIR; renames, unlinks, directories
- * and files made there. HOW is EIO, ENOSPC, EINTR, EMFILE, EDQUOT or `short` (half
+ * and files made there; with --opens also opens that change nothing, as `open-only`.
+ * HOW is EIO, ENOSPC, EINTR, EMFILE, EDQUOT or `short` (half
  * of the bytes of a write). At the end FILE says how many there were; with --list
  * it has a line for each before. SIGTERM and SIGINT are passed on, SIGUSR1 as
  * SIGKILL. The exit status is the program's, 128 + the signal that ended it, 77 when
@@ -50,6 +51,7 @@ struct plan {
 	int error;	  /* to fail with */
 	bool short_write; /* instead */
 	bool list;
+	bool opens; /* those that change nothing count too */
 };
 
 /* A thread whose call was changed on entry and is to be mended on exit. */
@@ -161,8 +163,12 @@ static bool counts(pid_t thread, const struct ptrace_syscall_info *info, const c
 	bool at = target == TARGET_AT;
 	if (info->entry.nr == SYS_openat || info->entry.nr == SYS_open) {
 		uint64_t flags = info->entry.args[at ? 2 : 1];
-		if (!(flags & (O_CREAT | O_TRUNC)))
-			return false;
+		/* Any open can fail; it changes something only so. */
+		if (!(flags & (O_CREAT | O_TRUNC))) {
+			if (!plan.opens)
+				return false;
+			*ret_name = "open-only";
+		}
 	}
 	read_text(thread, info->entry.args[at ? 1 : 0], name);
 	if (name[0] == '/')
@@ -382,6 +388,7 @@ static const struct option options[] = {
 	{"cut-at", required_argument, NULL, 'c'},
 	{"fail-at", required_argument, NULL, 'f'},
 	{"with", required_argument, NULL, 'w'},
+	{"opens", no_argument, NULL, 'o'},
 	{"list", no_argument, NULL, 'l'},
 	{NULL, 0, NULL, 0},
 };
@@ -400,6 +407,8 @@ static bool parse_arguments(int argc, char **argv)
 			plan.cut_at = strtoull(optarg, NULL, 10);
 		else if (option == 'f')
 			plan.fail_at = strtoull(optarg, NULL, 10);
+		else if (option == 'o')
+			plan.opens = true;
 		else if (option == 'l')
 			plan.list = true;
 		else if (option != 'w' || !parse_how(optarg))
@@ -413,7 +422,8 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 	if (!parse_arguments(argc, argv)) {
-		fputs("usage: inject --under DIR --report FILE [--list] [--kill-at N | --cut-at N "
+		fputs("usage: inject --under DIR --report FILE [--list] [--opens] [--kill-at N | "
+		      "--cut-at N "
 		      "| --fail-at N"
 		      " --with EIO|ENOSPC|EINTR|EMFILE|EDQUOT|short] -- COMMAND...\n",
 			stderr);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Each system call of a life (life.py) that changes a file fails once: EIO, ENOSPC,
+"""Each system call of a life (life.py) that changes or opens a file fails once: EIO, ENOSPC,
 EINTR, half of a write, and for those that open, EMFILE. A call has the faults that it can
 have: only writes are short, only what opens lacks a descriptor.
 
@@ -16,7 +16,7 @@ import life
 INJECT = os.path.join(fault.BIN, "fault_inject")
 HOWS = ("EIO", "ENOSPC", "EINTR", "short", "EMFILE")
 WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
-OPENS = ("open", "openat")
+OPENS = ("open", "openat", "open-only")
 LIVES_TO_COUNT = 2
 SHORT_POINTS = 10
 WORKERS = 4  # a life mostly waits: for time to pass, for the disk
@@ -25,9 +25,11 @@ WORKERS = 4  # a life mostly waits: for time to pass, for the disk
 def injected(point, how):
     """(was it made, did the daemon refuse to start, lost, doubled)."""
     one = life.Life()
+    one.watched = not how
     try:
         report = os.path.join(one.daemon.directory, "report")
-        options = ("--fail-at", str(point), "--with", how) if how else ("--list",)
+        options = ("--opens", "--fail-at", str(point), "--with", how) if how else (
+            "--opens", "--list")
         status = one.run(INJECT, "--under", one.daemon.store, "--report", report, *options, "--")
         if status == 77:
             raise fault.NotRun("ptrace is refused: " + one.daemon.log().strip())
@@ -36,6 +38,7 @@ def injected(point, how):
         refused = "ready on" not in one.daemon.ready_line
         assert status == 0 or (status == 1 and refused), f"ended with {status}: {one.daemon.log()}"
         if not how:
+            life.assert_whole(one, points)
             return points
         listed = one.heal()
         return int(points[-1]) >= point, refused, *one.check(listed)
@@ -52,6 +55,8 @@ def may_be(call, how):
         return name in WRITES
     if how == "EMFILE":
         return name in OPENS
+    if how == "EINTR" and name == "open-only":
+        return False
     if how == "ENOSPC":
         return not name.startswith("unlink")
     return True

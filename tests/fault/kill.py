@@ -13,6 +13,7 @@ import life
 
 LIVES_TO_COUNT = 3
 WORKERS = 4           # a life mostly waits: for time to pass, for the disk
+LEAST_KILLED = 0.9    # of the points that each life that was left alone had
 SHORT_POINTS = 24     # of them, spread
 RECOVERY_POINTS = 40  # a start has about as many
 INJECT = os.path.join(fault.BIN, "fault_inject")
@@ -22,6 +23,7 @@ def injected(*options, again=()):
     """A life under inject, and the start after it under inject with `again`: (points it
     had, how it ended, how the start ended, lost, doubled)."""
     one = life.Life()
+    one.watched = not options
     try:
         report = os.path.join(one.daemon.directory, "report")
         status = one.run(INJECT, "--under", one.daemon.store, "--report", report, "--list",
@@ -32,7 +34,7 @@ def injected(*options, again=()):
             calls = file.read().splitlines()
         points = int(calls[-1])
         if status == 0 and not options:
-            life.assert_whole(calls, one.daemon.log())
+            life.assert_whole(one, calls)
         again = one.killed_start(INJECT, "--under", one.daemon.store, "--report", report + "2",
                                  *again, "--") if again else 0
         listed = one.heal()
@@ -67,6 +69,8 @@ def run(short):
             twice += again == 137
             lost += now_lost
             doubled += now_doubled
+    sure = sum(number <= min(number for number, *_ in clean) for number, _ in jobs)
+    assert killed >= LEAST_KILLED * sure, f"only {killed} of {sure} were killed"
     return (f"{points} points, {killed} killed there, {twice} of them again "
             f"while they recovered, {lost} lost, {doubled} doubled",
             not lost and not doubled)

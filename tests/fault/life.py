@@ -18,9 +18,10 @@ import fault
 import wire
 from fault import Closed, Exporter, fields, one, uuid_text
 
+CAP, LARGE = 64, 150  # spans of a trace that are held, and of one that has more
 # Small, so that little makes everything happen.
 SIZES = ("--segment-size", "64K", "--log-limit", "512K", "--part-size", "24K", "--trace-spans",
-         "64", "--hold", "200ms", "--quiet", "5ms", "--http", "127.0.0.1:0")
+         str(CAP), "--hold", "200ms", "--quiet", "5ms", "--http", "127.0.0.1:0")
 # As soon as may be.
 CHORES = ("--retention-age", "1ms", "--seal-after", "1ms")
 # What must be among a life's calls (`inject --list`), and how often at least.
@@ -96,9 +97,10 @@ def new_traces(count, spans=4, data=None):
     return [(os.urandom(16), 0, spans, data) for _ in range(count)]
 
 
-def assert_whole(calls, log):
-    """That a life with these calls, lines of inject, and this log went through all that a
-    life is to go through."""
+def assert_whole(one, calls):
+    """That a life with these calls, lines of inject, which was watched, went through all that
+    a life is to go through."""
+    log = one.daemon.log()
     for what, (least, pattern) in CALLS.items():
         count = sum(re.match(pattern, call) is not None for call in calls)
         assert count >= least, f"a life had {count} of {least} times: {what}"
@@ -107,6 +109,20 @@ def assert_whole(calls, log):
     assert len(days) >= 2, f"a life wrote to the files of {sorted(days)} alone"
     assert re.search(r"removed \d+ old files", log), "a life without retention"
     assert re.search(r"indexed \d+ of \d+ files anew", log), "a life without a new index"
+    assert one.big_runs >= 1, "a life without a run of a trace over the cap"
+    assert_runs(one)
+
+
+def assert_runs(one):
+    """That what came late went to files later than the rest of its trace, and what is over
+    the cap in more than one run."""
+    before, after, end = one.written_by_phase
+    for trace in one.waiting + one.written:
+        first, late = (sum(key[0] == uuid_text(trace[0]) for key in keys)
+                       for keys in (before, after))
+        assert 0 < first < late, f"a trace had {first} spans in files, and {late} when 2 came late"
+    spans = sum(key[0] == uuid_text(one.large) for key in end)
+    assert spans == LARGE > one.big_runs * CAP - CAP, f"{spans} spans of the trace over the cap"
 
 
 def wait_written(daemon):
@@ -131,6 +147,9 @@ class Life:
         self.waiting = new_traces(3)  # in the log when the life begins
         self.written = new_traces(3)  # in a file
         self.old = new_traces(20)     # of yesterday: retention takes them
+        self.watched = False
+        self.written_by_phase = []    # spans in files behind each phase, when it is watched
+        self.big_runs = 0             # runs that were written because of the cap
         self.before = Sender()
         self.prepare()
         self.sender = Sender()
@@ -141,7 +160,8 @@ class Life:
         self.sender.add(late + [(os.urandom(16), 4, 2, None)])
         self.sender.add(new_traces(4), now_ns=time.time_ns() - YESTERDAY_NS)
         self.phases.append(6)
-        self.sender.add([(os.urandom(16), 0, 150, None)])  # over --trace-spans
+        self.large = os.urandom(16)  # over --trace-spans
+        self.sender.add([(self.large, 0, LARGE, None)])
         self.sender.add(new_traces(2, 3, DATA))
         self.phases.append(8)
 
@@ -175,12 +195,23 @@ class Life:
             for until in self.phases:
                 self.sender.send(daemon.socket, until)
                 wait_written(daemon)
+                if self.watched:
+                    self.watch()
             wait_sealed(daemon)
             return daemon.stop()
         except (Closed, OSError, AssertionError, ValueError):
             if daemon.process.poll() is None and not self.ends():
                 raise
             return daemon.process.wait(fault.wire.DEADLINE_S)
+
+    def watch(self):
+        while True:
+            try:
+                self.written_by_phase.append(set(fault.spans_in(self.daemon.store)))
+                break
+            except FileNotFoundError:
+                pass  # sealed or removed just now
+        self.big_runs = self.daemon.metric('runs_total{reason="big"}')
 
     def killed_start(self, *before):
         """A start under a command that may end it; how it ended."""

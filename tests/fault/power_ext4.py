@@ -49,15 +49,19 @@ class Disk:
 def cut(disk, point):
     """(status of the life, points it had, lost, doubled)."""
     one = life.Life(os.path.join(disk.mount, "store"))
+    one.watched = not point
     try:
         report = os.path.join(one.daemon.directory, "report")
         subprocess.run(["sync", "-f", disk.mount], check=True)
-        options = ("--cut-at", str(point)) if point else ()
+        options = ("--cut-at", str(point)) if point else ("--list",)
         status = one.run(INJECT, "--under", one.daemon.store, "--report", report, *options, "--")
         if status in (77, 125):
             raise fault.NotRun(one.daemon.log().strip())
         with open(report, encoding="utf-8") as file:
-            points = int(file.read().splitlines()[-1])
+            calls = file.read().splitlines()
+        points = int(calls[-1])
+        if not point:
+            life.assert_whole(one, calls)
         disk.again()
         listed = one.heal()
         try:

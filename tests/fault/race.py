@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Two daemons race for one store: one gets it, the other ends before it writes.
 
-In odd rounds both start at once on a store that nobody has; in even ones the first
-has it, and the second must leave every file under it as it was, times included.
+In odd rounds two start at once on a store that nobody has. In every round another comes to
+the one that has it, and must leave every file under it as it was, times included.
 """
 import os
 import select
@@ -61,14 +61,16 @@ def round_of_two(directory):
 
 
 def round_of_one(directory):
-    racers = [start(directory, 1)]
-    socket, winner = first_ready(racers)
+    return first_ready([start(directory, 1)])
+
+
+def refuse_another(directory):
+    """One more daemon on a store that has its own: refused before it writes."""
     store = os.path.join(directory, "store")
     before = snapshot(store)
-    check_refused(start(directory, 2)[1])
+    check_refused(start(directory, 3)[1])
     assert snapshot(store) == before, "the second wrote"
-    assert not os.path.exists(os.path.join(directory, "s2"))
-    return socket, winner
+    assert not os.path.exists(os.path.join(directory, "s3"))
 
 
 def run(short):
@@ -77,7 +79,8 @@ def run(short):
     with tempfile.TemporaryDirectory() as directory:
         for number in range(ROUNDS_SHORT if short else ROUNDS):
             socket, winner = (round_of_two if number % 2 else round_of_one)(directory)
-            refused += 1
+            refuse_another(directory)
+            refused += 1 + number % 2
             exporter = Exporter(socket)
             exporter.send_batch(tree_batch(1, 2)[0])
             exporter.wait(1)
@@ -88,7 +91,7 @@ def run(short):
             assert winner.returncode == 0, log
         spans = fault.spans_in(os.path.join(directory, "store"))
         assert len(spans) == stored and set(spans.values()) == {1}, (len(spans), stored)
-    return f"{refused} races, {refused} refused, {stored} spans stored once"
+    return f"{number + 1} rounds, {refused} refused, {stored} spans stored once"
 
 
 fault.main(run)

@@ -174,7 +174,15 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 			fail("on_commit", "a trace went to two days", 0);
 		world->told += runs[i].spans;
 		check_index(world, &runs[i]);
+		world_index_commit(world, &runs[i]);
 	}
+	if (world->index != NULL)
+		index_flush(world->index);
+}
+
+static void on_part(void *ctx, const struct manifest_part *part)
+{
+	world_index_part(ctx, part);
 }
 
 /* The text of a part as it lies there, sealed or not; NULL when there is no file. Owned by the
@@ -245,6 +253,8 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	uint64_t retain_bytes = world->retain_bytes;
 	uint64_t gather_steps = world->gather_steps;
 	bool damaged = world->damaged;
+	bool indexed = world->indexed;
+	uint32_t run_spans = world->run_spans;
 	int ret;
 
 	*world = (struct world){.fake = fake,
@@ -254,6 +264,9 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.part_bytes = part_bytes,
 		.buffer_bytes = world->buffer_bytes,
 		.unreadable = unreadable,
+		.damaged = damaged,
+		.indexed = indexed,
+		.run_spans = run_spans,
 		.retain_bytes = retain_bytes,
 		.gather_steps = gather_steps,
 		.now = gather_steps};
@@ -278,20 +291,30 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		world->trace_days[i] = INT32_MIN;
 	if (!damaged)
 		find_days(world);
+	if (indexed)
+		world_index_open(world);
+	for (uint32_t i = 0; indexed && !damaged && i < WORLD_TRACES; i++) {
+		struct trace_id id = trace_id_of(i);
+
+		world_index_check(world, i, &id);
+	}
 	writer.disk = world->disk;
 	writer.dirs = &world->dirs;
 	writer.manifest = world->recovery.manifest;
 	writer.log = world->recovery.log;
 	writer.clients = world->clients;
 	writer.part_bytes = part_bytes;
-	writer.hooks = (struct writer_hooks){
-		.day_of_trace = day_of_trace, .on_commit = on_commit, .ctx = world};
+	writer.hooks = (struct writer_hooks){.day_of_trace = day_of_trace,
+		.on_commit = on_commit,
+		.on_part = on_part,
+		.ctx = world};
 	return writer_new(&writer, &world->store);
 }
 
 void world_close(struct world *world)
 {
 	store_close(world->store);
+	world_index_close(world);
 	log_close(world->recovery.log);
 	manifest_free(world->recovery.manifest);
 	clients_free(world->clients);
@@ -400,7 +423,9 @@ void world_send(struct world *world, struct random *random)
 		struct world_span *span = &history->spans[history->span_count++];
 
 		span->batch = index;
-		span->trace = random_below(random, WORLD_TRACES);
+		span->trace = world->run_spans > 0 && random_below(random, 3) == 0
+				      ? 0
+				      : random_below(random, WORLD_TRACES);
 		span->written_at = SIZE_MAX;
 		span->expired_at = SIZE_MAX;
 	}
@@ -499,7 +524,7 @@ static struct world_put *make_put(struct world *world, const bool *chosen)
 	if (put == NULL)
 		abort();
 	put->world = world;
-	put->runs = calloc(WORLD_TRACES, sizeof(*put->runs));
+	put->runs = calloc(WORLD_TRACES + world->waiting_count, sizeof(*put->runs));
 	put->spans = calloc(world->waiting_count + 1, sizeof(*put->spans));
 	put->numbers = calloc(world->waiting_count + 1, sizeof(*put->numbers));
 	if (put->runs == NULL || put->spans == NULL || put->numbers == NULL)
@@ -513,11 +538,16 @@ static struct world_put *make_put(struct world *world, const bool *chosen)
 			put->numbers[used] = world->waiting[i].span;
 			put->spans[used++] = world->waiting[i].at;
 		}
-		if (used > before)
+		for (size_t most = world->run_spans > 0 ? world->run_spans : SIZE_MAX;
+			used > before;) {
+			size_t count = used - before < most ? used - before : most;
+
 			put->runs[put->put.run_count++] =
 				(struct store_run){.trace_id = trace_id_of(trace),
 					.spans = put->spans + before,
-					.span_count = used - before};
+					.span_count = count};
+			before += count;
+		}
 	}
 	for (size_t i = 0; i < world->waiting_count; i++) {
 		if (!chosen[world->history->spans[world->waiting[i].span].trace])
@@ -573,6 +603,9 @@ int world_seal(struct world *world)
 	bool pressed;
 	int ret = 1;
 
+	if (world->index != NULL)
+		job.index_dir = world->index_dir;
+	memcpy(job.store_id, manifest_state(world->recovery.manifest)->store_id, 16);
 	if (!world->seal_pending)
 		ret = writer_seal_next(world->store, &rule, &job.part, &pressed);
 	if (ret != 1)

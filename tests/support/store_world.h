@@ -12,6 +12,7 @@
 
 #include "clients.h"
 #include "fake_disk.h"
+#include "index.h"
 #include "log.h"
 #include "manifest.h"
 #include "random_batch.h"
@@ -87,6 +88,11 @@ struct world {
 	int put_status;	     /* of the last put: 1 while it is not durable */
 	bool faults;	     /* the disk has failed in this life */
 	bool damaged;	     /* set before world_open: files may hold anything */
+	bool indexed;	     /* set before world_open: it has an index, held against the lines */
+	uint32_t run_spans;  /* set before world_open: a run has no more; 0: no limit. One trace
+				then gets many spans */
+	struct index *index; /* NULL: none */
+	int index_dir;
 };
 
 struct world_history *world_history_new(void);
@@ -116,6 +122,16 @@ int world_retain(struct world *world);
 
 /* A whole random life of `steps` steps. */
 void world_live(struct world *world, struct random *random, unsigned steps);
+
+/* ---- The index (world_index.c), private to the world ---- */
+
+/* Opens it as a start does, and compares each part's runs with its lines. */
+void world_index_open(struct world *world);
+/* Ends the test unless the index knows the trace's day, which was found in the lines. */
+void world_index_check(struct world *world, uint32_t trace, const struct trace_id *id);
+void world_index_commit(struct world *world, const struct written_run *run);
+void world_index_part(struct world *world, const struct manifest_part *part);
+void world_index_close(struct world *world);
 
 /* Ends the test unless the index was told of every run that was written in this life. */
 void world_check_told(struct world *world, const char *when);
