@@ -497,6 +497,13 @@ int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, u
 	return ret < 0 ? give_up_file(reader, file, ret) : ret;
 }
 
+int view_source(struct reader *reader, struct view_file *file)
+{
+	int ret = file->failed ? -EIO : open_source(reader, file);
+
+	return ret == -ENOMEM ? ret : ret == 0;
+}
+
 int view_bytes(
 	struct reader *reader, struct view_file *file, uint64_t offset, size_t length, void *to)
 {

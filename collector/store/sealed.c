@@ -170,16 +170,12 @@ int sealed_writer_finish(struct sealed_writer *writer, uint64_t *ret_bytes)
 /* ---- Reading ------------------------------------------------------------ */
 
 struct sealed_reader {
-	ZSTD_DCtx *zstd;
 	sealed_read_fn read;
 	void *ctx;
 	struct seek_entry *entries; /* frames + 1: the last is the end */
 	size_t frames;
-	size_t kept; /* frame whose text is in text; frames: none */
-	uint8_t *text;
-	size_t text_capacity;
-	uint8_t *frame;
-	size_t frame_capacity;
+	size_t kept; /* frame whose text is in the unpacker; frames: none */
+	struct sealed_unpacker unpacker;
 };
 
 /* Fills entries from the table's bytes; false when they don't fit the file. */
@@ -266,8 +262,7 @@ int sealed_reader_open(
 		return -ENOMEM;
 	reader->read = read;
 	reader->ctx = ctx;
-	reader->zstd = ZSTD_createDCtx();
-	int error = reader->zstd ? load_table(reader, file_bytes) : -ENOMEM;
+	int error = load_table(reader, file_bytes);
 	if (error) {
 		sealed_reader_close(reader);
 		return error;
@@ -280,11 +275,17 @@ void sealed_reader_close(struct sealed_reader *reader)
 {
 	if (!reader)
 		return;
-	ZSTD_freeDCtx(reader->zstd);
+	sealed_unpacker_done(&reader->unpacker);
 	free(reader->entries);
-	free(reader->text);
-	free(reader->frame);
 	free(reader);
+}
+
+void sealed_unpacker_done(struct sealed_unpacker *unpacker)
+{
+	ZSTD_freeDCtx(unpacker->zstd);
+	free(unpacker->text);
+	free(unpacker->packed);
+	*unpacker = (struct sealed_unpacker){0};
 }
 
 uint64_t sealed_reader_size(const struct sealed_reader *reader)
@@ -295,11 +296,11 @@ uint64_t sealed_reader_size(const struct sealed_reader *reader)
 size_t sealed_reader_memory(const struct sealed_reader *reader)
 {
 	return sizeof(*reader) + (reader->frames + 1) * sizeof(*reader->entries) +
-	       reader->text_capacity + reader->frame_capacity + ZSTD_sizeof_DCtx(reader->zstd);
+	       reader->unpacker.text_capacity + reader->unpacker.packed_capacity +
+	       ZSTD_sizeof_DCtx(reader->unpacker.zstd);
 }
 
-/* The frame that holds the text at offset, which is before the end. */
-static size_t find_frame(const struct sealed_reader *reader, uint64_t offset)
+size_t sealed_reader_frame(const struct sealed_reader *reader, uint64_t offset)
 {
 	size_t low = 0, high = reader->frames;
 	while (high - low > 1) {
@@ -316,33 +317,52 @@ uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t of
 {
 	if (offset >= sealed_reader_size(reader))
 		return sealed_reader_size(reader);
-	return reader->entries[find_frame(reader, offset) + 1].text_offset;
+	return reader->entries[sealed_reader_frame(reader, offset) + 1].text_offset;
 }
 
-static int keep_frame(struct sealed_reader *reader, size_t frame)
+uint64_t sealed_reader_frame_offset(const struct sealed_reader *reader, size_t frame)
 {
-	if (reader->kept == frame)
-		return 0;
+	return reader->entries[frame].text_offset;
+}
+
+int sealed_reader_unpack(const struct sealed_reader *reader, size_t frame,
+	struct sealed_unpacker *unpacker, const uint8_t **ret_text)
+{
 	const struct seek_entry *entry = &reader->entries[frame];
-	size_t compressed = entry[1].file_offset - entry[0].file_offset;
+	size_t packed = entry[1].file_offset - entry[0].file_offset;
 	size_t plain = entry[1].text_offset - entry[0].text_offset;
-	reader->kept = reader->frames;
-	int error = reserve(&reader->frame, &reader->frame_capacity, compressed);
+	int error = reserve(&unpacker->packed, &unpacker->packed_capacity, packed);
 	if (!error)
-		error = reserve(&reader->text, &reader->text_capacity, plain);
+		error = reserve(&unpacker->text, &unpacker->text_capacity, plain);
+	if (!unpacker->zstd)
+		unpacker->zstd = ZSTD_createDCtx();
+	if (!error && !unpacker->zstd)
+		error = -ENOMEM;
 	if (!error)
-		error = reader->read(reader->ctx, reader->frame, compressed, entry->file_offset);
+		error = reader->read(reader->ctx, unpacker->packed, packed, entry->file_offset);
 	if (error)
 		return error;
 	size_t length = ZSTD_decompressDCtx(
-		reader->zstd, reader->text, reader->text_capacity, reader->frame, compressed);
+		unpacker->zstd, unpacker->text, unpacker->text_capacity, unpacker->packed, packed);
 	if (ZSTD_isError(length))
 		return ZSTD_getErrorCode(length) == ZSTD_error_checksum_wrong ? ERR_CHECKSUM
 									      : ERR_MALFORMED;
 	if (length != plain)
 		return ERR_MALFORMED;
-	reader->kept = frame;
+	*ret_text = unpacker->text;
 	return 0;
+}
+
+static int keep_frame(struct sealed_reader *reader, size_t frame)
+{
+	const uint8_t *text;
+	if (reader->kept == frame)
+		return 0;
+	reader->kept = reader->frames;
+	int error = sealed_reader_unpack(reader, frame, &reader->unpacker, &text);
+	if (!error)
+		reader->kept = frame;
+	return error;
 }
 
 int sealed_reader_read(
@@ -353,14 +373,14 @@ int sealed_reader_read(
 	if (offset > size || length_bytes > size - offset)
 		return -EINVAL;
 	while (length_bytes > 0) {
-		size_t frame = find_frame(reader, offset);
+		size_t frame = sealed_reader_frame(reader, offset);
 		int error = keep_frame(reader, frame);
 		if (error)
 			return error;
 		uint64_t inside = offset - reader->entries[frame].text_offset;
 		uint64_t left = reader->entries[frame + 1].text_offset - offset;
 		size_t take = left < length_bytes ? (size_t)left : length_bytes;
-		memcpy(to, reader->text + inside, take);
+		memcpy(to, reader->unpacker.text + inside, take);
 		to += take;
 		offset += take;
 		length_bytes -= take;

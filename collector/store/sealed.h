@@ -71,6 +71,30 @@ int sealed_reader_read(struct sealed_reader *reader, uint64_t offset, void *ret_
 /* Where the frame ends that holds the text at offset. */
 uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t offset);
 
+/* ---- Frames, by several threads ------------------------------------------- */
+
+/* What a thread unpacks into. Zero-initialise. */
+struct sealed_unpacker {
+	struct ZSTD_DCtx_s *zstd; /* owned, as what follows */
+	uint8_t *text;
+	size_t text_capacity;
+	uint8_t *packed;
+	size_t packed_capacity;
+};
+
+void sealed_unpacker_done(struct sealed_unpacker *unpacker);
+
+/* The frame that holds the text at offset, which lies before the end. */
+size_t sealed_reader_frame(const struct sealed_reader *reader, uint64_t offset);
+
+/* Where a frame's text begins; that of the number behind the last is where the text ends. */
+uint64_t sealed_reader_frame_offset(const struct sealed_reader *reader, size_t frame);
+
+/* Unpacks a frame. *ret_text is the unpacker's. Changes nothing of the reader: any thread, one a
+ * time with an unpacker, if the caller's function for reading can be called so. */
+int sealed_reader_unpack(const struct sealed_reader *reader, size_t frame,
+	struct sealed_unpacker *unpacker, const uint8_t **ret_text) MUST_CHECK;
+
 /* Bytes of memory it holds. */
 size_t sealed_reader_memory(const struct sealed_reader *reader);
 

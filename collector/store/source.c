@@ -233,6 +233,11 @@ int source_unpack(struct source *source)
 	return unpack(source);
 }
 
+const struct sealed_reader *source_sealed(const struct source *source)
+{
+	return source->sealed;
+}
+
 static int read_unpacked(struct source *source, uint64_t offset, char *data, size_t length)
 {
 	while (length > 0) {

@@ -13,6 +13,7 @@
 #include "disk.h"
 #include "errors.h"
 
+struct sealed_reader;
 struct source;
 
 /* Opens name in dir. Names that end in .zst are unpacked; one without a seek table
@@ -39,6 +40,9 @@ int source_unpack(struct source *source) MUST_CHECK;
 
 /* Why the rest of a file that had to be unpacked as a whole is not there; 0: it is. */
 int source_damage(const struct source *source);
+
+/* Its frames, which any thread may unpack while the source is open; NULL: it has none. */
+const struct sealed_reader *source_sealed(const struct source *source);
 
 /* Exactly length bytes at offset: 0, -EIO when there are fewer, or a negative
  * error. */

@@ -3,6 +3,7 @@
  */
 #include "trace_load.h"
 
+#include "screen.h"
 #include "stats.h"
 
 #include <errno.h>
@@ -181,17 +182,11 @@ static int on_line(void *ctx, const struct scan_line *line)
 	return ret;
 }
 
-static bool stands_in(const struct bytes *raw, struct slice text)
-{
-	return text.length == 0 || memmem(raw->data, raw->length, text.data, text.length) != NULL;
-}
-
 int trace_load_may_match(struct trace_load *load, struct reader *reader, struct view_file *file,
 	const struct index_run *run)
 {
 	const struct filter *filter = load->filter;
 	struct bytes *raw = &load->raw;
-	bool all;
 	int ret;
 
 	if ((filter->grep.length == 0 && !filter_has_span_part(filter)) ||
@@ -205,12 +200,7 @@ int trace_load_may_match(struct trace_load *load, struct reader *reader, struct 
 	if (ret != 1)
 		return ret == 0 ? 1 : ret;
 	raw->length = run->length_bytes;
-	all = stands_in(raw, filter->grep) && stands_in(raw, filter->service) &&
-	      stands_in(raw, filter->operation) && stands_in(raw, filter->layer);
-	for (size_t i = 0; all && i < filter->attribute_count; i++)
-		all = stands_in(raw, filter->attributes[i].value);
-	/* Behind a backslash anything may be meant. */
-	return all || memchr(raw->data, '\\', raw->length) != NULL;
+	return !screen_rules_out(filter, slice_of(raw->data, raw->length));
 }
 
 int trace_load_run(struct trace_load *load, struct reader *reader, struct view_file *file,

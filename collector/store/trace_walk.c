@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "screen.h"
+
 #define WHOLE_FILE SIZE_MAX
 
 struct walk_piece {
@@ -169,6 +171,7 @@ int trace_walk_start(struct trace_walk *walk, struct reader *reader, const struc
 
 	walk->reader = reader;
 	index_question_init(&walk->question, filter);
+	walk->screen = screen_new(filter);
 	ret = waiting_collect(&walk->waiting, reader);
 	if (ret == 0)
 		ret = add_scattered(walk, &walk->waiting.runs);
@@ -188,6 +191,8 @@ void trace_walk_done(struct trace_walk *walk)
 	id_map_done(&walk->met);
 	free(walk->pieces);
 	walk->pieces = NULL;
+	screen_free(walk->screen);
+	free(walk->screened);
 }
 
 /* ---- Blocks ---------------------------------------------------------------------- */
@@ -213,23 +218,134 @@ static int load_waiting_block(struct trace_walk *walk, size_t block)
 	return 0;
 }
 
-static int load_file_block(struct trace_walk *walk, const struct walk_piece *piece)
+/* The runs of a file's block; those that the filters of attributes deny have an empty filter. */
+static int read_file_block(struct trace_walk *walk, const struct walk_piece *piece,
+	struct index_run runs[INDEX_BLOCK_RUNS], size_t *ret_count)
 {
 	const struct run_list *list = &piece->file->runs;
 	uint32_t groups;
 	int ret = run_list_groups(list, piece->block, &walk->question, &groups);
 
-	walk->run_count = 0;
-	walk->sure = run_list_is_sure(list, piece->block);
+	*ret_count = 0;
 	if (ret == 0 && (groups != 0 || walk->scattered.count > 0))
-		ret = run_list_block(list, piece->block, walk->runs, &walk->run_count);
-	for (size_t i = 0; ret == 0 && groups != UINT32_MAX && i < walk->run_count; i++)
+		ret = run_list_block(list, piece->block, runs, ret_count);
+	for (size_t i = 0; ret == 0 && groups != UINT32_MAX && i < *ret_count; i++)
 		if ((groups >> i / PACK_GROUP_RUNS & 1) == 0)
-			memset(walk->runs[i].filter, 0, sizeof(walk->runs[i].filter));
+			memset(runs[i].filter, 0, sizeof(runs[i].filter));
 	return ret;
 }
 
-static int load_block(struct trace_walk *walk, const struct walk_piece *piece)
+static int load_file_block(struct trace_walk *walk, const struct walk_piece *piece)
+{
+	walk->sure = run_list_is_sure(&piece->file->runs, piece->block);
+	return read_file_block(walk, piece, walk->runs, &walk->run_count);
+}
+
+/* ---- Screening --------------------------------------------------------------------- */
+
+/* Whether a run's trace is one that only its lines can rule out. */
+static bool is_for_lines(
+	const struct trace_walk *walk, const struct walk_piece *piece, const struct index_run *run)
+{
+	return !id_map_find(&walk->scattered, run->trace_id, NULL) && !piece->scattered_only &&
+	       !(piece->summed && (run->flags & INDEX_UNSUMMED) == 0) &&
+	       index_run_may_match(run, &walk->question);
+}
+
+/* A block that is to be screened: its runs must last until they are. */
+struct screening {
+	const struct walk_piece *piece;
+	struct index_run runs[INDEX_BLOCK_RUNS];
+	struct walk_screened *to;
+};
+
+static int add_screening(struct trace_walk *walk, struct screening *screening)
+{
+	const struct walk_piece *piece = screening->piece;
+	size_t count;
+	int ret = read_file_block(walk, piece, screening->runs, &count);
+
+	for (size_t i = 0; ret == 0 && i < count; i++)
+		screening->to->passes[i] = is_for_lines(walk, piece, &screening->runs[i]);
+	if (ret == 0)
+		ret = screen_add(walk->screen, piece->file->source, screening->runs, count,
+			screening->to->passes);
+	if (ret == 0) {
+		screening->to->file = piece->file;
+		screening->to->block = piece->block;
+	}
+	return ret;
+}
+
+/* Screens a block, and some of its file that will probably be next. */
+static int screen_blocks(struct trace_walk *walk, const struct walk_piece *piece, int64_t floor_ns)
+{
+	struct screening *all = malloc(WALK_SCREENED * sizeof(*all));
+	size_t count = 1;
+	int ret = 0;
+
+	if (all == NULL)
+		return -ENOMEM;
+	all[0].piece = piece;
+	/* The next ones are near the top of the heap. */
+	for (size_t i = 0; i < walk->piece_count && i < 2 * WALK_SCREENED && count < WALK_SCREENED;
+		i++) {
+		const struct walk_piece *next = &walk->pieces[i];
+
+		if (next->file == piece->file && next->block != WHOLE_FILE &&
+			next->max_start_ns >= floor_ns &&
+			run_list_is_sure(&next->file->runs, next->block))
+			all[count++].piece = next;
+	}
+	screen_reset(walk->screen);
+	for (size_t i = 0; i < WALK_SCREENED; i++)
+		walk->screened[i].file = NULL;
+	for (size_t i = 0; ret == 0 && i < count; i++) {
+		all[i].to = &walk->screened[i];
+		ret = add_screening(walk, &all[i]);
+	}
+	if (ret == 0)
+		screen_run(walk->screen);
+	free(all);
+	return ret;
+}
+
+static const struct walk_screened *find_screened(
+	const struct trace_walk *walk, const struct walk_piece *piece)
+{
+	for (size_t i = 0; walk->screened != NULL && i < WALK_SCREENED; i++)
+		if (walk->screened[i].file == piece->file &&
+			walk->screened[i].block == piece->block)
+			return &walk->screened[i];
+	return NULL;
+}
+
+/* Sets walk->passes when the lines of the piece's runs can be looked at by the screen. */
+static int screen_piece(struct trace_walk *walk, const struct walk_piece *piece, int64_t floor_ns)
+{
+	const struct walk_screened *found;
+	int ret = 0;
+
+	walk->passes = NULL;
+	if (piece->file == NULL)
+		return 0;
+	found = find_screened(walk, piece);
+	if (found == NULL) {
+		if (!screen_helps(walk->screen) || walk->run_count == 0 || !walk->sure ||
+			piece->file->runs.pack == NULL ||
+			view_source(walk->reader, piece->file) != 1)
+			return 0;
+		if (walk->screened == NULL)
+			walk->screened = calloc(WALK_SCREENED, sizeof(*walk->screened));
+		ret = walk->screened == NULL ? -ENOMEM : screen_blocks(walk, piece, floor_ns);
+		found = &walk->screened[0];
+	}
+	if (ret == 0)
+		walk->passes = found->passes;
+	return ret;
+}
+
+static int load_block(struct trace_walk *walk, const struct walk_piece *piece, int64_t floor_ns)
 {
 	int ret;
 
@@ -241,6 +357,8 @@ static int load_block(struct trace_walk *walk, const struct walk_piece *piece)
 		ret = load_waiting_block(walk, piece->block);
 	else
 		ret = load_file_block(walk, piece);
+	if (ret == 0)
+		ret = screen_piece(walk, piece, floor_ns);
 	if (ret == ERR_INDEX)
 		view_distrust(piece->file);
 	if (ret != 0)
@@ -257,7 +375,7 @@ static int next_block(struct trace_walk *walk, int64_t floor_ns)
 	while (walk->piece_count > 0 && walk->pieces[0].max_start_ns >= floor_ns) {
 		struct walk_piece piece = pop_piece(walk);
 		int ret = piece.block == WHOLE_FILE ? push_blocks(walk, piece.file)
-						    : load_block(walk, &piece);
+						    : load_block(walk, &piece, floor_ns);
 
 		if (ret != 0)
 			return ret;
@@ -336,6 +454,8 @@ static int consider(
 	if (!is_scattered(walk, run)) {
 		if (walk->scattered_only || is_summed(walk, run))
 			return 0;
+		if (walk->passes != NULL)
+			return walk->passes[run - walk->runs];
 		return index_run_may_match(run, &walk->question);
 	}
 	if (is_summed(walk, run)) {

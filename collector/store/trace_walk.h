@@ -38,6 +38,16 @@ struct walk_sums {
 
 struct walk_piece; /* a file or a block of one, private */
 
+/* Blocks whose runs are screened together, to keep several processors busy. */
+enum { WALK_SCREENED = 4 };
+
+/* A block's runs that the screen lets pass. */
+struct walk_screened {
+	const struct view_file *file; /* NULL: none */
+	size_t block;
+	bool passes[INDEX_BLOCK_RUNS];
+};
+
 /* Zero-initialise. */
 struct trace_walk {
 	struct reader *reader;
@@ -55,6 +65,9 @@ struct trace_walk {
 	uint16_t order[INDEX_BLOCK_RUNS];
 	size_t run_count;
 	size_t next;
+	struct screen *screen;		/* owned; NULL: the index alone rules out */
+	struct walk_screened *screened; /* owned; WALK_SCREENED; NULL: none yet */
+	const bool *passes;  /* of the block's runs, what the screen let pass; NULL: not asked */
 	bool sure;	     /* of the block */
 	bool summed;	     /* its runs are in sums that were added */
 	bool scattered_only; /* no other trace in it can match */

@@ -72,6 +72,9 @@ int view_lines(struct reader *reader, struct view_file *file, uint64_t offset, u
 int view_bytes(struct reader *reader, struct view_file *file, uint64_t offset, size_t length,
 	void *to) MUST_CHECK;
 
+/* Makes file->source open. 1; 0: it can't be, view_lines says why; -ENOMEM. */
+int view_source(struct reader *reader, struct view_file *file) MUST_CHECK;
+
 /* Calls on_run for each run of a trace in any file, file by file by name, from the file
  * named `from` on (NULL: all). */
 int view_find(struct reader *reader, const uint8_t trace_id[16], const char *from,

@@ -71,6 +71,14 @@ static int teardown(void **state)
 
 /* ---- Stores ------------------------------------------------------------------------- */
 
+/* Some of what is looked for stands there with an escape. */
+static const char *random_input(void)
+{
+	int number = rand() % 60;
+
+	return number < 2 ? "\"needle\"" : number == 2 ? "\"n\\u0065edle\"" : "{\"a\":1}";
+}
+
 /* odd: now and then an open span, a tie, an id twice. */
 static void put_run(size_t part, uint32_t trace, uint32_t first, bool odd)
 {
@@ -90,7 +98,7 @@ static void put_run(size_t part, uint32_t trace, uint32_t first, bool odd)
 			.operation = operations[rand() % 3],
 			.layer = rand() % 2 == 0 ? "api" : "core",
 			.attribute = value,
-			.input = rand() % 30 == 0 ? "\"needle\"" : "{\"a\":1}"};
+			.input = random_input()};
 		int length;
 
 		sprintf(value, "v%d", rand() % 400);
@@ -316,6 +324,45 @@ static void as_the_lines_say(void **state)
 		teardown(NULL);
 		assert_int_equal(setup(NULL), 0);
 	}
+}
+
+/* Lists that only lines can answer, of parts with several frames and blocks. The caller frees. */
+static char *screened_answers(uint32_t traces, bool indexed)
+{
+	struct reader_config config = {.directory = store.path, .live = &source.live};
+	struct reader *reader;
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	assert_non_null(out);
+	source.live.store_id[0] = indexed ? 4 : 99;
+	assert_int_equal(reader_open(&config, &reader), 0);
+	for (unsigned int i = 13; i < 17; i++) {
+		struct filter filter = filter_of(i, traces);
+
+		put_list(reader, &filter, out);
+	}
+	reader_close(reader);
+	source.live.store_id[0] = 4;
+	fclose(out);
+	return text;
+}
+
+static void screened_by_frames(void **state)
+{
+	enum { TRACES = 1000 };
+	char *expected, *found;
+
+	(void)state;
+	fill(11, TRACES, true);
+	seal_all();
+	expected = screened_answers(TRACES, false);
+	found = screened_answers(TRACES, true);
+	assert_true(strlen(expected) > 1000);
+	assert_string_equal(found, expected);
+	free(found);
+	free(expected);
 }
 
 /* Overwrites the sealed file: the same length, no line to be had. */
@@ -573,6 +620,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(as_the_lines_say, setup, teardown),
+		cmocka_unit_test_setup_teardown(screened_by_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_frames, setup, teardown),
