@@ -17,6 +17,7 @@ enum {
 	SEEK_ENTRY_BYTES = 8,
 	SEEK_FOOTER_BYTES = 9,
 	SEEK_FRAMES_LIMIT = 1 << 24,
+	LEVEL_OF_LONG_MATCHES = 6,
 };
 
 /* A frame, in one of both: where it begins in the file and in the plain text. */
@@ -48,7 +49,10 @@ int sealed_writer_new(int level, sealed_append_fn append, void *ctx, struct seal
 	writer->append = append;
 	writer->ctx = ctx;
 	writer->zstd = ZSTD_createCCtx();
+	/* Lines repeat long stretches: short matches cost more than they save. 0: the level's. */
+	int match_min = level >= LEVEL_OF_LONG_MATCHES ? 6 : 0;
 	if (!writer->zstd ||
+		ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_minMatch, match_min)) ||
 		ZSTD_isError(
 			ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, level)) ||
 		ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_checksumFlag, 1))) {
