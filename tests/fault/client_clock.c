@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,13 +126,18 @@ static void tick_take(struct tick *tick, uint32_t i)
 
 static void ticks_take(struct tick *ticks, uint32_t count, long pause_ns)
 {
-	const struct timespec pause = {.tv_nsec = pause_ns};
+	const struct itimerspec pace = {
+		.it_interval = {.tv_nsec = pause_ns}, .it_value = {.tv_nsec = pause_ns}};
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	uint64_t due;
 
+	CHECK(timer >= 0 && timerfd_settime(timer, 0, &pace, NULL) == 0);
 	for (uint32_t i = 0; i < count; i++) {
 		clock_disturb(i, count);
 		tick_take(&ticks[i], i);
-		nanosleep(&pause, NULL);
+		CHECK(read(timer, &due, sizeof(due)) == sizeof(due));
 	}
+	close(timer);
 }
 
 /* ---- What arrived ----------------------------------------------------------------- */
