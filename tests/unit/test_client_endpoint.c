@@ -96,6 +96,31 @@ static void test_search(void **state)
 	rmdir(path);
 }
 
+/* Without a runtime directory that can be used the usual sockets are looked for. Whether a
+ * collector is there is the machine's matter. */
+static void test_no_runtime_directory(void **state)
+{
+	char longest[300];
+	int fd;
+
+	(void)state;
+	config.endpoint = ENDPOINT_SEARCH;
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[0] = '/';
+	longest[sizeof(longest) - 1] = '\0';
+	for (int i = 0; i < 3; i++) {
+		if (i == 0)
+			assert_int_equal(unsetenv("XDG_RUNTIME_DIR"), 0);
+		else
+			assert_int_equal(
+				setenv("XDG_RUNTIME_DIR", i == 1 ? "relative" : longest, 1), 0);
+		fd = endpoint_connect(&config, 0);
+		assert_true(fd != -ENAMETOOLONG && fd != -EDESTADDRREQ);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 /* ---- Other machines ------------------------------------------------------------- */
 
 static int tcp_listener(uint16_t *ret_port)
@@ -238,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_search),
+		cmocka_unit_test(test_no_runtime_directory),
 		cmocka_unit_test(test_numeric),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_name),
