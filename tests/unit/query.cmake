@@ -5,4 +5,7 @@ foreach(name record filter tree stats files index pack pages)
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 endforeach()
 
+# Several threads search frames.
+waft_unit_test(query_screen waft_store waft_test_store LABELS threads)
+
 waft_unit_test(query_offline waft_test_world TIMEOUT 300)
