@@ -243,8 +243,8 @@ MUST_CHECK int log_scan(struct disk *disk, int dir, const uint8_t *store_id, uin
 
 /* Counts the segments from number `from` on that a later one says were there, and that are not.
  * Headers are read. 0 or a negative errno. */
-MUST_CHECK int log_count_missing(struct disk *disk, int dir, const uint8_t *store_id,
-	uint32_t from, uint32_t *ret_missing);
+MUST_CHECK int log_count_missing(
+	struct disk *disk, int dir, const uint8_t *store_id, uint32_t from, uint32_t *ret_missing);
 
 /* The number in a segment's file name, 0 when it is none. */
 uint32_t log_name_number(const char *name);
