@@ -256,6 +256,12 @@ static int on_name(void *ctx, const char *name)
 	return 0;
 }
 
+/* Names may be used again: then a file that came back would speak of another part. */
+static void sync_names(const struct index *index)
+{
+	(void)!disk_sync_dir(index->place.disk, index->place.index_dir);
+}
+
 /* What is left over does no harm: failing to remove it neither. */
 static void remove_others(struct index *index)
 {
@@ -264,6 +270,8 @@ static void remove_others(struct index *index)
 	(void)!disk_list(index->place.disk, index->place.index_dir, on_name, &cleaning);
 	for (size_t i = 0; i < cleaning.count; i++)
 		(void)!disk_unlink(index->place.disk, index->place.index_dir, cleaning.names[i]);
+	if (cleaning.count > 0)
+		sync_names(index);
 	free(cleaning.names);
 }
 
@@ -470,6 +478,7 @@ void index_remove_part(struct index *index, const struct part_name *part)
 	if (state == NULL)
 		return;
 	index_part_discard(state);
+	sync_names(index);
 	while (index->parts[at] != state)
 		at++;
 	index->count--;

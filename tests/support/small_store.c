@@ -40,7 +40,8 @@ void small_make(struct small *small)
 void small_make_trimmed(struct small *small)
 {
 	struct random random = {.state = 11};
-	struct world world = {.segment_bytes = 1500, .part_bytes = 100000, .damaged = true};
+	struct world world = {
+		.segment_bytes = 1500, .part_bytes = 100000, .damaged = true, .indexed = true};
 
 	small->history = world_history_new();
 	small->fake = fake_disk_new();

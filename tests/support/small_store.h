@@ -14,6 +14,7 @@
 #define SMALL_LOG ".waft/log/0000000000000001.log"
 #define SMALL_MANIFEST ".waft/manifest"
 #define SMALL_PART "2026-02-15.jsonl"
+#define SMALL_SEALED SMALL_PART ".zst"
 
 struct small {
 	struct fake_disk *fake;
