@@ -1,6 +1,6 @@
 waft_fault_program(power waft_test_world PkgConfig::CMOCKA)
 waft_fault(power
-  TAKES 60
+  TAKES 300
   ABOUT "power loss: recorded writes, syncs, renames and truncations in every legal state"
   COMMAND $<TARGET_FILE:fault_power>
   DEPENDS fault_power)
