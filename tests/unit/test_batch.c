@@ -2,6 +2,7 @@
  * The span codec against protobuf-c, in both directions, and against broken
  * bytes. The seed of a failing run is printed; WAFT_TEST_SEED repeats it.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -391,6 +392,74 @@ static void test_mutated(void **state)
 	}
 }
 
+/* ---- Memory -------------------------------------------------------------- */
+
+enum {
+	MEMORY_RATIO = 4,
+	/* The ids of shapes, and the first few of each table. */
+	MEMORY_CONSTANT = 2 * (WIRE_SHAPE_ID_LIMIT + 1) + 64 * 84,
+};
+
+/* Fills bytes with shapes of so many keys each, the shortest there are; as many as fit. */
+static size_t write_shapes(uint8_t *bytes, size_t size, size_t keys)
+{
+	static const uint8_t key[] = {TAG_SHAPE_KEYS, 0};
+	uint8_t shape[8 + WIRE_SHAPE_KEYS_LIMIT * sizeof(key)];
+	struct writer all = writer_of(bytes, size);
+	size_t length = 0;
+
+	for (uint32_t id = WIRE_SHAPE_ID_LIMIT; all.error == 0; id = id % WIRE_SHAPE_ID_LIMIT + 1) {
+		struct writer one = writer_of(shape, sizeof(shape));
+
+		length = writer_length(&all);
+		writer_field_varint(&one, TAG_SHAPE_ID, id);
+		for (size_t i = 0; i < keys; i++)
+			writer_bytes(&one, key, sizeof(key));
+		writer_field_bytes(&all, TAG_BATCH_SHAPES, slice_of(shape, writer_length(&one)));
+	}
+	return length;
+}
+
+/* What a batch makes the reader keep, whether it is refused for it or not. */
+static void expect_bounded(struct batch *batch, size_t length, size_t largest)
+{
+	uint8_t *exact = malloc(length);
+	size_t memory;
+
+	assert_non_null(exact);
+	memcpy(exact, buffer, length);
+	assert_int_not_equal(batch_open(batch, exact, length), -ENOMEM);
+	memory = batch->shape_capacity * sizeof(*batch->shapes) +
+		 batch->key_capacity * sizeof(*batch->keys) +
+		 batch->id_capacity * sizeof(*batch->shape_by_id);
+	assert_true(memory <= MEMORY_RATIO * largest + MEMORY_CONSTANT);
+	assert_int_equal(memory, batch_memory(batch));
+	free(exact);
+}
+
+static void test_memory(void **state)
+{
+	static const size_t keys[] = {0, 1, 3, WIRE_SHAPE_KEYS_LIMIT};
+	struct batch reused = {0};
+	size_t largest = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		for (size_t size = 64; size <= WIRE_BATCH_LIMIT; size *= 2) {
+			size_t length = write_shapes(buffer, size, keys[i]);
+			struct batch batch = {0};
+
+			if (length == 0)
+				continue; /* not one shape of so many keys */
+			largest = length > largest ? length : largest;
+			expect_bounded(&batch, length, length);
+			batch_done(&batch);
+			expect_bounded(&reused, length, largest);
+		}
+	}
+	batch_done(&reused);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -399,6 +468,7 @@ int main(void)
 		cmocka_unit_test(test_writer_full),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_mutated),
+		cmocka_unit_test(test_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
