@@ -13,13 +13,16 @@
  *     trace         the trace that is current, as hex
  *     spin          ends spans from another thread; answers at once
  *     rest          ends no more of these
+ *     beside N      opens N spans in another thread, which keeps them open
  */
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <waft/waft.h>
 
 enum { OPEN_MOST = 64, WAIT_MS = 20000 };
@@ -109,6 +112,37 @@ static void *spin(void *arg)
 	return NULL;
 }
 
+struct beside {
+	uint64_t count;
+	sem_t open;
+};
+
+static void *keep_open(void *arg)
+{
+	struct beside *beside = arg;
+	struct waft_span kept[OPEN_MOST];
+
+	for (uint64_t i = 0; i < beside->count && i < OPEN_MOST; i++)
+		WAFT_BEGIN_IN(&kept[i], "agent.beside", "test");
+	sem_post(&beside->open);
+	for (;;)
+		(void)pause();
+	return NULL;
+}
+
+static void open_beside(uint64_t count)
+{
+	struct beside beside = {.count = count};
+	pthread_t thread;
+
+	sem_init(&beside.open, 0, 0);
+	if (pthread_create(&thread, NULL, keep_open, &beside) != 0)
+		abort();
+	while (sem_wait(&beside.open) != 0)
+		continue;
+	pthread_detach(thread);
+}
+
 static void obey(const char *command, uint64_t number)
 {
 	static pthread_t thread;
@@ -130,6 +164,8 @@ static void obey(const char *command, uint64_t number)
 	} else if (strcmp(command, "rest") == 0) {
 		__atomic_store_n(&resting, true, __ATOMIC_RELEASE);
 		pthread_join(thread, NULL);
+	} else if (strcmp(command, "beside") == 0) {
+		open_beside(number);
 	} else if (strcmp(command, "trace") == 0) {
 		print_trace();
 		return;

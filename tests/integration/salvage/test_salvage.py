@@ -4,12 +4,14 @@
 Environment: WAFT_BIN (cmake/WaftTest.cmake).
 """
 import collections
+import contextlib
 import datetime
 import fcntl
 import json
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import struct
@@ -310,6 +312,48 @@ def test_list_running():
             rows = [row for row in listed() if row["trace_id"].replace("-", "") == trace]
             assert [(row["spans"], row["status"]) for row in rows] == [(16001, "success")], rows
         assert daemon.stop() == 0
+
+
+def test_ps_threads():
+    """Every thread of a process with open spans, each with its own."""
+    with SlowDaemon() as daemon:
+        daemon.start()
+        with Agent(daemon) as agent:
+            agent.connect()
+            agent.tell("open 2")
+            agent.tell("beside 1")
+            code, out, err = waftctl(daemon, "ps")
+            assert (code, err) == (0, ""), err
+            threads = re.findall(r"^  thread (\d+)\n((?:    .*\n)+)", out, re.MULTILINE)
+            assert out.count("agent (pid") == 1 and len(threads) == 2, out
+            tasks = os.listdir(f"/proc/{agent.process.pid}/task")
+            assert all(thread in tasks for thread, _ in threads), (threads, tasks)
+            opened = {thread: spans.count("• ") for thread, spans in threads}
+            assert opened.pop(str(agent.process.pid)) == 2 and list(opened.values()) == [1], out
+            assert "agent.beside (open " in out, out
+        assert daemon.stop() == 0
+
+
+def test_few_descriptors():
+    """Without descriptors for their regions, clients send as ever: only salvage is lost."""
+    with SlowDaemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0", preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (64, 64)))
+        with contextlib.ExitStack() as stack:
+            agents = [stack.enter_context(Agent(daemon)) for _ in range(8)]
+            for agent in agents:
+                agent.connect()
+            assert daemon.metric("regions_refused_total") > 0
+            assert daemon.metric("regions_held") < len(agents)
+            for agent in agents:
+                agent.tell("end 50")
+                assert agent.tell("flush") == "0"
+                stats = agent.stats()
+                assert (stats["durable"], stats["dropped"]) == (51, 0), stats
+        assert daemon.stop() == 0
+        records = daemon.records()
+        expect_once(records)
+        assert by_operation(records) == {("agent.done", "success"): 8 * 51}
 
 
 def on_terminal(columns, *command):
