@@ -470,8 +470,25 @@ def test_sockets():
         assert daemon.stop() == 0
 
 
+def network_sockets(process):
+    """Of its sockets, those of a network."""
+    mine = set()
+    for name in os.listdir(f"/proc/{process.pid}/fd"):
+        target = os.readlink(f"/proc/{process.pid}/fd/{name}")
+        if target.startswith("socket:["):
+            mine.add(target[8:-1])
+    assert mine, "it has no socket at all"
+    found = []
+    for kind in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        if os.path.exists(f"/proc/{process.pid}/net/{kind}"):
+            with open(f"/proc/{process.pid}/net/{kind}", encoding="ascii") as file:
+                found += [line for line in file if line.split()[9] in mine]
+    return found
+
+
 def test_default_places():
-    """Without options: under the runtime directory and the working directory."""
+    """Without options: under the runtime directory and the working directory, and nothing
+    listens on a network."""
     with Daemon() as daemon:
         environment = dict(os.environ, XDG_RUNTIME_DIR=daemon.directory)
         environment.pop("STATE_DIRECTORY", None)
@@ -482,6 +499,7 @@ def test_default_places():
             assert f"{daemon.directory}/_pyrite/analytics/traces" in line, line
             daemon.socket = os.path.join(daemon.directory, "waft/collector.sock")
             exported(daemon)
+            assert network_sockets(process) == []
             process.terminate()
             assert process.wait(wire.DEADLINE_S) == 0
 
