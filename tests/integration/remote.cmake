@@ -12,3 +12,10 @@ foreach(name good exit refused server_name tokens rotation endpoints module waft
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_remote_client.py ${name}
     TIMEOUT 120)
 endforeach()
+
+# Hostile or dying others; each function of test_peers.py is one test.
+foreach(name gateway waftctl forged forged_agent tls_kills)
+  waft_integration_test(peers_${name}
+    COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_peers.py ${name}
+    TIMEOUT 120)
+endforeach()
