@@ -19,6 +19,7 @@ import wire  # noqa: E402
 from test_remote import Gateway, OTHER_TOKEN, READER, RULES, TOKEN, token_rule  # noqa: E402
 
 LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
+HELD_NAMES = os.path.join(os.environ["WAFT_BIN"], os.pardir, "lib", "waft_held_names.so")
 
 
 class Load:
@@ -341,6 +342,38 @@ def test_hostile():
             assert "\x1b" not in said, name
             # Nothing is stored here: so nothing may be called durable.
             load.verify()
+
+
+def held(daemon, endpoint, met, **variables):
+    """A host whose sender can't get anywhere: its spans and its end don't wait for that."""
+    load = Load(daemon, "--threads", "2", "--traces", "200", "--shutdown", "200",
+                endpoint=endpoint, **variables)
+    met()
+    load.end()
+    assert load.process.returncode in (0, 1), load.process.returncode
+    assert re.search(r"emitted 2800 stored 0 ", load.verify())
+
+
+def test_held():
+    """A lookup of the name that never ends; a server that takes connections and is
+    silent before the end of the handshake."""
+    with Gateway() as daemon:
+        os.makedirs(daemon.store)
+        fifo = daemon.file("lookups")
+        os.mkfifo(fifo)
+
+        def looked_up():
+            with open(fifo, "rb"):
+                pass
+
+        held(daemon, "tls://collector.example:4317", looked_up, HELD_NAMES=fifo,
+             LD_PRELOAD=HELD_NAMES, ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0")
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            taken = []
+            held(daemon, f"tls://127.0.0.1:{silent.getsockname()[1]}",
+                 lambda: taken.append(silent.accept()))
+            assert taken[0][0].recv(1)  # the client did say hello
+            taken[0][0].close()
 
 
 def main():
