@@ -39,8 +39,10 @@ static void read_runs(
 		run_list_open_index(
 			ret, world->index_dir, store_id, &part->name, part->length_bytes);
 	if (part_name_format(&part->name, name) != 0 ||
-		source_open(world->disk, world->dirs.top, name, &source) != 0)
+		source_open(world->disk, world->dirs.top, name, &source) != 0) {
 		fail("a part can't be read", part->name.day);
+		return;
+	}
 	if (run_list_scan(ret, source, part->length_bytes, NULL, NULL) != 0)
 		fail("a part can't be scanned", part->name.day);
 	source_close(source);

@@ -110,6 +110,7 @@ static const struct {
 	{&waft__v1__producer__descriptor, "pid", TAG_PRODUCER_PID},
 	{&waft__v1__producer__descriptor, "host", TAG_PRODUCER_HOST},
 	{&waft__v1__producer__descriptor, "resource", TAG_PRODUCER_RESOURCE},
+	{&waft__v1__producer__descriptor, "texts", TAG_PRODUCER_TEXTS},
 	{&waft__v1__clock__descriptor, "source", TAG_CLOCK_SOURCE},
 	{&waft__v1__clock__descriptor, "open_raw", TAG_CLOCK_OPEN_RAW},
 	{&waft__v1__clock__descriptor, "open_realtime_ns", TAG_CLOCK_OPEN_REALTIME_NS},
