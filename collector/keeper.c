@@ -39,6 +39,7 @@
 /* After so long without a write, a log of at least so many bytes that are all in files goes. */
 #define REST_AFTER_NS (5 * CLOCK_NS_PER_S)
 #define REST_LOG_BYTES ((uint64_t)1 << 20)
+#define RETAIN_RETRY_NS (1 * CLOCK_NS_PER_S)
 #define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
 
 /* Of the thread. */
@@ -384,6 +385,21 @@ static void shed(struct keeper *keeper, uint64_t max_bytes)
 	uv_async_send(&keeper->async);
 }
 
+/* A minute of much load is more than most caps. */
+static bool is_over_cap(struct keeper *keeper)
+{
+	struct writer_stats stats;
+	uint64_t max_bytes;
+
+	uv_mutex_lock(&keeper->lock);
+	max_bytes = keeper->retention.max_bytes;
+	uv_mutex_unlock(&keeper->lock);
+	if (max_bytes == 0)
+		return false;
+	writer_get_stats(keeper->config.store, &stats);
+	return stats.part_bytes > max_bytes;
+}
+
 static void retain(struct keeper *keeper, uint64_t now_ns)
 {
 	struct retention retention;
@@ -533,7 +549,8 @@ static uint64_t do_chores(struct keeper *keeper)
 	if (keeper->restless && !keeper->dirty && now_ns - keeper->trimmed_ns >= REST_AFTER_NS)
 		rest(keeper, REST_LOG_BYTES);
 	seal(keeper, now_ns);
-	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS)
+	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS ||
+		(now_ns - keeper->retained_ns >= RETAIN_RETRY_NS && is_over_cap(keeper)))
 		retain(keeper, now_ns);
 	if (keeper->cursor_failed)
 		return CURSOR_PAUSE_NS;

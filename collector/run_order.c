@@ -36,7 +36,7 @@ static int compare_u64(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
-static int compare_refs(const struct span_ref *a, const struct span_ref *b)
+static inline int compare_refs(const struct span_ref *a, const struct span_ref *b)
 {
 	int order = compare_u64(a->start_ns, b->start_ns);
 
@@ -81,11 +81,7 @@ static void sort_few(const struct sorting *sorting)
 		uint32_t item = items[i];
 		uint32_t at = i;
 
-		for (; at > 0 &&
-			(refs[items[at - 1]].start_ns > refs[item].start_ns ||
-				(refs[items[at - 1]].start_ns == refs[item].start_ns &&
-					compare_refs(&refs[items[at - 1]], &refs[item]) > 0));
-			at--)
+		for (; at > 0 && compare_refs(&refs[items[at - 1]], &refs[item]) > 0; at--)
 			items[at] = items[at - 1];
 		items[at] = item;
 	}

@@ -428,7 +428,7 @@ int bench_client(int argc, char **argv)
 	free(path);
 	bench_directory_remove(directory);
 
-	daemon_start(&daemon);
+	daemon_start(NULL, &daemon);
 	if (asprintf(&endpoint, "unix:%s", daemon.socket) < 0)
 		abort();
 	rows_process(endpoint, "the collector");

@@ -7,9 +7,12 @@
  * the next a while later. The floor (sink.h) then gets as many bytes at the same
  * rate, and writes and syncs as many as the daemon wrote.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon.h"
@@ -19,7 +22,7 @@
 #include "sink.h"
 #include "tests/support/wire_client.h"
 
-enum { PROBE_EVERY_MS = 5 };
+enum { PROBE_EVERY_MS = 5, LOOK_EVERY_MS = 500 };
 
 /* What came out of one load. */
 struct run {
@@ -32,6 +35,10 @@ struct run {
 	double first_answer_ms;
 	double wire_bytes;  /* a span */
 	double write_bytes; /* a span */
+	double store_most;  /* bytes of its files, at most */
+	unsigned int parts_made;
+	unsigned int parts_sealed; /* that are there at the end */
+	unsigned int parts_plain;
 };
 
 static struct profile_batch probe_batch;
@@ -50,9 +57,41 @@ static void probe_send(struct wire_client *client, uint64_t sequence)
 	bench_check(wire_client_wait(client, sequence), "waiting for an acknowledgement");
 }
 
+/* What lies in the store now. */
+static void look_at_store(const struct daemon *daemon, struct run *run)
+{
+	DIR *directory = opendir(daemon->store);
+	const struct dirent *entry;
+	double bytes = 0;
+
+	run->parts_sealed = run->parts_plain = 0;
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		unsigned int number = 1;
+		struct stat st;
+
+		if (strstr(entry->d_name, ".jsonl") == NULL ||
+			fstatat(dirfd(directory), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		if (entry->d_name[10] == '.' && entry->d_name[11] >= '0' &&
+			entry->d_name[11] <= '9')
+			number = (unsigned int)strtoul(entry->d_name + 11, NULL, 10);
+		run->parts_made = number > run->parts_made ? number : run->parts_made;
+		if (strstr(entry->d_name, ".zst") != NULL)
+			run->parts_sealed++;
+		else
+			run->parts_plain++;
+		bytes += (double)st.st_size;
+	}
+	if (directory != NULL)
+		closedir(directory);
+	run->store_most = bytes > run->store_most ? bytes : run->store_most;
+}
+
 static void probe(struct daemon *daemon, struct wire_client *client, uint64_t *sequence,
 	double until_ns, struct run *run)
 {
+	double looked_ns = 0;
+
 	while (clock_now_ns(CLOCK_MONOTONIC) < until_ns) {
 		double begin = clock_now_ns(CLOCK_MONOTONIC), rss;
 
@@ -60,11 +99,16 @@ static void probe(struct daemon *daemon, struct wire_client *client, uint64_t *s
 		samples_add(&run->answers, (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e6);
 		rss = daemon_rss_mib(daemon);
 		run->rss_most = rss > run->rss_most ? rss : run->rss_most;
+		if (begin - looked_ns > LOOK_EVERY_MS * 1e6) {
+			look_at_store(daemon, run);
+			looked_ns = begin;
+		}
 		clock_sleep_until_ns(begin + PROBE_EVERY_MS * 1e6);
 	}
 }
 
-static void run_load(double rate, bool snapshots, double wire_bytes, struct run *ret)
+static void run_load(
+	double rate, bool snapshots, double wire_bytes, const char *const *options, struct run *ret)
 {
 	static const uint8_t id[16] = "waft-bench-probe";
 	struct daemon daemon;
@@ -76,7 +120,7 @@ static void run_load(double rate, bool snapshots, double wire_bytes, struct run 
 	uint64_t sequence = 0;
 
 	*ret = (struct run){.wire_bytes = wire_bytes};
-	daemon_start(&daemon);
+	daemon_start(options, &daemon);
 	wire_client_init(&client, id);
 	bench_check(wire_client_hello(&client, daemon.socket, 0), "hello");
 	probe_send(&client, ++sequence);
@@ -176,12 +220,13 @@ static void rows_idle(struct samples *first, struct samples *idle)
 	row_print(&row, first);
 }
 
-static void rows_most(const char *profile, const struct run *run, const struct floor_result *floor)
+static void rows_most(const char *group, const char *profile, const struct run *run,
+	const struct floor_result *floor)
 {
 	double speed = run->load.durable / run->load.seconds;
 	double must = 0.8 * floor->spans_per_s, aim = must;
 	char note[160];
-	struct row row = {.group = "collector",
+	struct row row = {.group = group,
 		.profile = profile,
 		.what = "sustained spans/s, the load generator included",
 		.unit = "spans/s",
@@ -262,12 +307,12 @@ static void measure(const char *profile, const struct choice *choice, double rat
 
 		if (!(full ? choice->full : choice->rate))
 			continue;
-		run_load(at, snapshots, bytes, &run);
+		run_load(at, snapshots, bytes, NULL, &run);
 		samples_add(first, run.first_answer_ms);
 		samples_add(idle, run.rss_idle);
 		run_floor(&run, at, &floor);
 		if (full)
-			rows_most(profile, &run, &floor);
+			rows_most("collector", profile, &run, &floor);
 		else
 			rows_rate(profile, &run, &floor, rate);
 		samples_done(&run.answers);
@@ -303,5 +348,77 @@ int bench_collector(int argc, char **argv)
 	rows_idle(&first, &idle);
 	samples_done(&first);
 	samples_done(&idle);
+	return EXIT_SUCCESS;
+}
+
+/* ---- sustained, beside-sealing ----------------------------------------------- */
+
+/* As long as --seconds says, under a cap that its text fills many times over. */
+int bench_sustained(int argc, char **argv)
+{
+	const char *options[] = {"--retention-size", argc > 1 ? argv[1] : "8G", "--part-size",
+		argc > 2 ? argv[2] : "1G", NULL};
+	double bytes = wire_bytes(false);
+	struct floor_result floor;
+	struct run run;
+	char note[160], what[96];
+	struct row row = {.group = "sustained", .profile = "P", .note = note};
+
+	run_load(0, false, bytes, options, &run);
+	run_floor(&run, 0, &floor);
+	rows_most("sustained", "P", &run, &floor);
+	snprintf(note, sizeof(note), "%u parts: %u sealed, %u plain, the others removed",
+		run.parts_made, run.parts_sealed, run.parts_plain);
+	snprintf(what, sizeof(what), "files of the store at most, under a cap of %s", options[1]);
+	row.what = what;
+	row.unit = "GiB";
+	row_print_one(&row, run.store_most / (double)(UINT64_C(1) << 30));
+	snprintf(note, sizeof(note), "p50 %.2f", samples_rank(&run.answers, 0.5));
+	row.what = "acknowledgement p99 under that load";
+	row.unit = "ms";
+	row_print_one(&row, samples_rank(&run.answers, 0.99));
+	samples_done(&run.answers);
+	return EXIT_SUCCESS;
+}
+
+/* Rounds without and with a sealer that never rests, in turns: both see the same machine. */
+int bench_beside_sealing(int argc, char **argv)
+{
+	static const char *const sealing[] = {
+		"--part-size", "32M", "--seal-after", "1s", "--retention-size", "4G", NULL};
+	static const char *const plain[] = {"--part-size", "32M", "--seal", "no", NULL};
+	struct samples ratios = {0}, without = {0}, with = {0};
+	unsigned int sealed = 0;
+	char note[160];
+	struct row row = {.group = "beside-sealing",
+		.profile = "P",
+		.what = "acknowledgement p99 beside sealing, to that without",
+		.unit = "times",
+		.note = note,
+		.must = {"<= 1.2", 1.2}};
+
+	(void)argc;
+	(void)argv;
+	for (unsigned int i = 0; i < bench_options.rounds; i++) {
+		double p99[2];
+
+		for (int k = 0; k < 2; k++) {
+			struct run run;
+
+			run_load(bench_options.rate, false, 0, k == 0 ? plain : sealing, &run);
+			p99[k] = samples_rank(&run.answers, 0.99);
+			samples_add(k == 0 ? &without : &with, p99[k]);
+			sealed += run.parts_sealed;
+			samples_done(&run.answers);
+		}
+		samples_add(&ratios, p99[1] / p99[0]);
+	}
+	snprintf(note, sizeof(note), "%.2f and %.2f ms at %.0fk/s, medians; %u parts were sealed",
+		samples_rank(&with, 0.5), samples_rank(&without, 0.5), bench_options.rate / 1e3,
+		sealed);
+	row_print(&row, &ratios);
+	samples_done(&ratios);
+	samples_done(&without);
+	samples_done(&with);
 	return EXIT_SUCCESS;
 }

@@ -14,6 +14,8 @@
 
 #include "measure.h"
 
+enum { OPTIONS_MAX = 8 };
+
 /* The daemon lies beside this program. */
 static char *program_path(void)
 {
@@ -31,12 +33,15 @@ static char *program_path(void)
 	return path;
 }
 
-static void run_daemon(const struct daemon *daemon, int ready)
+static void run_daemon(const struct daemon *daemon, const char *const *options, int ready)
 {
 	char *program = program_path();
-	char *arguments[] = {program, (char *)"--socket", daemon->socket, (char *)"--store",
-		daemon->store, (char *)"--log-level", (char *)"warning", (char *)"--drain",
-		(char *)"10min", NULL};
+	char *arguments[9 + OPTIONS_MAX + 1] = {program, (char *)"--socket", daemon->socket,
+		(char *)"--store", daemon->store, (char *)"--log-level", (char *)"warning",
+		(char *)"--drain", (char *)"10min"};
+
+	for (int i = 0; i < OPTIONS_MAX && options != NULL && options[i] != NULL; i++)
+		arguments[9 + i] = (char *)(uintptr_t)options[i];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(ready, STDOUT_FILENO);
@@ -44,7 +49,7 @@ static void run_daemon(const struct daemon *daemon, int ready)
 	bench_check(-errno, program);
 }
 
-void daemon_start(struct daemon *ret)
+void daemon_start(const char *const *options, struct daemon *ret)
 {
 	int ready[2];
 	char text[256];
@@ -62,7 +67,7 @@ void daemon_start(struct daemon *ret)
 		bench_check(-errno, "starting waft-collectord");
 	if (ret->pid == 0) {
 		close(ready[0]);
-		run_daemon(ret, ready[1]);
+		run_daemon(ret, options, ready[1]);
 		_exit(EXIT_FAILURE);
 	}
 	close(ready[1]);

@@ -18,8 +18,9 @@ struct daemon_usage {
 	double written_bytes; /* of files and sockets */
 };
 
-/* Starts one and waits until it says that it is ready. */
-void daemon_start(struct daemon *ret);
+/* Starts one with these options (a list that ends with NULL, or NULL), and waits until it says
+ * that it is ready. */
+void daemon_start(const char *const *options, struct daemon *ret);
 /* Ends it by SIGTERM, so that all goes to files, and removes its store. ret may be
  * NULL. */
 void daemon_stop(struct daemon *daemon, struct daemon_usage *ret);

@@ -21,6 +21,11 @@ static const char usage[] =
 	"  wire            decoding, checks of text and checksums, lines of JSON\n"
 	"  collector       waft-collectord under load, beside its floor (add `plain` or\n"
 	"                  `snapshots` for one profile, `rate` or `full` for one load)\n"
+	"  sustained       as fast as it goes for --seconds, into a store that is capped at\n"
+	"                  8 GiB, with sealing and retention on (or at another SIZE, with\n"
+	"                  parts of PARTSIZE, when these follow)\n"
+	"  beside-sealing  acknowledgements at --rate beside a sealer that never rests, held\n"
+	"                  against those without it\n"
 	"  put             the store's write side alone (add `plain` or `snapshots` for one\n"
 	"                  profile)\n"
 	"  seal            what sealed files and their index take\n"
@@ -58,6 +63,8 @@ static const struct {
 	{"client", bench_client},
 	{"wire", bench_wire},
 	{"collector", bench_collector},
+	{"sustained", bench_sustained},
+	{"beside-sealing", bench_beside_sealing},
 	{"put", bench_put},
 	{"seal", bench_seal},
 	{"generate", bench_generate},

@@ -94,6 +94,8 @@ void bench_directory_remove(const char *path);
 int bench_client(int argc, char **argv);
 int bench_wire(int argc, char **argv);
 int bench_collector(int argc, char **argv);
+int bench_sustained(int argc, char **argv);
+int bench_beside_sealing(int argc, char **argv);
 int bench_generate(int argc, char **argv);
 int bench_query(int argc, char **argv);
 int bench_put(int argc, char **argv);

@@ -168,6 +168,8 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		int32_t *day = &world->trace_days[trace_of_id(&runs[i].trace_id)];
 
+		if (runs[i].continues != (*day != INT32_MIN))
+			fail("on_commit", "a run is wrong about those before it", runs[i].offset);
 		if (*day == INT32_MIN)
 			*day = runs[i].part.day;
 		if (*day != runs[i].part.day)
