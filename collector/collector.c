@@ -90,7 +90,7 @@ static void apply_quotas(struct collector *collector, uint32_t connections)
 		.in_flight_bytes = settings->client_in_flight,
 	};
 
-	if (limits.connections > 0)
+	if (limits.connections > 0 && connections > 0 && settings->max_connections > 0)
 		limits.connections =
 			1 + (limits.connections * connections - 1) / settings->max_connections;
 	if (limits.in_flight_bytes > most_in_flight)
