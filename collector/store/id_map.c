@@ -44,6 +44,7 @@ static struct id_map_slot *find_slot(const struct id_map *map, const uint8_t id[
 
 static int grow(struct id_map *map)
 {
+	struct id_map old;
 	struct id_map larger = {.capacity = map->capacity > 0 ? map->capacity * 2 : 64};
 
 	larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
@@ -63,8 +64,9 @@ static int grow(struct id_map *map)
 		*find_slot(&larger, slot->id, hash) = *slot;
 		filter_put(&larger, hash);
 	}
-	id_map_done(map);
+	old = *map;
 	*map = larger;
+	id_map_done(&old);
 	return 0;
 }
 
