@@ -8,7 +8,7 @@ foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space sec
 endforeach()
 
 # Agents and gateways; each function of test_forward.py is one test.
-foreach(name one ledger kills partitions failover outage rights)
+foreach(name one ledger kills kills_tls partitions failover outage rights)
   waft_integration_test(forward_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_forward.py ${name}
     TIMEOUT 120)

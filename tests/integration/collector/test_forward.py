@@ -145,39 +145,66 @@ def test_ledger():
         stored([gateway], ids)
 
 
-def test_kills():
+def kills(gateway, agent, serve_gateway, serve_agent):
     """Agent and gateway killed in turn, each three times, while batches come."""
-    with Node() as gateway, Node() as agent:
-        gateway.serve()
-        agent.forward_to(gateway)
-        ids, emitted, sequence = [], 0, 0
-        client = os.urandom(16)
-        for turn in range(6):
-            exporter = Exporter(agent.socket, client, acknowledged=sequence)
-            assert exporter.durable == sequence, (exporter.durable, sequence)
-            new, emitted = send_batches(exporter, 40, emitted)
-            ids += new
-            sequence += 40
-            exporter.wait(sequence)
-            exporter.close()
-            # Somewhere on its way, not at its end.
-            gateway.wait_metric("forward_records_taken_total", 1)
-            for node in ((agent, gateway) if turn == 5 else (agent,) if turn % 2 else (gateway,)):
-                node.kill()
-                if node is gateway:
-                    gateway.serve()
-                else:
-                    agent.forward_to(gateway)
+    serve_gateway()
+    serve_agent()
+    ids, emitted, sequence = [], 0, 0
+    client = os.urandom(16)
+    for turn in range(6):
         exporter = Exporter(agent.socket, client, acknowledged=sequence)
-        assert exporter.durable == sequence
-        agent.wait_metric("forward_idle", 1)
-        assert settled(gateway.clients()[client]) == (emitted, emitted, {})
-        assert agent.stop() == 0
-        assert gateway.stop() == 0
-        stored([gateway], ids)
-        # The log lets go of what was answered.
-        with open(os.path.join(agent.directory, "log"), encoding="utf-8") as log:
-            assert "0 to forward" in log.read()
+        assert exporter.durable == sequence, (exporter.durable, sequence)
+        new, emitted = send_batches(exporter, 40, emitted)
+        ids += new
+        sequence += 40
+        exporter.wait(sequence)
+        exporter.close()
+        # Somewhere on its way, not at its end.
+        gateway.wait_metric("forward_records_taken_total", 1)
+        for node in ((agent, gateway) if turn == 5 else (agent,) if turn % 2 else (gateway,)):
+            node.kill()
+            if node is gateway:
+                serve_gateway()
+            else:
+                serve_agent()
+    exporter = Exporter(agent.socket, client, acknowledged=sequence)
+    assert exporter.durable == sequence
+    agent.wait_metric("forward_idle", 1)
+    assert settled(gateway.clients()[client]) == (emitted, emitted, {})
+    assert agent.stop() == 0
+    assert gateway.stop() == 0
+    stored([gateway], ids)
+    # The log lets go of what was answered.
+    with open(os.path.join(agent.directory, "log"), encoding="utf-8") as log:
+        assert "0 to forward" in log.read()
+
+
+def test_kills():
+    """Over the Unix socket."""
+    with Node() as gateway, Node() as agent:
+        kills(gateway, agent, gateway.serve, lambda: agent.forward_to(gateway))
+
+
+class RemoteNode(Gateway):
+    """A collector with metrics that is reached over TLS, at one port for good."""
+
+    wait_metric = Node.wait_metric
+    clients = Node.clients
+
+    def serve_again(self):
+        """Where it was, or anywhere at first."""
+        at = ("--listen", f"tls://127.0.0.1:{self.port}") if self.port != 0 else ()
+        self.serve("--quiet", "20ms", "--hold", "200ms", "--drain", "60s", *at)
+
+
+def test_kills_tls():
+    """Over TLS."""
+    with RemoteNode("cert agent-7 forward\n") as gateway, Node() as agent:
+        kills(gateway, agent, gateway.serve_again, lambda: agent.serve(
+            "--forward", f"tls://localhost:{gateway.port}",
+            "--forward-tls-ca", gateway.file("ca.pem"),
+            "--forward-tls-cert", gateway.file("agent-7.pem"),
+            "--forward-tls-key", gateway.file("agent-7.key")))
 
 
 def test_partitions():
