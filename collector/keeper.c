@@ -130,6 +130,12 @@ static void on_durable(struct store_put *put, int status)
 	struct run *run = shipment->runs;
 
 	keeper->puts--;
+	/* Chores commit what is gathered, too. */
+	if (keeper->puts == 0) {
+		uv_mutex_lock(&keeper->lock);
+		keeper->gathering = false;
+		uv_mutex_unlock(&keeper->lock);
+	}
 	if (status == 0) {
 		uv_mutex_lock(&keeper->lock);
 		keeper->counts.waiting_spans -= shipment->span_count;
