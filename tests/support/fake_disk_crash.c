@@ -192,23 +192,29 @@ void fake_disk_remove(struct fake_disk *fake, const char *path)
 	fake_unlink_name(fake, dir, name);
 }
 
-/* Directories in the tests are at most two deep. */
-static void path_of(struct fake_disk *fake, const struct entry *entry, char path[600])
+static const struct entry *entry_of(const struct fake_disk *fake, int inode)
+{
+	for (size_t i = 0; i < fake->entry_count; i++)
+		if (fake->entries[i].inode == inode)
+			return &fake->entries[i];
+	return NULL;
+}
+
+/* Directories in the tests are at most two deep. False: one of them was lost, and with it
+ * what is in it. */
+static bool path_of(struct fake_disk *fake, const struct entry *entry, char path[600])
 {
 	char below[600];
-	int dir = entry->dir;
 
 	snprintf(path, 600, "%s", entry->name);
-	while (dir != 0) {
-		for (size_t i = 0; i < fake->entry_count; i++) {
-			if (fake->entries[i].inode != dir)
-				continue;
-			snprintf(below, sizeof(below), "%s", path);
-			snprintf(path, 600, "%.200s/%.380s", fake->entries[i].name, below);
-			dir = fake->entries[i].dir;
-			break;
-		}
+	while (entry->dir != 0) {
+		entry = entry_of(fake, entry->dir);
+		if (entry == NULL)
+			return false;
+		snprintf(below, sizeof(below), "%s", path);
+		snprintf(path, 600, "%.200s/%.380s", entry->name, below);
 	}
+	return true;
 }
 
 void fake_disk_each(struct fake_disk *fake,
@@ -218,10 +224,8 @@ void fake_disk_each(struct fake_disk *fake,
 		const struct inode *inode = &fake->inodes[fake->entries[i].inode];
 		char path[600];
 
-		if (inode->directory)
-			continue;
-		path_of(fake, &fake->entries[i], path);
-		on_file(ctx, path, inode->data, inode->length);
+		if (!inode->directory && path_of(fake, &fake->entries[i], path))
+			on_file(ctx, path, inode->data, inode->length);
 	}
 }
 
