@@ -5,6 +5,7 @@ waft-load keeps its own count.
     test_forward.py NAME...    runs test_NAME; without names, all
 """
 import os
+import re
 import subprocess
 import sys
 import time
@@ -174,9 +175,11 @@ def kills(gateway, agent, serve_gateway, serve_agent):
     assert agent.stop() == 0
     assert gateway.stop() == 0
     stored([gateway], ids)
-    # The log lets go of what was answered.
+    # The log let go of what was answered.
+    serve_agent()
+    assert agent.stop() == 0
     with open(os.path.join(agent.directory, "log"), encoding="utf-8") as log:
-        assert "0 to forward" in log.read()
+        assert re.search(r", 0 to forward", log.read()), agent.log()
 
 
 def test_kills():
