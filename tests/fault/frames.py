@@ -36,7 +36,7 @@ MEMORY_LIMIT = 64 << 20
 IN_FLIGHT = "20000"
 INVALID, RESOURCE_EXHAUSTED = 3, 8
 LONGEST_S = 5
-FEW = 256 << 10  # what else may have grown: ids of shapes, frames, lines of the log
+FEW = 4 << 20  # what else may have grown: buffers of frames, of the log and its lines
 STACK_BYTES = 256 << 10
 
 
