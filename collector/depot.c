@@ -50,16 +50,6 @@ static void on_commit(void *context, const struct written_run *runs, size_t coun
 		index_flush(depot->index);
 }
 
-static struct index_part index_part_of(const struct manifest_part *part)
-{
-	struct index_part ret = {.name = part->name,
-		.length_bytes = part->length_bytes,
-		.closed = part->state != PART_OPEN};
-
-	ret.name.sealed = part->state == PART_SEALED;
-	return ret;
-}
-
 static void seal_index(struct depot *depot, const struct manifest_part *part)
 {
 	const struct index_part sealed = index_part_of(part);

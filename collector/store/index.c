@@ -10,6 +10,7 @@
 
 #include "index_part.h"
 #include "index_run.h"
+#include "manifest.h"
 #include "run_scan.h"
 #include "source.h"
 
@@ -282,6 +283,16 @@ static void count_memory(struct index *index)
 	for (size_t i = 0; i < index->count; i++)
 		bytes += index_part_memory(index->parts[i]);
 	__atomic_store_n(&index->bytes, bytes, __ATOMIC_RELAXED);
+}
+
+struct index_part index_part_of(const struct manifest_part *part)
+{
+	struct index_part ret = {.name = part->name,
+		.length_bytes = part->length_bytes,
+		.closed = part->state != PART_OPEN};
+
+	ret.name.sealed = part->state == PART_SEALED;
+	return ret;
 }
 
 int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t store_id[16],

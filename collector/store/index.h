@@ -27,6 +27,8 @@
 #include "record.h"
 #include "slice.h"
 
+struct manifest_part;
+
 struct scratch;
 
 /* ---- A run in numbers ----------------------------------------------------- */
@@ -81,6 +83,9 @@ struct index_part {
 	uint64_t length_bytes; /* committed */
 	bool closed;	       /* takes no more appends */
 };
+
+/* What of the manifest's part the index goes by. */
+struct index_part index_part_of(const struct manifest_part *part);
 
 /* Opens the index of a store: for each part compares what is there with the
  * committed length and reads again what is missing. parts_dir is the handle of the

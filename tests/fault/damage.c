@@ -278,9 +278,7 @@ static void open_index(struct fake_disk *disk, const uint8_t store_id[16])
 		die("opening", -EIO);
 	state = manifest_state(world.recovery.manifest);
 	for (size_t i = 0; i < state->part_count && count < 8; i++)
-		parts[count++] = (struct index_part){.name = state->parts[i].name,
-			.length_bytes = state->parts[i].length_bytes,
-			.closed = state->parts[i].state != PART_OPEN};
+		parts[count++] = index_part_of(&state->parts[i]);
 	dir = disk_open_dir(world.disk, world.dirs.waft, "index", true);
 	if (dir < 0 || index_open(world.disk, world.dirs.top, dir,
 			       store_id != NULL ? store_id : state->store_id, parts, count, &index,

@@ -16,16 +16,6 @@ static void fail(const char *what, long long number)
 	abort();
 }
 
-static struct index_part index_part_of(const struct manifest_part *part)
-{
-	struct index_part ret = {.name = part->name,
-		.length_bytes = part->length_bytes,
-		.closed = part->state != PART_OPEN};
-
-	ret.name.sealed = part->state == PART_SEALED;
-	return ret;
-}
-
 /* The runs of a part from its index, or from its lines. */
 static void read_runs(
 	struct world *world, const struct index_part *part, bool indexed, struct run_list *ret)
