@@ -52,34 +52,51 @@ static int list_segments(struct log *log, struct log_segment **ret, size_t *ret_
 	return 0;
 }
 
-int writer_trim_log(struct store *base)
+/* What the log has, once nothing is gathered. 1; 0: not now; or an error. */
+static int settled_segments(struct jsonl_store *store, struct log_segment **ret, size_t *ret_count)
 {
-	struct jsonl_store *store = (struct jsonl_store *)base;
-	const struct manifest_state *state = manifest_state(store->config.manifest);
-	struct manifest_image image = {0};
-	struct log_segment *segments = NULL;
-	uint32_t needed;
-	size_t count;
-	int ret;
+	int error;
 
 	/* A put that failed half-way begins anew, and what of it was committed is known by its
 	 * ordinals: they must not be forgotten meanwhile. */
 	if (store->pause_ns != 0)
 		return 0;
-	ret = writer_settle(store);
+	error = writer_settle(store);
+	if (error == 0)
+		error = list_segments(store->config.log, ret, ret_count);
+	return error == 0 ? 1 : error;
+}
+
+/* Makes it durable that segments before `needed` are not, with the clients' table. */
+static int note_needed(
+	struct jsonl_store *store, uint32_t needed, const struct manifest_image *image)
+{
+	int ret = manifest_segment(store->config.manifest, needed, image);
+
 	if (ret == 0)
-		ret = list_segments(store->config.log, &segments, &count);
+		ret = manifest_sync(store->config.manifest);
 	if (ret == 0)
-		ret = clients_image(store->config.clients, false, &image);
+		clients_image_durable(store->config.clients);
+	return ret;
+}
+
+int writer_trim_log(struct store *base)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	struct manifest_image image = {0};
+	struct log_segment *segments;
+	uint32_t needed;
+	size_t count;
+	int ret = settled_segments(store, &segments, &count);
+
+	if (ret != 1)
+		return ret;
+	ret = clients_image(store->config.clients, false, &image);
 	if (ret == 0) {
 		needed = first_needed(state, segments, count, image.accounted);
-		if (needed > state->first_segment) {
-			ret = manifest_segment(store->config.manifest, needed, &image);
-			if (ret == 0)
-				ret = manifest_sync(store->config.manifest);
-			if (ret == 0)
-				clients_image_durable(store->config.clients);
-		}
+		if (needed > state->first_segment)
+			ret = note_needed(store, needed, &image);
 	}
 	/* Also what an earlier call could not delete, or not sync. */
 	if (ret == 0)
@@ -97,23 +114,19 @@ int writer_rest(struct store *base, uint64_t least_bytes)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	const struct manifest_state *state = manifest_state(store->config.manifest);
-	struct log_segment *segments = NULL;
+	struct log_segment *segments;
 	const struct log_segment *last;
 	size_t count;
-	int ret;
+	int ret = settled_segments(store, &segments, &count);
 
-	if (store->pause_ns != 0)
-		return 0;
-	ret = writer_settle(store);
-	if (ret == 0)
-		ret = list_segments(store->config.log, &segments, &count);
-	if (ret != 0)
+	if (ret != 1)
 		return ret;
 	last = count > 0 ? &segments[count - 1] : NULL;
 	if (last != NULL && last->open && last->length_bytes >= least_bytes &&
 		consumed_in_segment(&state->consumed, last->number) >= last->spans)
 		log_roll(store->config.log);
 	free(segments);
+	/* It looks again: a record may have come in before the roll. */
 	ret = writer_trim_log(base);
 	return ret == 0 ? manifest_tidy(store->config.manifest) : ret;
 }

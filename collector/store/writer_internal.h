@@ -1,8 +1,8 @@
 /*
- * What the files of the JSONL store share: writer.c (puts and rounds), writer_lines.c
- * (their lines to files), writer_parts.c (files of the day), writer_shed.c, writer_index.c,
- * writer_seal.c, writer_chores.c (log and retention). All of it on the store's thread, but for the
- * queue and the counts.
+ * What the files of the JSONL store share: writer.c (puts and rounds), writer_commit.c (the end
+ * of a round), writer_lines.c (lines to files), writer_parts.c (files of the day),
+ * writer_shed.c, writer_index.c, writer_seal.c, writer_chores.c (log and retention). All of it on
+ * the store's thread, but for the queue and the counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -113,6 +113,17 @@ struct jsonl_store {
 };
 
 uint64_t writer_now(const struct jsonl_store *store);
+
+/* Makes what is in the outputs durable. On failure the round is forgotten or in
+ * doubt. */
+MUST_CHECK int writer_flush(struct jsonl_store *store);
+
+/* Forgets what is in the outputs and begins again with the first queued put. What of
+ * them was written is cut off: a shorter round may follow. */
+void writer_forget_round(struct jsonl_store *store);
+
+/* Says in the stats what the manifest holds, and what the outputs have committed. */
+void writer_count_round(struct jsonl_store *store);
 
 /* Commits what is gathered, before something else is done to the parts or the log. */
 MUST_CHECK int writer_settle(struct jsonl_store *store);
