@@ -6,19 +6,17 @@
  * was copied is cut off. So a kill at any place leaves either the old state, to
  * be recovered the same way again, or the new one.
  */
-#include "recover.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "crc32c.h"
 #include "cursor.h"
 #include "log_format.h"
 #include "lost_end.h"
 #include "manifest_format.h"
 #include "quarantine.h"
+#include "recover_internal.h"
 #include "seal.h"
 
 #define WAFT_DIR ".waft"
@@ -26,7 +24,7 @@
 #define LOCK_NAME "lock"
 #define PART_NEW_NAME "part.new"
 
-enum { CHUNK_BYTES = 64 << 10, MARKS_BYTES_MAX = 4096 };
+enum { MARKS_BYTES_MAX = 4096 };
 
 /* ---- Directories ---------------------------------------------------------- */
 
@@ -90,28 +88,7 @@ int store_lock(struct disk *disk, struct store_dirs *dirs)
 
 /* ---- What recovery carries along ------------------------------------------- */
 
-/* A part's tail that is in quarantine and waits to be cut off. */
-struct cut {
-	uint32_t part;
-	uint64_t length_bytes;
-};
-
-struct recoverer {
-	const struct recovery_config *config;
-	const struct recovery_ops *ops;
-	struct recovery *result;
-	struct manifest_state state;
-	struct cut *cuts;
-	size_t cut_count;
-	struct log_segment *segments;
-	size_t segment_count;
-	uint64_t segment_waiting; /* spans of the segment being read */
-	uint64_t segment_records; /* bytes of its records but marks with zeros */
-	uint32_t segment_last;	  /* offset of its last record but marks */
-};
-
-/* Takes the entry. */
-static int add_quarantine(struct recoverer *recoverer, struct manifest_quarantine *entry)
+int recoverer_quarantine(struct recoverer *recoverer, struct manifest_quarantine *entry)
 {
 	int error = manifest_state_quarantine(&recoverer->state, entry);
 
@@ -134,7 +111,7 @@ static int set_manifest_aside(
 	error = quarantine_copy(config->disk, config->dirs->quarantine, file, offset, length,
 		"manifest", why, &entry);
 	disk_close(config->disk, file);
-	return error != 0 ? error : add_quarantine(recoverer, &entry);
+	return error != 0 ? error : recoverer_quarantine(recoverer, &entry);
 }
 
 static bool is_there(const struct recoverer *recoverer, const char *name)
@@ -176,268 +153,6 @@ static int read_manifest(struct recoverer *recoverer)
 	return 0;
 }
 
-/* ---- Parts ----------------------------------------------------------------- */
-
-/* Where the last line ends within the first length bytes. */
-static int last_line_end(struct disk *disk, int file, uint64_t length, uint64_t *ret_end)
-{
-	uint8_t *chunk = malloc(CHUNK_BYTES);
-	uint64_t end = length;
-	int error = chunk == NULL ? -ENOMEM : 0;
-
-	*ret_end = 0;
-	while (error == 0 && end > 0) {
-		size_t want = end < CHUNK_BYTES ? (size_t)end : CHUNK_BYTES;
-		ssize_t got = disk_read(disk, file, chunk, want, end - want);
-		const uint8_t *newline;
-
-		if (got < 0 || (size_t)got < want) {
-			error = got < 0 ? (int)got : -EIO;
-			break;
-		}
-		newline = memrchr(chunk, '\n', want);
-		if (newline != NULL) {
-			*ret_end = end - want + (uint64_t)(newline - chunk) + 1;
-			break;
-		}
-		end -= want;
-	}
-	free(chunk);
-	return error;
-}
-
-static int add_cut(struct recoverer *recoverer, const struct manifest_part *part, uint64_t length)
-{
-	struct cut *grown = reallocarray(recoverer->cuts, recoverer->cut_count + 1, sizeof(*grown));
-
-	if (grown == NULL)
-		return -ENOMEM;
-	recoverer->cuts = grown;
-	grown[recoverer->cut_count++] = (struct cut){.part = part->id, .length_bytes = length};
-	return 0;
-}
-
-/* Copies what is behind the committed length, and notes that it is to be cut. */
-static int set_tail_aside(struct recoverer *recoverer, const struct manifest_part *part,
-	const char *name, int file, uint64_t file_bytes)
-{
-	const struct recovery_config *config = recoverer->config;
-	struct manifest_quarantine entry;
-	int error =
-		quarantine_copy(config->disk, config->dirs->quarantine, file, part->length_bytes,
-			file_bytes - part->length_bytes, name, "never committed", &entry);
-
-	if (error != 0)
-		return error;
-	recoverer->result->parts_cut++;
-	recoverer->result->bytes_cut += entry.length_bytes;
-	error = add_quarantine(recoverer, &entry);
-	return error != 0 ? error : add_cut(recoverer, part, part->length_bytes);
-}
-
-static int check_length(
-	struct recoverer *recoverer, struct manifest_part *part, const char *name, int file)
-{
-	struct disk *disk = recoverer->config->disk;
-	struct disk_stat st;
-	uint64_t end;
-	int error = disk_stat_file(disk, file, &st);
-
-	if (error != 0)
-		return error;
-	/* Renamed into its place it was our file. Another one came before we could. */
-	if (part->length_bytes == 0 && part->inode != st.inode) {
-		part->state = PART_REMOVED;
-		part->gone = true;
-		return 0;
-	}
-	if (st.length_bytes < part->length_bytes) {
-		recoverer->result->parts_short++;
-		if (part->state == PART_OPEN)
-			part->state = PART_CLOSED;
-		return 0;
-	}
-	/* Commits may have been lost with a damaged manifest: keep whole lines. */
-	if (recoverer->state.damaged && st.length_bytes > part->length_bytes) {
-		error = last_line_end(disk, file, st.length_bytes, &end);
-		if (error != 0)
-			return error;
-		if (end > part->length_bytes) {
-			part->length_bytes = end;
-			part->verified = false;
-			if (part->state == PART_OPEN)
-				part->state = PART_CLOSED;
-		}
-	}
-	if (st.length_bytes == part->length_bytes)
-		return 0;
-	return set_tail_aside(recoverer, part, name, file, st.length_bytes);
-}
-
-/* The plain form of a sealed part: goes when it holds what was committed. */
-static int drop_plain(struct recoverer *recoverer, const struct manifest_part *part)
-{
-	const struct recovery_config *config = recoverer->config;
-	char name[PART_NAME_BYTES];
-	int error = part_name_format(&part->name, name);
-
-	if (error == 0)
-		error = seal_file_is(
-			config->disk, config->dirs->top, name, part->length_bytes, part->crc);
-	if (error != 1)
-		return error;
-	/* The other form's name must not be lost when this one goes. */
-	error = disk_sync_dir(config->disk, config->dirs->top);
-	if (error == 0)
-		error = disk_unlink(config->disk, config->dirs->top, name);
-	return error == 0 ? disk_sync_dir(config->disk, config->dirs->top) : error;
-}
-
-/* The new file, made and committed, that has not its name yet. 1, 0, or an error. */
-static int name_sealed(
-	struct recoverer *recoverer, const struct manifest_part *part, const char *name)
-{
-	const struct recovery_config *config = recoverer->config;
-	int error = seal_file_is(config->disk, config->dirs->waft, SEAL_NEW_NAME,
-		part->sealed_length_bytes, part->sealed_crc);
-
-	if (error != 1)
-		return error == -ENOENT || error == -ELOOP || error == -EMLINK || error == -EINVAL
-			       ? 0
-			       : error;
-	error = disk_rename(
-		config->disk, config->dirs->waft, SEAL_NEW_NAME, config->dirs->top, name, false);
-	if (error == 0)
-		error = disk_sync_dir(config->disk, config->dirs->top);
-	if (error == 0)
-		error = disk_sync_dir(config->disk, config->dirs->waft);
-	return error != 0 ? error : 1;
-}
-
-/* A part whose SEALED is in the manifest: its file may not have its name yet, and the
- * plain one may still be there (writer_seal.c). 1: it is to be taken for a plain, closed one;
- * 0: done. */
-static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
-{
-	const struct recovery_config *config = recoverer->config;
-	struct part_name part_name = part->name;
-	char name[PART_NAME_BYTES], plain[PART_NAME_BYTES];
-	struct disk_stat st;
-	bool has_plain;
-	int there;
-	int error = part_name_format(&part_name, plain);
-
-	part_name.sealed = true;
-	if (error == 0)
-		error = part_name_format(&part_name, name);
-	if (error != 0)
-		return error;
-	has_plain = disk_stat_name(config->disk, config->dirs->top, plain, &st) == 0;
-	there = disk_stat_name(config->disk, config->dirs->top, name, &st);
-	if (there != 0 && there != -ENOENT)
-		return there;
-	if (there == -ENOENT)
-		there = name_sealed(recoverer, part, name);
-	else if (has_plain)
-		there = seal_file_is(config->disk, config->dirs->top, name,
-			part->sealed_length_bytes, part->sealed_crc);
-	else
-		there = 1;
-	if (there < 0)
-		return there;
-	if (there == 0 && has_plain) {
-		part->state = PART_CLOSED;
-		part->sealed_length_bytes = 0;
-		part->sealed_crc = 0;
-		return 1;
-	}
-	if (there == 1 && has_plain)
-		error = drop_plain(recoverer, part);
-	if (there == 1)
-		recoverer->result->parts_short +=
-			disk_stat_name(config->disk, config->dirs->top, name, &st) == 0 &&
-			st.length_bytes < part->sealed_length_bytes;
-	recoverer->result->parts_missing += there == 0;
-	return error < 0 ? error : 0;
-}
-
-static int check_part(struct recoverer *recoverer, struct manifest_part *part)
-{
-	struct disk *disk = recoverer->config->disk;
-	char name[PART_NAME_BYTES];
-	int file, error;
-
-	recoverer->result->parts++;
-	if (part->state == PART_SEALED) {
-		error = check_sealed(recoverer, part);
-		if (error != 1)
-			return error;
-	}
-	error = part_name_format(&part->name, name);
-	if (error != 0)
-		return error;
-	file = disk_open(disk, recoverer->config->dirs->top, name, DISK_READ);
-	if (file == -ENOENT && part->length_bytes == 0) {
-		/* Announced, and then the daemon was killed. */
-		part->state = PART_REMOVED;
-		part->gone = true;
-		recoverer->result->parts--;
-		return 0;
-	}
-	if (file == -ENOENT || file == -ELOOP || file == -EMLINK || file == -EINVAL) {
-		recoverer->result->parts_missing++;
-		part->state = PART_CLOSED;
-		return 0;
-	}
-	if (file < 0)
-		return file;
-	error = check_length(recoverer, part, name, file);
-	disk_close(disk, file);
-	return error;
-}
-
-/* Retention was killed before it deleted the file, or could not. */
-static void finish_removal(struct recoverer *recoverer, struct manifest_part *part)
-{
-	struct disk *disk = recoverer->config->disk;
-	int top = recoverer->config->dirs->top;
-	bool there = false;
-
-	for (int sealed = 0; sealed < 2; sealed++) {
-		struct part_name part_name = part->name;
-		char name[PART_NAME_BYTES];
-		struct disk_stat st;
-		int error;
-
-		part_name.sealed = sealed == 1;
-		if (part_name_format(&part_name, name) != 0)
-			continue;
-		error = disk_stat_name(disk, top, name, &st);
-		/* Another file of that name is not ours to delete. */
-		if (error == -ENOENT || (sealed == 1 && part->sealed_length_bytes == 0) ||
-			(error == 0 && (sealed == 1 ? st.length_bytes != part->sealed_length_bytes
-						    : st.inode != part->inode)))
-			continue;
-		there |= error != 0 || disk_unlink(disk, top, name) != 0;
-	}
-	part->gone = !there && disk_sync_dir(disk, top) == 0;
-}
-
-static int check_parts(struct recoverer *recoverer)
-{
-	int error = 0;
-
-	for (size_t i = 0; error == 0 && i < recoverer->state.part_count; i++) {
-		struct manifest_part *part = &recoverer->state.parts[i];
-
-		if (part->state == PART_REMOVED)
-			finish_removal(recoverer, part);
-		else
-			error = check_part(recoverer, part);
-	}
-	return error;
-}
-
 /* ---- Log --------------------------------------------------------------------- */
 
 /* A batch that doesn't decode, though it was logged: set aside, and its spans, that will
@@ -454,7 +169,7 @@ static int give_up_batch(struct recoverer *recoverer, struct log_place place,
 	error = quarantine_put(config->disk, config->dirs->quarantine, record->payload,
 		record->payload_length, place.offset, name, "a batch that does not decode", &entry);
 	if (error == 0)
-		error = add_quarantine(recoverer, &entry);
+		error = recoverer_quarantine(recoverer, &entry);
 	for (uint32_t i = 0; error >= 0 && i < record->spans; i++) {
 		struct ordinal ordinal = {
 			.segment = place.segment, .offset = place.offset, .position = i};
@@ -558,7 +273,7 @@ static int on_damage(void *ctx, const struct log_damage *damage)
 	log_name(damage->segment, name + strlen(name));
 	error = quarantine_put(config->disk, config->dirs->quarantine, damage->bytes,
 		damage->length_bytes, damage->offset, name, damage->why, &entry);
-	return error != 0 ? error : add_quarantine(recoverer, &entry);
+	return error != 0 ? error : recoverer_quarantine(recoverer, &entry);
 }
 
 static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
@@ -746,7 +461,7 @@ static int run(struct recoverer *recoverer)
 	int error = read_manifest(recoverer);
 
 	if (error == 0)
-		error = check_parts(recoverer);
+		error = recoverer_check_parts(recoverer);
 	if (error == 0)
 		error = replay_log(recoverer, &scan);
 	if (error != 0)
@@ -826,49 +541,4 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 	if (length < 0 || size == 0)
 		return 0;
 	return (size_t)length < size ? (size_t)length : size - 1;
-}
-
-int recover_verify_part(struct disk *disk, const struct store_dirs *dirs,
-	const struct manifest_part *part, const atomic_bool *stop)
-{
-	struct part_name part_name = part->name;
-	char name[PART_NAME_BYTES];
-	uint64_t length, at = 0;
-	uint32_t crc = 0;
-	uint32_t wanted;
-	uint8_t *chunk;
-	int file, error;
-
-	part_name.sealed = part->state == PART_SEALED;
-	length = part_name.sealed ? part->sealed_length_bytes : part->length_bytes;
-	wanted = part_name.sealed ? part->sealed_crc : part->crc;
-	error = part_name_format(&part_name, name);
-	if (error != 0)
-		return error;
-	file = disk_open(disk, dirs->top, name, DISK_READ);
-	if (file < 0)
-		return file;
-	chunk = malloc(CHUNK_BYTES);
-	error = chunk == NULL ? -ENOMEM : 0;
-	while (error == 0 && at < length) {
-		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
-		ssize_t got;
-
-		if (stop != NULL && atomic_load(stop)) {
-			error = -ECANCELED;
-			break;
-		}
-		got = disk_read(disk, file, chunk, want, at);
-		if (got <= 0) {
-			error = (int)got;
-			break;
-		}
-		crc = crc32c(crc, chunk, (size_t)got);
-		at += (uint64_t)got;
-	}
-	free(chunk);
-	disk_close(disk, file);
-	if (error != 0)
-		return error;
-	return at == length && (crc == wanted || (!part->verified && !part_name.sealed));
 }

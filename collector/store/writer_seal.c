@@ -7,7 +7,7 @@
  *   rename to its name, which fails where a file has come up; directories synced
  *   hooks: readers and the index go over
  *   the plain file is deleted
- * Recovery goes on wherever that ended (recover.c, check_sealed): with a SEALED and no
+ * Recovery goes on wherever that ended (recover_parts.c, check_sealed): with a SEALED and no
  * file of that name the new file gets it, or, when power took it, the plain one is still
  * there.
  */
