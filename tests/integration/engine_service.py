@@ -14,7 +14,7 @@ BIN = os.environ["WAFT_BIN"]
 SOURCE = os.environ["WAFT_SOURCE"]
 
 # Where no collector is: what is not about traces must do without one.
-NO_COLLECTOR = {"WAFT_ENDPOINT": "unix:/nonexistent/collector.sock"}
+NO_COLLECTOR = {"WAFT_ENDPOINT": "unix:/nonexistent/collector.sock", "WAFT_EXIT_TIMEOUT_MS": "1"}
 
 
 class Service:
