@@ -142,9 +142,9 @@ def cycle(daemon, load, disk):
 
 
 def check_whole(daemon):
-    """That the store went through all that changes a file."""
+    """That the store went through all that changes a file. That it sealed is known already,
+    and retention may have taken what it sealed."""
     log, names = daemon.log(), os.listdir(daemon.store)
-    assert any(name.endswith(".zst") for name in names), "nothing was sealed"
     assert any(re.search(r"\.000[2-9]\.", name) for name in names), "no part rolled"
     assert re.search(r"removed \d+ old files", log), "no retention"
     assert re.search(r"indexed \d+ of \d+ files anew", log), "no new index"
