@@ -142,8 +142,17 @@ static int not_one_trace(
 	struct strbuf *said = &store->backend.error;
 	char text[RECORD_ID_TEXT_BYTES];
 
-	if (error == -ENOENT || error == -EINVAL)
-		return backend_no_trace(&store->backend, error, id);
+	if (error == -ENOENT || error == -EINVAL) {
+		const char *damaged = reader_damaged_file(store->reader);
+
+		error = backend_no_trace(&store->backend, error, id);
+		if (error == -ENOENT && damaged != NULL) {
+			strbuf_string(said, "; but file ");
+			strbuf_safe(said, damaged, strlen(damaged));
+			strbuf_string(said, ", which may have held it, is missing or damaged");
+		}
+		return error;
+	}
 	if (error != ERR_AMBIGUOUS)
 		return failed(store, error);
 	error = backend_fail(&store->backend, -ENOTUNIQ, "%s", "");
@@ -274,6 +283,12 @@ static void store_warn(struct backend *backend, struct strbuf *text)
 	const struct store_backend *store = (const struct store_backend *)backend;
 	const struct reader_report *report = reader_report(store->reader);
 
+	if (report->manifest_damaged) {
+		strbuf_string(text, "the manifest of ");
+		strbuf_safe(text, store->directory, strlen(store->directory));
+		strbuf_string(text, " is damaged or was cut off: its files were read to their "
+				    "ends; the next start of waft-collectord mends it.\n");
+	}
 	if (report->bad_lines != 0)
 		warn_bad_lines(store, report, text);
 	if (report->unreadable_files != 0) {

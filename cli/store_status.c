@@ -161,7 +161,11 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 
 	if (reasons == NULL)
 		return -ENOMEM;
-	if (report->unverified && into->status.store_bytes != 0)
+	if (report->manifest_damaged)
+		reasons[count++] =
+			"the manifest is damaged or was cut off: files are read to their "
+			"ends";
+	else if (report->unverified && into->status.store_bytes != 0)
 		reasons[count++] = "no manifest says what is whole here: shown as unverified";
 	if (report->unreadable_files != 0) {
 		strbuf_format(&text, "%llu files could not be read, the first %s: %s",

@@ -2,13 +2,74 @@
 #include "lost_end.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ids.h"
 #include "run_list.h"
+#include "sealed.h"
 
 /* Behind `{"trace_id":"`. */
 enum { ID_OFFSET = 13, ID_TEXT = 36 };
+
+enum { CHUNK_BYTES = 64 << 10 };
+
+/* Whether a file that could not be opened is none of ours to open. */
+static bool is_none(int error)
+{
+	return error == -ENOENT || error == -ELOOP || error == -EMLINK || error == -EINVAL;
+}
+
+/* ---- Sealed files ------------------------------------------------------------- */
+
+struct sealed_file {
+	struct disk *disk;
+	int file;
+};
+
+static int read_sealed(void *ctx, void *ret_data, size_t length, uint64_t offset)
+{
+	const struct sealed_file *sealed = ctx;
+	ssize_t got = disk_read(sealed->disk, sealed->file, ret_data, length, offset);
+
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == length ? 0 : -EIO;
+}
+
+/* How much text the sealed form of a part has, by the seek table; 0: there is none, or it has no
+ * table that fits. */
+static int measure_sealed(struct disk *disk, int top, const struct part_name *part,
+	uint64_t *ret_text_bytes, uint64_t *ret_file_bytes)
+{
+	struct part_name part_name = *part;
+	struct sealed_file sealed = {.disk = disk};
+	struct sealed_reader *reader;
+	char name[PART_NAME_BYTES];
+	struct disk_stat st;
+	int ret;
+
+	*ret_text_bytes = *ret_file_bytes = 0;
+	part_name.sealed = true;
+	ret = part_name_format(&part_name, name);
+	if (ret != 0)
+		return ret;
+	sealed.file = disk_open(disk, top, name, DISK_READ);
+	if (sealed.file < 0)
+		return is_none(sealed.file) ? 0 : sealed.file;
+	ret = disk_stat_file(disk, sealed.file, &st);
+	if (ret == 0)
+		ret = sealed_reader_open(read_sealed, &sealed, st.length_bytes, &reader);
+	if (ret == 0) {
+		*ret_text_bytes = sealed_reader_size(reader);
+		*ret_file_bytes = st.length_bytes;
+		sealed_reader_close(reader);
+	}
+	disk_close(disk, sealed.file);
+	return ret == ERR_MALFORMED ? 0 : ret;
+}
+
+/* ---- Signs ---------------------------------------------------------------------- */
 
 /* Whether the run stands in the file: an index of a part that had the same name once says
  * nothing of this one. */
@@ -66,6 +127,8 @@ static int on_name(void *ctx, const char *text)
 	struct part_name name;
 	struct disk_stat stat;
 	char plain[PART_NAME_BYTES];
+	uint64_t text_bytes, file_bytes;
+	int ret;
 
 	if (part_name_parse(text, &name) != 0)
 		return 0;
@@ -76,24 +139,118 @@ static int on_name(void *ctx, const char *text)
 		return index_knows_more(names->disk, names->dirs, names->index_dir,
 			names->state->store_id, &name, part != NULL ? part->length_bytes : 0);
 	name.sealed = false;
-	return part != NULL && part_name_format(&name, plain) == 0 &&
-	       disk_stat_name(names->disk, names->dirs->top, plain, &stat) == -ENOENT;
+	if (part == NULL || part_name_format(&name, plain) != 0)
+		return 0;
+	ret = disk_stat_name(names->disk, names->dirs->top, plain, &stat);
+	/* Whoever seals has seen that the plain file holds what is committed, and no more. */
+	if (ret == 0 && stat.length_bytes > part->length_bytes)
+		ret = measure_sealed(
+			names->disk, names->dirs->top, &name, &text_bytes, &file_bytes);
+	else
+		return ret == -ENOENT;
+	return ret == -ENOMEM ? ret : ret == 0 && text_bytes == stat.length_bytes;
 }
 
 int lost_end_is_cut(
 	struct disk *disk, const struct store_dirs *dirs, const struct manifest_state *state)
 {
 	struct names names = {.disk = disk, .dirs = dirs, .state = state};
-	uint32_t missing;
-	int ret;
+	uint32_t missing = 0;
+	int ret = 0;
 
 	if (state->generation == 0)
 		return 0;
-	ret = log_count_missing(disk, dirs->log, state->store_id, state->first_segment, &missing);
+	if (dirs->log >= 0)
+		ret = log_count_missing(
+			disk, dirs->log, state->store_id, state->first_segment, &missing);
 	if (ret != 0 || missing > 0)
 		return ret != 0 ? ret : 1;
 	names.index_dir = disk_open_dir(disk, dirs->waft, INDEX_DIR, false);
 	ret = disk_list(disk, dirs->top, on_name, &names);
 	disk_close(disk, names.index_dir);
 	return ret;
+}
+
+/* ---- Parts whose end was lost ------------------------------------------------------- */
+
+/* Where the last line ends within the first length bytes. */
+static int last_line_end(struct disk *disk, int file, uint64_t length, uint64_t *ret_end)
+{
+	uint8_t *chunk = malloc(CHUNK_BYTES);
+	uint64_t end = length;
+	int error = chunk == NULL ? -ENOMEM : 0;
+
+	*ret_end = 0;
+	while (error == 0 && end > 0) {
+		size_t want = end < CHUNK_BYTES ? (size_t)end : CHUNK_BYTES;
+		ssize_t got = disk_read(disk, file, chunk, want, end - want);
+		const uint8_t *newline;
+
+		if (got < 0 || (size_t)got < want) {
+			error = got < 0 ? (int)got : -EIO;
+			break;
+		}
+		newline = memrchr(chunk, '\n', want);
+		if (newline != NULL) {
+			*ret_end = end - want + (uint64_t)(newline - chunk) + 1;
+			break;
+		}
+		end -= want;
+	}
+	free(chunk);
+	return error;
+}
+
+static int find_plain(struct disk *disk, int file, struct manifest_part *part)
+{
+	struct disk_stat st;
+	uint64_t end;
+	int ret = disk_stat_file(disk, file, &st);
+
+	if (ret != 0 || st.length_bytes <= part->length_bytes ||
+		(part->length_bytes == 0 && part->inode != st.inode))
+		return ret;
+	ret = last_line_end(disk, file, st.length_bytes, &end);
+	if (ret != 0 || end <= part->length_bytes)
+		return ret;
+	part->length_bytes = end;
+	part->verified = false;
+	if (part->state == PART_OPEN)
+		part->state = PART_CLOSED;
+	return 0;
+}
+
+/* What was committed to the plain file is in it, in another order. */
+static int find_sealed(struct disk *disk, int top, struct manifest_part *part)
+{
+	uint64_t text_bytes, file_bytes;
+	int ret = measure_sealed(disk, top, &part->name, &text_bytes, &file_bytes);
+
+	if (ret != 0 || text_bytes < part->length_bytes)
+		return ret;
+	part->length_bytes = text_bytes;
+	part->state = PART_SEALED;
+	part->sealed_length_bytes = file_bytes;
+	part->verified = false;
+	return 0;
+}
+
+int lost_end_find(struct disk *disk, int top, struct manifest_part *part)
+{
+	char name[PART_NAME_BYTES];
+	int ret = part_name_format(&part->name, name);
+	int file;
+
+	if (ret != 0 || part->state == PART_REMOVED ||
+		(part->state == PART_SEALED && part->sealed_length_bytes > 0))
+		return ret;
+	file = disk_open(disk, top, name, DISK_READ);
+	if (file >= 0) {
+		ret = find_plain(disk, file, part);
+		disk_close(disk, file);
+		return ret;
+	}
+	if (file == -ENOENT && part->length_bytes > 0)
+		return find_sealed(disk, top, part);
+	return is_none(file) ? 0 : file;
 }

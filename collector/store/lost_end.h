@@ -7,10 +7,13 @@
  *               only when the manifest says that nothing in them is needed
  *   the index   has runs behind what is committed, and they are there: it is told of a
  *               run only when the manifest holds it
- *   the parts   one that was never sealed is there in its sealed form alone: that gets
- *               its name only when the manifest holds SEALED
+ *   the parts   one that was never sealed is there in its sealed form alone, or beside a plain
+ *               one that is longer than what is committed and as long as the sealed text: the
+ *               sealed form gets its name only when the manifest holds SEALED
  *
- * Part of recovery (recover.c): its one thread. Nothing is written.
+ * And what the parts are then. Recovery (recover.c) and readers without the daemon (offline.c)
+ * ask the same; one thread at a time, nothing is written. A reader asks whether the manifest is
+ * unchanged afterwards: each of these signs is set by a daemon after the manifest.
  */
 #ifndef WAFT_STORE_LOST_END_H
 #define WAFT_STORE_LOST_END_H
@@ -21,5 +24,12 @@
 /* 1: it was cut, 0: nothing says so, or a negative errno. */
 MUST_CHECK int lost_end_is_cut(
 	struct disk *disk, const struct store_dirs *dirs, const struct manifest_state *state);
+
+/* What the files say of a part whose last commits may be lost with the manifest's end, or by its
+ * damage: all whole lines of the plain file; where that is gone and the sealed form is there, all
+ * of that one, which is PART_SEALED then, with its length and without its CRC. Else the part
+ * stays as it is: also when nothing of it was committed and the file is not the one that was made
+ * for it, or none is there. top: the handle of the trace directory. 0 or a negative errno. */
+MUST_CHECK int lost_end_find(struct disk *disk, int top, struct manifest_part *part);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "inbox_files.h"
 #include "log.h"
+#include "lost_end.h"
 #include "span_places.h"
 
 /* A manifest that changes this often while it is read is being written to without
@@ -77,6 +78,31 @@ static int scan_log(struct offline *offline)
 
 /* ---- Refresh --------------------------------------------------------------- */
 
+/* What a daemon would make of a manifest that was cut off or damaged when it starts: committed
+ * lines are there whatever it says. */
+static int mend_manifest(struct offline *offline)
+{
+	const struct store_dirs dirs = {.top = offline->dirs->top,
+		.waft = offline->dirs->waft,
+		.log = offline->dirs->log,
+		.quarantine = -1,
+		.lock = -1};
+	struct manifest_state *manifest = &offline->manifest;
+	int ret = 0;
+
+	if (!manifest->damaged)
+		ret = lost_end_is_cut(offline->disk, &dirs, manifest);
+	if (ret == 1)
+		manifest->damaged = true;
+	for (size_t i = 0; ret >= 0 && manifest->damaged && i < manifest->part_count; i++) {
+		ret = lost_end_find(offline->disk, dirs.top, &manifest->parts[i]);
+		/* Whoever reads the part finds out what is wrong with it. */
+		if (ret != -ENOMEM)
+			ret = 0;
+	}
+	return ret < 0 ? ret : 0;
+}
+
 static int look_once(struct offline *offline)
 {
 	int ret;
@@ -88,6 +114,8 @@ static int look_once(struct offline *offline)
 	if (offline->dirs->waft < 0)
 		return 0;
 	ret = manifest_load(offline->disk, offline->dirs->waft, NULL, NULL, &offline->manifest);
+	if (ret == 0)
+		ret = mend_manifest(offline);
 	if (ret == 0)
 		ret = scan_log(offline);
 	if (ret == 0)
@@ -131,10 +159,11 @@ static int for_each_part(
 
 		if (part->state == PART_REMOVED || part_name_format(&part->name, name) != 0)
 			continue;
-		/* Named, never committed to, and not the file that was made: foreign. */
+		/* Named, never committed to, and not the file that was made: foreign. So is a
+		 * sealed file of that name. */
 		if (part->length_bytes == 0 &&
-			disk_stat_name(offline->disk, offline->dirs->top, name, &stat) == 0 &&
-			stat.inode != part->inode)
+			(disk_stat_name(offline->disk, offline->dirs->top, name, &stat) != 0 ||
+				stat.inode != part->inode))
 			continue;
 		ret = on_part(arg, &live);
 		if (ret != 0)

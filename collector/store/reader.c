@@ -253,6 +253,29 @@ static bool is_packed(const char *name)
 	return length > 4 && strcmp(name + length - 4, ".zst") == 0;
 }
 
+/* A part with committed lines, and no file has its name. The daemon tells of it by itself. */
+static int note_missing(struct reader *reader, const char *name, const struct part_name *part)
+{
+	struct view_file *file = find_file(reader, name, 0);
+	int ret = manifest_unchanged(
+		reader->disk, reader->dirs.waft, offline_manifest(reader->offline));
+
+	/* Retention, or the file was sealed while we looked. */
+	if (ret != 1)
+		return ret < 0 ? ret : -ESTALE;
+	if (file == NULL)
+		file = new_file(reader, name);
+	if (file == NULL)
+		return -ENOMEM;
+	file->ours = file->present = true;
+	file->part = *part;
+	if (!file->failed) {
+		run_list_init(&file->runs, reader->disk, false);
+		note_unreadable(reader, file, -ENOENT);
+	}
+	return 0;
+}
+
 /* A part of the manifest: under its plain name, or sealed meanwhile, or gone. */
 static int on_part(void *arg, const struct live_part *live)
 {
@@ -270,7 +293,9 @@ static int on_part(void *arg, const struct live_part *live)
 			continue;
 		return take_file(reader, name, &part, live->length_bytes, &stat);
 	}
-	return 0;
+	return reader->live != NULL || live->length_bytes == 0
+		       ? 0
+		       : note_missing(reader, live->name, &part);
 }
 
 static bool is_taken(const struct reader *reader, const char *name)
@@ -344,6 +369,7 @@ static int refresh_offline(struct reader *reader)
 	memcpy(reader->store_id, manifest->store_id, 16);
 	reader->report.unverified =
 		reader->dirs.waft >= 0 && (manifest->generation == 0 || manifest->damaged);
+	reader->report.manifest_damaged = manifest->damaged;
 	return 0;
 }
 
@@ -352,7 +378,7 @@ const struct live_source *view_live(const struct reader *reader)
 	return reader->live != NULL ? reader->live : offline_source(reader->offline);
 }
 
-int view_refresh(struct reader *reader)
+static int refresh_once(struct reader *reader)
 {
 	const struct live_source *live;
 	int ret = 0;
@@ -371,6 +397,16 @@ int view_refresh(struct reader *reader)
 	if (ret == 0)
 		ret = disk_list(reader->disk, reader->dirs.top, on_name, reader);
 	drop_absent(reader);
+	return ret;
+}
+
+int view_refresh(struct reader *reader)
+{
+	unsigned int tries = 0;
+	int ret = refresh_once(reader);
+
+	while (reader->live == NULL && ret == -ESTALE && ++tries < RETRIES_MAX)
+		ret = refresh_once(reader);
 	return ret;
 }
 
@@ -648,6 +684,8 @@ int reader_for_each_line(struct reader *reader,
 		struct view_file *file = reader->files[i];
 
 		sink.file = file->name;
+		if (file->failed)
+			continue;
 		ret = open_source(reader, file);
 		if (ret != 0)
 			ret = give_up_file(reader, file, ret);

@@ -71,6 +71,8 @@ struct reader_report {
 	char damaged_file[64];
 	int damaged_error;
 	bool unverified; /* no manifest, or a damaged one: nothing says what is whole */
+	/* It is damaged, or was cut off: files were read to their ends all the same. */
+	bool manifest_damaged;
 };
 
 /* Counts of the store as it is. */

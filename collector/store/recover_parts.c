@@ -4,37 +4,46 @@
 #include <string.h>
 
 #include "crc32c.h"
+#include "lost_end.h"
 #include "quarantine.h"
 #include "recover_internal.h"
 #include "seal.h"
 
 enum { CHUNK_BYTES = 64 << 10 };
 
-/* Where the last line ends within the first length bytes. */
-static int last_line_end(struct disk *disk, int file, uint64_t length, uint64_t *ret_end)
+/* The CRC of the first length bytes of a file. 0; -ENODATA: it is shorter; -ECANCELED soon after
+ * another thread has set *stop; or another negative errno. */
+static int sum_file(struct disk *disk, int dir, const char *name, uint64_t length,
+	const atomic_bool *stop, uint32_t *ret_crc)
 {
-	uint8_t *chunk = malloc(CHUNK_BYTES);
-	uint64_t end = length;
-	int error = chunk == NULL ? -ENOMEM : 0;
+	int file = disk_open(disk, dir, name, DISK_READ);
+	uint32_t crc = 0;
+	uint8_t *chunk;
+	uint64_t at = 0;
+	int error;
 
-	*ret_end = 0;
-	while (error == 0 && end > 0) {
-		size_t want = end < CHUNK_BYTES ? (size_t)end : CHUNK_BYTES;
-		ssize_t got = disk_read(disk, file, chunk, want, end - want);
-		const uint8_t *newline;
+	if (file < 0)
+		return file;
+	chunk = malloc(CHUNK_BYTES);
+	error = chunk == NULL ? -ENOMEM : 0;
+	while (error == 0 && at < length) {
+		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
+		ssize_t got = 0;
 
-		if (got < 0 || (size_t)got < want) {
-			error = got < 0 ? (int)got : -EIO;
+		if (stop != NULL && atomic_load(stop))
+			error = -ECANCELED;
+		else
+			got = disk_read(disk, file, chunk, want, at);
+		if (error == 0 && got <= 0)
+			error = got < 0 ? (int)got : -ENODATA;
+		if (error != 0)
 			break;
-		}
-		newline = memrchr(chunk, '\n', want);
-		if (newline != NULL) {
-			*ret_end = end - want + (uint64_t)(newline - chunk) + 1;
-			break;
-		}
-		end -= want;
+		crc = crc32c(crc, chunk, (size_t)got);
+		at += (uint64_t)got;
 	}
 	free(chunk);
+	disk_close(disk, file);
+	*ret_crc = crc;
 	return error;
 }
 
@@ -72,7 +81,6 @@ static int check_length(
 {
 	struct disk *disk = recoverer->config->disk;
 	struct disk_stat st;
-	uint64_t end;
 	int error = disk_stat_file(disk, file, &st);
 
 	if (error != 0)
@@ -88,18 +96,6 @@ static int check_length(
 		if (part->state == PART_OPEN)
 			part->state = PART_CLOSED;
 		return 0;
-	}
-	/* Commits may have been lost with a damaged manifest: keep whole lines. */
-	if (recoverer->state.damaged && st.length_bytes > part->length_bytes) {
-		error = last_line_end(disk, file, st.length_bytes, &end);
-		if (error != 0)
-			return error;
-		if (end > part->length_bytes) {
-			part->length_bytes = end;
-			part->verified = false;
-			if (part->state == PART_OPEN)
-				part->state = PART_CLOSED;
-		}
 	}
 	if (st.length_bytes == part->length_bytes)
 		return 0;
@@ -193,6 +189,24 @@ static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
 	return error < 0 ? error : 0;
 }
 
+/* Commits may have been lost with a damaged manifest: whole lines stay where they are. */
+static int mend_part(struct recoverer *recoverer, struct manifest_part *part)
+{
+	const struct recovery_config *config = recoverer->config;
+	uint64_t sealed_before = part->sealed_length_bytes;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	int error = lost_end_find(config->disk, config->dirs->top, part);
+
+	if (error != 0 || part->sealed_length_bytes == sealed_before)
+		return error;
+	part_name.sealed = true;
+	error = part_name_format(&part_name, name);
+	return error != 0 ? error
+			  : sum_file(config->disk, config->dirs->top, name,
+				    part->sealed_length_bytes, NULL, &part->sealed_crc);
+}
+
 static int check_part(struct recoverer *recoverer, struct manifest_part *part)
 {
 	struct disk *disk = recoverer->config->disk;
@@ -200,6 +214,9 @@ static int check_part(struct recoverer *recoverer, struct manifest_part *part)
 	int file, error;
 
 	recoverer->result->parts++;
+	error = recoverer->state.damaged ? mend_part(recoverer, part) : 0;
+	if (error != 0)
+		return error;
 	if (part->state == PART_SEALED) {
 		error = check_sealed(recoverer, part);
 		if (error != 1)
@@ -275,42 +292,21 @@ int recover_verify_part(struct disk *disk, const struct store_dirs *dirs,
 {
 	struct part_name part_name = part->name;
 	char name[PART_NAME_BYTES];
-	uint64_t length, at = 0;
 	uint32_t crc = 0;
 	uint32_t wanted;
-	uint8_t *chunk;
-	int file, error;
+	int error;
 
 	part_name.sealed = part->state == PART_SEALED;
-	length = part_name.sealed ? part->sealed_length_bytes : part->length_bytes;
 	wanted = part_name.sealed ? part->sealed_crc : part->crc;
 	error = part_name_format(&part_name, name);
+	if (error == 0)
+		error = sum_file(disk, dirs->top, name,
+			part_name.sealed ? part->sealed_length_bytes : part->length_bytes, stop,
+			&crc);
+	/* Shorter than that. */
+	if (error == -ENODATA)
+		return 0;
 	if (error != 0)
 		return error;
-	file = disk_open(disk, dirs->top, name, DISK_READ);
-	if (file < 0)
-		return file;
-	chunk = malloc(CHUNK_BYTES);
-	error = chunk == NULL ? -ENOMEM : 0;
-	while (error == 0 && at < length) {
-		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
-		ssize_t got;
-
-		if (stop != NULL && atomic_load(stop)) {
-			error = -ECANCELED;
-			break;
-		}
-		got = disk_read(disk, file, chunk, want, at);
-		if (got <= 0) {
-			error = (int)got;
-			break;
-		}
-		crc = crc32c(crc, chunk, (size_t)got);
-		at += (uint64_t)got;
-	}
-	free(chunk);
-	disk_close(disk, file);
-	if (error != 0)
-		return error;
-	return at == length && (crc == wanted || (!part->verified && !part_name.sealed));
+	return crc == wanted || (!part->verified && !part_name.sealed);
 }

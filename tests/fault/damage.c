@@ -144,6 +144,32 @@ static void cut_trimmed(struct tally *tally)
 	small_free(&trimmed);
 }
 
+/* Part of it sealed: whoever reads it sees every line, and so after a start. */
+static void cut_sealed(struct tally *tally)
+{
+	struct small small;
+	const uint8_t *content;
+	size_t length;
+	uint8_t *plain;
+
+	small_make_sealed(&small, false, &plain, &length);
+	content = fake_disk_content(small.fake, SMALL_MANIFEST, &length);
+	for (size_t cut = 0; content != NULL && cut <= length; cut += stride > 1 ? 67 : 1) {
+		struct fake_disk *disk = small_changed(&small, SMALL_MANIFEST, content, cut);
+		struct found found;
+		struct seen before, after;
+
+		small_read(disk, &small, &before);
+		small_look(disk, &small, &found);
+		small_read(disk, &small, &after);
+		tally->total++;
+		tally->detected += before.lost == 0 && after.lost == 0;
+		fake_disk_free(disk);
+	}
+	free(plain);
+	small_free(&small);
+}
+
 /* ---- Sealed ------------------------------------------------------------------------ */
 
 struct file {
@@ -458,6 +484,7 @@ int main(int argc, char **argv)
 	static const char *const paths[] = {SMALL_LOG, SMALL_MANIFEST, SMALL_PART};
 	static const char *const names[] = {"log", "manifest", "part"};
 	struct tally flips[3] = {0}, cuts[3] = {0}, sealed = {0}, index = {0}, trimmed = {0};
+	struct tally over_sealed = {0};
 	uint64_t bits = 0, found = 0;
 	bool good = true;
 	char text[32];
@@ -480,6 +507,8 @@ int main(int argc, char **argv)
 	}
 	cut_trimmed(&trimmed);
 	good &= say("manifest over a trimmed log, cuts", &trimmed, true);
+	cut_sealed(&over_sealed);
+	good &= say("manifest over a sealed part, cuts", &over_sealed, true);
 	damage_sealed(&sealed);
 	verify_sealed(&sealed);
 	good &= say("sealed part", &sealed, true);
@@ -488,14 +517,16 @@ int main(int argc, char **argv)
 	good &= say("index, same answers", &index, true);
 	printf("figure: bits %llu/%llu of log, manifest and part found; cuts: log %llu/%llu, "
 	       "manifest "
-	       "%llu/%llu and, over a trimmed log, %llu/%llu, part %llu/%llu; sealed %llu/%llu; "
+	       "%llu/%llu and, over a trimmed log, %llu/%llu, over a sealed part %llu/%llu, part "
+	       "%llu/%llu; sealed %llu/%llu; "
 	       "index: %llu/%llu answers as a full "
 	       "scan\n",
 		(unsigned long long)found, (unsigned long long)bits,
 		(unsigned long long)cuts[LOG].detected, (unsigned long long)cuts[LOG].total,
 		(unsigned long long)cuts[MANIFEST].detected,
 		(unsigned long long)cuts[MANIFEST].total, (unsigned long long)trimmed.detected,
-		(unsigned long long)trimmed.total, (unsigned long long)cuts[PART].detected,
+		(unsigned long long)trimmed.total, (unsigned long long)over_sealed.detected,
+		(unsigned long long)over_sealed.total, (unsigned long long)cuts[PART].detected,
 		(unsigned long long)cuts[PART].total, (unsigned long long)sealed.detected,
 		(unsigned long long)sealed.total, (unsigned long long)index.detected,
 		(unsigned long long)index.total);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reader.h"
+
 static void must(const char *what, int status)
 {
 	if (status == 0)
@@ -57,6 +59,45 @@ void small_make_trimmed(struct small *small)
 	world_close(&world);
 }
 
+static void keep_plain(struct fake_disk *fake, uint8_t **ret_plain, size_t *ret_length)
+{
+	const uint8_t *content = fake_disk_content(fake, SMALL_PART, ret_length);
+
+	must("a plain part", content != NULL ? 0 : -1);
+	*ret_plain = malloc(*ret_length);
+	must("memory", *ret_plain != NULL ? 0 : -1);
+	memcpy(*ret_plain, content, *ret_length);
+}
+
+void small_make_sealed(struct small *small, bool alone, uint8_t **ret_plain, size_t *ret_length)
+{
+	struct random random = {.state = 13};
+	struct world world = {.segment_bytes = 1500,
+		.part_bytes = alone ? 100000 : 2500,
+		.damaged = true,
+		.indexed = true};
+
+	small->history = world_history_new();
+	small->fake = fake_disk_new();
+	must("recovery", world_open(&world, small->fake, small->history));
+	for (int i = 0; i < 14; i++) {
+		world_send(&world, &random);
+		must("commit", world_commit(&world));
+		must("write", world_write(&world, &random, alone || i < 12));
+		must("trim", writer_trim_log(world.store));
+		if (i != (alone ? 13 : 8))
+			continue;
+		keep_plain(small->fake, ret_plain, ret_length);
+		must("seal", world_seal(&world));
+	}
+	if (manifest_state(world.recovery.manifest)->parts[0].state != PART_SEALED ||
+		manifest_state(world.recovery.manifest)->part_count < (alone ? 1 : 2))
+		must("a sealed part and another", -1);
+	if (alone)
+		must("rest", writer_rest(world.store, 0));
+	world_close(&world);
+}
+
 void small_free(struct small *small)
 {
 	fake_disk_free(small->fake);
@@ -75,13 +116,11 @@ struct fake_disk *small_changed(
 	return copy;
 }
 
-static void count_file(void *ctx, const char *path, const uint8_t *data, size_t length)
+/* Adds to counts[span] for each line of a span. */
+static void count_spans(uint8_t *counts, const uint8_t *data, size_t length)
 {
-	uint8_t *counts = ctx;
 	static const char key[] = ",\"operation\":\"op";
 
-	if (strchr(path, '/') != NULL)
-		return;
 	for (size_t at = 0; at < length;) {
 		const uint8_t *hit = memmem(data + at, length - at, key, sizeof(key) - 1);
 		uint32_t span = 0;
@@ -97,6 +136,39 @@ static void count_file(void *ctx, const char *path, const uint8_t *data, size_t 
 		if (span < WORLD_SPANS)
 			counts[span]++;
 	}
+}
+
+static void count_file(void *ctx, const char *path, const uint8_t *data, size_t length)
+{
+	if (strchr(path, '/') == NULL)
+		count_spans(ctx, data, length);
+}
+
+static int count_line(void *ctx, const char *file, struct slice line)
+{
+	(void)file;
+	count_spans(ctx, line.data, line.length);
+	return 0;
+}
+
+void small_read(struct fake_disk *disk, const struct small *small, struct seen *ret)
+{
+	static uint8_t counts[WORLD_SPANS];
+	const struct reader_config config = {.disk = fake_disk_disk(disk), .directory = "store"};
+	const struct reader_report *report;
+	struct reader *reader;
+
+	memset(counts, 0, sizeof(counts));
+	must("a reader", reader_open(&config, &reader));
+	must("reading", reader_for_each_line(reader, count_line, counts));
+	report = reader_report(reader);
+	*ret = (struct seen){.told = report->unverified || report->damaged_files > 0 ||
+				     report->unreadable_files > 0};
+	if (reader_damaged_file(reader) != NULL)
+		snprintf(ret->file, sizeof(ret->file), "%s", reader_damaged_file(reader));
+	for (uint32_t i = 0; i < small->history->span_count; i++)
+		ret->lost += counts[i] == 0;
+	reader_close(reader);
 }
 
 void small_look(struct fake_disk *disk, const struct small *small, struct found *ret)

@@ -26,7 +26,7 @@ static const struct filter everything;
 
 static void set_sizes(struct world *world)
 {
-	*world = (struct world){.segment_bytes = 3000, .part_bytes = 4000};
+	*world = (struct world){.segment_bytes = 3000, .part_bytes = 4000, .indexed = true};
 }
 
 static struct fake_disk *live(uint64_t seed, struct world_history *history)
@@ -117,6 +117,7 @@ static void check(struct fake_disk *fake, const struct world_history *history, s
 	assert_int_equal(counted, seen);
 	assert_int_equal(reader_report(reader)->bad_lines, 0);
 	assert_int_equal(reader_report(reader)->unreadable_files, 0);
+	assert_false(reader_report(reader)->manifest_damaged);
 	assert_int_equal(fake_disk_changes(fake), before);
 	stats_free(stats);
 	reader_close(reader);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "manifest_format.h"
 #include "support/small_store.h"
 
 static void test_whole(void **state)
@@ -186,11 +187,60 @@ static void test_manifest_cut_over_trimmed_log(void **state)
 	small_free(&small);
 }
 
+/* A manifest that ends with some record: readers without a daemon, and those after a recovery, see
+ * every span all the same. */
+static void end_manifest_anywhere(const struct small *small, const char *what)
+{
+	size_t length, end = 0, ends = 0;
+	const uint8_t *content = fake_disk_content(small->fake, SMALL_MANIFEST, &length);
+
+	assert_non_null(content);
+	while (end < length) {
+		struct fake_disk *copy;
+		struct found found;
+		struct seen seen;
+
+		end += manifest_record_length(content + end, length - end);
+		copy = small_changed(small, SMALL_MANIFEST, content, end);
+		small_read(copy, small, &seen);
+		if (seen.lost > 0)
+			fail_msg("%s, manifest cut at %zu: a reader misses %u spans", what, end,
+				seen.lost);
+		small_look(copy, small, &found);
+		small_read(copy, small, &seen);
+		if (seen.lost > 0)
+			fail_msg("%s, manifest cut at %zu: after a start %u spans are missing",
+				what, end, seen.lost);
+		fake_disk_free(copy);
+		ends++;
+	}
+	assert_true(ends > 20);
+}
+
+static void test_manifest_cut_before_sealed(void **state)
+{
+	(void)state;
+	for (int alone = 0; alone < 2; alone++) {
+		struct small small;
+		size_t length;
+		uint8_t *plain;
+
+		small_make_sealed(&small, alone == 1, &plain, &length);
+		end_manifest_anywhere(&small, alone ? "sealed, alone" : "sealed");
+		/* Killed before the plain form went. */
+		fake_disk_put(small.fake, SMALL_PART, plain, length);
+		end_manifest_anywhere(&small, alone ? "two forms, alone" : "two forms");
+		free(plain);
+		small_free(&small);
+	}
+}
+
 static void test_deleted(void **state)
 {
 	struct small small;
 	struct fake_disk *copy;
 	struct found found;
+	struct seen seen;
 
 	(void)state;
 	small_make(&small);
@@ -200,6 +250,9 @@ static void test_deleted(void **state)
 	assert_true(found.recovery.manifest_lost);
 	fake_disk_free(copy);
 	copy = small_changed(&small, SMALL_PART, NULL, 0);
+	small_read(copy, &small, &seen);
+	assert_true(seen.lost > 0);
+	assert_string_equal(seen.file, SMALL_PART);
 	small_look(copy, &small, &found);
 	assert_true(found.recovery.parts_missing > 0);
 	assert_int_equal(found.doubled, 0);
@@ -216,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_flips_in_parts),
 		cmocka_unit_test(test_cut_anywhere),
 		cmocka_unit_test(test_manifest_cut_over_trimmed_log),
+		cmocka_unit_test(test_manifest_cut_before_sealed),
 		cmocka_unit_test(test_deleted),
 	};
 
