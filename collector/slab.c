@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FETCH_AHEAD = 8 };
+/* Items of a word of free_bits. */
+enum { WORD_BITS = 6, WORD_ITEMS = 1 << WORD_BITS };
 
 void slab_init(struct slab *slab, uint32_t item_bytes, uint32_t chunk_bits)
 {
@@ -17,7 +18,7 @@ void slab_done(struct slab *slab)
 	for (uint32_t i = 0; i < slab->chunk_count; i++)
 		free(slab->chunks[i]);
 	free(slab->chunks);
-	free(slab->free_items);
+	free(slab->free_bits);
 	slab_init(slab, slab->item_bytes, slab->chunk_bits);
 }
 
@@ -25,7 +26,8 @@ static int add_chunk(struct slab *slab)
 {
 	uint32_t items = 1u << slab->chunk_bits;
 	uint32_t first = slab->chunk_count << slab->chunk_bits;
-	uint32_t *free_items;
+	uint32_t words = items / WORD_ITEMS;
+	uint64_t *free_bits;
 	uint8_t *chunk;
 
 	if (slab->chunk_count >= (SLAB_NONE >> slab->chunk_bits))
@@ -39,17 +41,19 @@ static int add_chunk(struct slab *slab)
 		slab->chunks = chunks;
 		slab->chunk_capacity = capacity;
 	}
-	free_items = reallocarray(slab->free_items, (size_t)first + items, sizeof(*free_items));
-	if (free_items == NULL)
+	free_bits = reallocarray(slab->free_bits, first / WORD_ITEMS + words, sizeof(*free_bits));
+	if (free_bits == NULL)
 		return -ENOMEM;
-	slab->free_items = free_items;
+	slab->free_bits = free_bits;
 	chunk = calloc(items, slab->item_bytes);
 	if (chunk == NULL)
 		return -ENOMEM;
 	slab->chunks[slab->chunk_count++] = chunk;
-	/* The list runs upwards, so that items taken in a row lie in a row. */
-	for (uint32_t i = items; i-- > 0;)
-		slab->free_items[slab->free_count++] = first + i;
+	memset(free_bits + first / WORD_ITEMS, 0xff, words * sizeof(*free_bits));
+	/* Else all that is in use would be passed to come to it. */
+	if (slab->free_count == 0)
+		slab->at = first / WORD_ITEMS;
+	slab->free_count += items;
 	return 0;
 }
 
@@ -66,19 +70,26 @@ int slab_reserve(struct slab *slab, uint32_t wanted)
 
 uint32_t slab_take(struct slab *slab)
 {
+	uint32_t at = slab->at;
+	uint64_t bits;
+
 	if (slab->free_count == 0)
 		return SLAB_NONE;
-	/* Those that come next were mostly given back long ago, and are in no cache. */
-	if (slab->free_count > FETCH_AHEAD)
-		__builtin_prefetch(
-			slab_at(slab, slab->free_items[slab->free_count - 1 - FETCH_AHEAD]), 1);
+	while ((bits = slab->free_bits[at]) == 0) {
+		if (++at == slab->chunk_count << slab->chunk_bits >> WORD_BITS)
+			at = 0;
+	}
+	slab->at = at;
+	slab->free_bits[at] = bits & (bits - 1);
+	slab->free_count--;
 	slab->live++;
-	return slab->free_items[--slab->free_count];
+	return (at << WORD_BITS) + (uint32_t)__builtin_ctzll(bits);
 }
 
 void slab_give(struct slab *slab, uint32_t index)
 {
-	slab->free_items[slab->free_count++] = index;
+	slab->free_bits[index / WORD_ITEMS] |= UINT64_C(1) << index % WORD_ITEMS;
+	slab->free_count++;
 	slab->live--;
 }
 

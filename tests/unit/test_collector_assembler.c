@@ -4,6 +4,7 @@
  */
 #include "assembler.h"
 #include "run_order.h"
+#include "slab.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -424,6 +425,97 @@ static void test_promise_outlives_emptiness(void **state)
 	assembler_free(assembler);
 }
 
+/* ---- Items ----------------------------------------------------------------- */
+
+#define SLAB_ITEMS 128u /* a chunk */
+
+/* Takes `count` items, none of which may be handed out to someone else. An item is 1 while it
+ * is. */
+static void take_items(struct slab *slab, uint32_t count, uint32_t *ret_indices)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		ret_indices[i] = slab_take(slab);
+		assert_int_not_equal(ret_indices[i], SLAB_NONE);
+		assert_int_equal(*(uint32_t *)slab_at(slab, ret_indices[i]), 0);
+		*(uint32_t *)slab_at(slab, ret_indices[i]) = 1;
+	}
+}
+
+static void give_item(struct slab *slab, uint32_t index)
+{
+	*(uint32_t *)slab_at(slab, index) = 0;
+	slab_give(slab, index);
+}
+
+/* However items were given back: those that are taken in a row lie in a row. */
+static void test_items_in_a_row(void **state)
+{
+	uint32_t indices[4 * SLAB_ITEMS];
+	struct slab slab;
+	uint32_t taken;
+
+	(void)state;
+	slab_init(&slab, sizeof(uint32_t), 7);
+	assert_int_equal(slab_take(&slab), SLAB_NONE);
+	assert_int_equal(slab_reserve(&slab, 2 * SLAB_ITEMS), 0);
+	take_items(&slab, 2 * SLAB_ITEMS, indices);
+	assert_int_equal(slab_take(&slab), SLAB_NONE);
+	for (uint32_t i = 0; i < 2 * SLAB_ITEMS; i++)
+		assert_int_equal(indices[i], i);
+	/* Every third one stays; the others come back in an order of their own. */
+	for (uint32_t i = 0; i < 2 * SLAB_ITEMS; i++) {
+		uint32_t index = i * 37 % (2 * SLAB_ITEMS);
+
+		if (index % 3 != 0)
+			give_item(&slab, index);
+	}
+	assert_int_equal(slab.live, (2 * SLAB_ITEMS + 2) / 3);
+	take_items(&slab, 100, indices);
+	for (uint32_t i = 1; i < 100; i++)
+		assert_true(indices[i] == indices[i - 1] + 1 || indices[i] == indices[i - 1] + 2 ||
+			    indices[i] < indices[i - 1]);
+	/* More room: what is free in the old one is found when the new one is used up. */
+	assert_int_equal(slab_reserve(&slab, 2 * SLAB_ITEMS), 0);
+	taken = slab.free_count;
+	take_items(&slab, taken, indices + 100);
+	assert_int_equal(slab.live, slab.chunk_count * SLAB_ITEMS);
+	assert_int_equal(slab_take(&slab), SLAB_NONE);
+	slab_done(&slab);
+}
+
+/* What is handed out is nobody else's, over many rounds. */
+static void test_items_are_ones_own(void **state)
+{
+	uint32_t indices[3 * SLAB_ITEMS];
+	uint32_t seed = 1, held = 0;
+	struct slab slab;
+
+	(void)state;
+	slab_init(&slab, sizeof(uint32_t), 7);
+	for (uint32_t round = 0; round < 20000; round++) {
+		/* Fills it for a while, then empties it for a while. */
+		uint32_t takes_of_4 = round / 600 % 2 == 0 ? 3 : 1;
+
+		seed = seed * 1664525u + 1013904223u;
+		if (held < 3 * SLAB_ITEMS && (held == 0 || seed >> 30 < takes_of_4)) {
+			assert_int_equal(slab_reserve(&slab, 1), 0);
+			take_items(&slab, 1, &indices[held++]);
+		} else {
+			uint32_t at = (seed >> 8) % held;
+
+			give_item(&slab, indices[at]);
+			indices[at] = indices[--held];
+		}
+		assert_int_equal(slab.live, held);
+	}
+	assert_true(slab.chunk_count <= 3);
+	while (held > 0)
+		give_item(&slab, indices[--held]);
+	slab_trim(&slab);
+	assert_int_equal(slab_memory(&slab), 0);
+	slab_done(&slab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +528,8 @@ int main(void)
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_promise_outlives_emptiness),
+		cmocka_unit_test(test_items_in_a_row),
+		cmocka_unit_test(test_items_are_ones_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
