@@ -13,7 +13,7 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
-static void fail(const char *when, const char *what, uint64_t number)
+void world_fail(const char *when, const char *what, uint64_t number)
 {
 	fprintf(stderr, "%s: %s (%llu)\n", when, what, (unsigned long long)number);
 	abort();
@@ -40,12 +40,12 @@ static struct trace_id trace_id_of(uint32_t trace)
 	return id;
 }
 
-static uint32_t trace_of_id(const struct trace_id *id)
+uint32_t world_trace_of_id(const struct trace_id *id)
 {
 	return le32_read(id->bytes + 12) - 1;
 }
 
-static void client_id(uint32_t client, uint8_t ret[16])
+void world_client_id(uint32_t client, uint8_t ret[16])
 {
 	memset(ret, 0xc0, 16);
 	ret[15] = (uint8_t)client;
@@ -75,7 +75,7 @@ static void take_batch(struct world *world, struct log_place place, const uint8_
 	struct ordinal ordinal = {.segment = place.segment, .offset = place.offset};
 
 	if (batch_open(&batch, payload, length) != 0)
-		fail("batch", "does not decode", 0);
+		world_fail("batch", "does not decode", 0);
 	batch_iter_init(&iter);
 	while (batch_next(&batch, &iter, &view) == 1) {
 		struct slice name = batch_slice(&batch, view.shape->name);
@@ -106,7 +106,7 @@ static int on_batch(void *ctx, struct log_place place, const struct log_record *
 static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret_day)
 {
 	const struct world *world = ctx;
-	int32_t day = world->trace_days[trace_of_id(trace_id)];
+	int32_t day = world->trace_days[world_trace_of_id(trace_id)];
 
 	if (world->day_error != 0)
 		return world->day_error;
@@ -127,7 +127,7 @@ static void check_length(const struct world *world, const uint8_t *lines, size_t
 	const uint8_t *last = memrchr(lines, '\n', length - 1);
 
 	if (last != NULL && (size_t)(last + 1 - lines) >= buffer_bytes(world) / 4)
-		fail("on_commit", "a run is longer than the buffer lets it be", length);
+		world_fail("on_commit", "a run is longer than the buffer lets it be", length);
 }
 
 /* What the index is told must be what a reader finds in the lines. */
@@ -140,15 +140,15 @@ static void check_index(struct world *world, const struct written_run *run)
 	size_t length;
 
 	if (part_name_format(&run->part, name) != 0)
-		fail("on_commit", "a bad name", run->offset);
+		world_fail("on_commit", "a bad name", run->offset);
 	part = fake_disk_content(world->fake, name, &length);
 	if (part == NULL || run->offset + run->length_bytes > length)
-		fail("on_commit", "the run is not in its file", run->offset);
+		world_fail("on_commit", "the run is not in its file", run->offset);
 	check_length(world, part + run->offset, run->length_bytes);
 	if (run->index == NULL ||
 		index_run_of_lines(slice_of(part + run->offset, run->length_bytes), run->offset,
 			&scratch, &read) != 0)
-		fail("on_commit", "a run that can't be indexed", run->offset);
+		world_fail("on_commit", "a run that can't be indexed", run->offset);
 	if (memcmp(read.trace_id, run->index->trace_id, sizeof(read.trace_id)) != 0 ||
 		read.offset != run->index->offset ||
 		read.length_bytes != run->index->length_bytes || read.spans != run->index->spans ||
@@ -156,7 +156,7 @@ static void check_index(struct world *world, const struct written_run *run)
 		read.start_ns != run->index->start_ns ||
 		read.duration_ns != run->index->duration_ns ||
 		memcmp(read.filter, run->index->filter, sizeof(read.filter)) != 0)
-		fail("on_commit", "the index was told other things than the lines say",
+		world_fail("on_commit", "the index was told other things than the lines say",
 			run->offset);
 	scratch_done(&scratch);
 }
@@ -166,14 +166,15 @@ static void on_commit(void *ctx, const struct written_run *runs, size_t count)
 	struct world *world = ctx;
 
 	for (size_t i = 0; i < count; i++) {
-		int32_t *day = &world->trace_days[trace_of_id(&runs[i].trace_id)];
+		int32_t *day = &world->trace_days[world_trace_of_id(&runs[i].trace_id)];
 
 		if (runs[i].continues != (*day != INT32_MIN))
-			fail("on_commit", "a run is wrong about those before it", runs[i].offset);
+			world_fail("on_commit", "a run is wrong about those before it",
+				runs[i].offset);
 		if (*day == INT32_MIN)
 			*day = runs[i].part.day;
 		if (*day != runs[i].part.day)
-			fail("on_commit", "a trace went to two days", 0);
+			world_fail("on_commit", "a trace went to two days", 0);
 		world->told += runs[i].spans;
 		check_index(world, &runs[i]);
 		world_index_commit(world, &runs[i]);
@@ -187,9 +188,7 @@ static void on_part(void *ctx, const struct manifest_part *part)
 	world_index_part(ctx, part);
 }
 
-/* The text of a part as it lies there, sealed or not; NULL when there is no file. Owned by the
- * caller. */
-static uint8_t *part_text(struct world *world, const struct manifest_part *part, size_t *ret_length)
+uint8_t *world_part_text(struct world *world, const struct manifest_part *part, size_t *ret_length)
 {
 	struct part_name part_name = part->name;
 	char name[PART_NAME_BYTES];
@@ -210,7 +209,7 @@ static uint8_t *part_text(struct world *world, const struct manifest_part *part,
 	*ret_length = (size_t)source_size(source);
 	text = malloc(*ret_length + 1);
 	if (text == NULL || source_read(source, 0, text, *ret_length) != 0)
-		fail("part_text", "a part can't be read", part->id);
+		world_fail("part_text", "a part can't be read", part->id);
 	source_close(source);
 	return text;
 }
@@ -227,15 +226,15 @@ static void find_days(struct world *world)
 
 		if (part->state == PART_REMOVED)
 			continue;
-		data = part_text(world, part, &length);
+		data = world_part_text(world, part, &length);
 		for (size_t at = 0; data != NULL && at < length && at < part->length_bytes;) {
 			const uint8_t *end = memchr(data + at, '\n', length - at);
 			struct trace_id id;
 
 			if (end == NULL ||
 				trace_id_parse((const char *)data + at + 13, 36, &id) != 0)
-				fail("find_days", "a bad line", at);
-			world->trace_days[trace_of_id(&id)] = part->name.day;
+				world_fail("find_days", "a bad line", at);
+			world->trace_days[world_trace_of_id(&id)] = part->name.day;
 			at = (size_t)(end - data) + 1;
 		}
 		free(data);
@@ -322,7 +321,7 @@ void world_close(struct world *world)
 	clients_free(world->clients);
 	store_dirs_close(world->disk, &world->dirs);
 	if (fake_disk_open_handles(world->fake) != 0)
-		fail("close", "handles stay open", fake_disk_open_handles(world->fake));
+		world_fail("close", "handles stay open", fake_disk_open_handles(world->fake));
 	free(world->waiting);
 	world->waiting = NULL;
 	world->store = NULL;
@@ -370,12 +369,12 @@ static size_t encode_batch(
 
 		batch_writer_section_begin(&writer, 1, now, 1, &trace);
 		if (!batch_writer_span(&writer, &write))
-			fail("encode", "a span does not fit", span);
+			world_fail("encode", "a span does not fit", span);
 		batch_writer_section_end(&writer);
 	}
 	length = batch_writer_finish(&writer);
 	if (length < 0)
-		fail("encode", "a batch does not fit", index);
+		world_fail("encode", "a batch does not fit", index);
 	return (size_t)length;
 }
 
@@ -394,7 +393,7 @@ static int append_batch(struct world *world, uint32_t index)
 	};
 	int ret;
 
-	client_id(batch->client, record.client);
+	world_client_id(batch->client, record.client);
 	if (batch->span_count > 0) {
 		record.payload = buffer;
 		record.payload_length = encode_batch(world->history, index, buffer, sizeof(buffer));
@@ -433,7 +432,7 @@ void world_send(struct world *world, struct random *random)
 	}
 	history->batch_count++;
 	if (append_batch(world, index) != 0)
-		fail("send", "append failed", index);
+		world_fail("send", "append failed", index);
 }
 
 int world_commit(struct world *world)
@@ -454,9 +453,9 @@ int world_commit(struct world *world)
 			.receive_ns = 1,
 		};
 
-		client_id(batch->client, record.client);
+		world_client_id(batch->client, record.client);
 		if (clients_durable(world->clients, committed.places[i], &record) != 1)
-			fail("commit", "a record was counted before", index);
+			world_fail("commit", "a record was counted before", index);
 		batch->acknowledged_at = fake_disk_changes(world->fake);
 		if (batch->span_count > 0)
 			take_batch(world, committed.places[i], buffer,
@@ -476,7 +475,7 @@ void world_resend(struct world *world)
 		struct client_info info = {0};
 		uint8_t id[16];
 
-		client_id(client, id);
+		world_client_id(client, id);
 		if (clients_get(world->clients, id, &info) != 0)
 			info.sequence = 0;
 		for (uint32_t i = 0; i < history->batch_count; i++) {
@@ -484,9 +483,9 @@ void world_resend(struct world *world)
 				history->batches[i].sequence <= info.sequence)
 				continue;
 			if (world->in_log_count == 256 && world_commit(world) != 0)
-				fail("resend", "commit failed", i);
+				world_fail("resend", "commit failed", i);
 			if (append_batch(world, i) != 0)
-				fail("resend", "append failed", i);
+				world_fail("resend", "append failed", i);
 		}
 	}
 }
@@ -669,184 +668,6 @@ void world_live(struct world *world, struct random *random, unsigned steps)
 				ret = world_retain(world);
 		}
 		if (ret != 0)
-			fail("live", "a step failed", (uint64_t)-ret);
+			world_fail("live", "a step failed", (uint64_t)-ret);
 	}
-}
-
-/* ---- Checking ------------------------------------------------------------------- */
-
-static void count_line(struct world *world, const uint8_t *line, size_t length, uint8_t *counts)
-{
-	static const char key[] = ",\"operation\":\"op";
-	const uint8_t *found = memmem(line, length, key, sizeof(key) - 1);
-	struct trace_id id;
-	uint32_t span;
-	char digits[16];
-
-	if (found == NULL || line[0] != '{' || line[length - 1] != '}' ||
-		trace_id_parse((const char *)line + 13, 36, &id) != 0)
-		fail("check", "a line is broken", length);
-	snprintf(digits, sizeof(digits), "%.*s", 12, (const char *)found + sizeof(key) - 1);
-	span = (uint32_t)strtoul(digits, NULL, 10);
-	if (span >= world->history->span_count ||
-		trace_of_id(&id) != world->history->spans[span].trace)
-		fail("check", "a line of a span that was never sent", span);
-	counts[span]++;
-}
-
-/* A part's lines; a sealed one has each trace in one place. */
-static void count_part(
-	struct world *world, const struct manifest_part *part, size_t length, uint8_t *counts)
-{
-	bool seen[WORLD_TRACES] = {false};
-	uint32_t before = UINT32_MAX;
-	size_t have = 0;
-	uint8_t *data = part_text(world, part, &have);
-
-	if (have < length)
-		fail("check", "a part is shorter than it was", have);
-	for (size_t at = 0; at < length;) {
-		const uint8_t *end = memchr(data + at, '\n', length - at);
-		struct trace_id id;
-		uint32_t trace;
-
-		if (end == NULL)
-			fail("check", "a line has no end", at);
-		count_line(world, data + at, (size_t)(end - data) - at, counts);
-		if (trace_id_parse((const char *)data + at + 13, 36, &id) != 0)
-			fail("check", "a bad trace id", at);
-		trace = trace_of_id(&id);
-		if (part->state == PART_SEALED && trace != before && seen[trace])
-			fail("check", "a sealed part has a trace in two places", trace);
-		seen[trace] = true;
-		before = trace;
-		at = (size_t)(end - data) + 1;
-	}
-	free(data);
-}
-
-void world_count_lines(struct world *world, uint8_t *counts)
-{
-	const struct manifest_state *state = manifest_state(world->recovery.manifest);
-
-	for (size_t i = 0; i < state->part_count; i++) {
-		const struct manifest_part *part = &state->parts[i];
-		struct part_name part_name = part->name;
-		char name[PART_NAME_BYTES];
-		size_t length = 0;
-		bool sealed = part->state == PART_SEALED;
-
-		if (part->state == PART_REMOVED)
-			continue;
-		part_name.sealed = sealed;
-		if (part_name_format(&part_name, name) != 0)
-			fail("check", "a bad name", i);
-		/* Faults may have left a part between its two forms. */
-		if (sealed && world->seal_pending &&
-			fake_disk_content(world->fake, name, &length) == NULL) {
-			count_part(world, part, part->length_bytes, counts);
-			continue;
-		}
-		if (fake_disk_content(world->fake, name, &length) == NULL)
-			length = 0;
-		/* What a failed disk left behind a closed part is for recovery. */
-		if (length > part->length_bytes && world->faults && part->state == PART_CLOSED)
-			length = part->length_bytes;
-		if (length != (sealed ? part->sealed_length_bytes : part->length_bytes))
-			fail("check", "a part is not as long as committed", length);
-		if (recover_verify_part(world->disk, &world->dirs, part, NULL) != 1)
-			fail("check", "a part's checksum is wrong", i);
-		count_part(world, part, part->length_bytes, counts);
-	}
-}
-
-static void check_client(struct world *world, uint32_t client, size_t at, const char *when)
-{
-	const struct world_history *history = world->history;
-	struct client_info info = {0};
-	uint64_t durable = 0;
-	uint64_t dropped = 0;
-	uint8_t id[16];
-
-	client_id(client, id);
-	if (clients_get(world->clients, id, &info) != 0)
-		info = (struct client_info){0};
-	if (info.sequence > history->sequences[client])
-		fail(when, "a watermark beyond what was sent", client);
-	for (uint32_t i = 0; i < history->batch_count; i++) {
-		const struct world_batch *batch = &history->batches[i];
-
-		if (batch->client != client)
-			continue;
-		if (batch->acknowledged_at <= at && batch->sequence > info.sequence)
-			fail(when, "an acknowledged batch is behind the watermark", i);
-		if (batch->sequence <= info.sequence) {
-			durable += batch->span_count;
-			dropped += batch->span_count == 0 ? 3 : 0;
-		}
-	}
-	if (info.counts.durable != durable)
-		fail(when, "durable spans are miscounted", info.counts.durable);
-	if (info.counts.dropped != dropped)
-		fail(when, "dropped spans are miscounted", info.counts.dropped);
-}
-
-void world_check_told(struct world *world, const char *when)
-{
-	uint64_t written = manifest_state(world->recovery.manifest)->spans_written;
-
-	if (world->told != written - world->written_before)
-		fail(when, "the index was not told of all", world->told);
-}
-
-/* Nobody but the store made files here: none may look foreign. */
-static void check_known(void *ctx, const char *path, const uint8_t *data, size_t length)
-{
-	const struct world *world = ctx;
-	struct part_name name;
-
-	(void)data;
-	if (strchr(path, '/') != NULL)
-		return;
-	if (part_name_parse(path, &name) != 0 ||
-		manifest_part_by_name(manifest_state(world->recovery.manifest), &name) == NULL)
-		fail(path, "a file that the manifest doesn't name", length);
-}
-
-void world_check(struct world *world, size_t at, const char *when)
-{
-	const struct world_history *history = world->history;
-	uint8_t *counts = calloc(history->span_count + 1, 1);
-
-	if (counts == NULL)
-		abort();
-	world_count_lines(world, counts);
-	fake_disk_each(world->fake, check_known, world);
-	for (uint32_t i = 0; i < history->span_count; i++) {
-		if (counts[i] == 0 && history->spans[i].written_at <= at &&
-			history->spans[i].expired_at > at)
-			fail(when, "a span is not in the files that was said to be", i);
-	}
-	for (size_t i = 0; i < world->waiting_count; i++)
-		counts[world->waiting[i].span]++;
-	for (uint32_t i = 0; i < history->span_count; i++) {
-		const struct world_batch *batch = &history->batches[history->spans[i].batch];
-		struct client_info info = {0};
-		uint8_t id[16];
-
-		if (counts[i] > 1)
-			fail(when, "a span is there twice", i);
-		if (counts[i] == 0 && history->spans[i].expired_at <= at)
-			continue;
-		if (counts[i] == 0 && batch->acknowledged_at <= at)
-			fail(when, "an acknowledged span is lost", i);
-		client_id(batch->client, id);
-		if (clients_get(world->clients, id, &info) != 0)
-			info.sequence = 0;
-		if ((counts[i] == 1) != (batch->sequence <= info.sequence))
-			fail(when, "the watermark does not fit what is there", i);
-	}
-	for (uint32_t client = 0; client < WORLD_CLIENTS; client++)
-		check_client(world, client, at, when);
-	free(counts);
 }

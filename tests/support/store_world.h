@@ -123,6 +123,16 @@ int world_retain(struct world *world);
 /* A whole random life of `steps` steps. */
 void world_live(struct world *world, struct random *random, unsigned steps);
 
+/* ---- Private to the world ---- */
+
+void world_fail(const char *when, const char *what, uint64_t number);
+uint32_t world_trace_of_id(const struct trace_id *id);
+void world_client_id(uint32_t client, uint8_t ret[16]);
+
+/* The text of a part as it lies there, sealed or not; NULL when there is no file. Owned by the
+ * caller. */
+uint8_t *world_part_text(struct world *world, const struct manifest_part *part, size_t *ret_length);
+
 /* ---- The index (world_index.c), private to the world ---- */
 
 /* Opens it as a start does, and compares each part's runs with its lines. */
@@ -132,6 +142,8 @@ void world_index_check(struct world *world, uint32_t trace, const struct trace_i
 void world_index_commit(struct world *world, const struct written_run *run);
 void world_index_part(struct world *world, const struct manifest_part *part);
 void world_index_close(struct world *world);
+
+/* ---- Checking (world_check.c) ---- */
 
 /* Ends the test unless the index was told of every run that was written in this life. */
 void world_check_told(struct world *world, const char *when);

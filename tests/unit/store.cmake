@@ -4,6 +4,7 @@ add_library(waft_test_world STATIC
   ${WAFT_TESTS_DIR}/support/fake_disk_crash.c
   ${WAFT_TESTS_DIR}/support/small_store.c
   ${WAFT_TESTS_DIR}/support/store_world.c
+  ${WAFT_TESTS_DIR}/support/world_check.c
   ${WAFT_TESTS_DIR}/support/world_index.c)
 target_include_directories(waft_test_world PUBLIC ${WAFT_TESTS_DIR}/support ${WAFT_TESTS_DIR})
 target_link_libraries(waft_test_world PUBLIC waft_store waft_test_batches)
