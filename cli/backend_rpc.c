@@ -155,7 +155,8 @@ static int add_summary(struct listing *into, const Waft__V1__TraceSummary *summa
 		.status = slice_of_text(summary->status),
 		.service_count = summary->n_services,
 		.spans = summary->spans,
-		.errors = summary->errors};
+		.errors = summary->errors,
+		.damaged = summary->damaged != 0};
 	struct slice *services;
 	int result;
 

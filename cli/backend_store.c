@@ -87,7 +87,8 @@ int store_summary_add(struct listing *into, const struct trace_summary *from)
 		.services = from->services,
 		.service_count = from->service_count,
 		.spans = from->spans,
-		.errors = from->errors};
+		.errors = from->errors,
+		.damaged = from->damaged};
 
 	return listing_add(into, &entry);
 }

@@ -107,7 +107,8 @@ int listing_add(struct listing *listing, const struct listing_entry *entry)
 		.open_until_ns = entry->pending ? add_ms(entry->start_ns, entry->duration_ms) : 0,
 		.service_count = entry->service_count,
 		.spans = entry->spans,
-		.errors = entry->errors};
+		.errors = entry->errors,
+		.damaged = entry->damaged};
 	record_format_id(entry->trace_id, summary->trace_id);
 	summary->operation = copy_text(&listing->scratch, entry->operation);
 	summary->layer = copy_text(&listing->scratch, entry->layer);

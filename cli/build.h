@@ -42,6 +42,7 @@ struct listing_entry {
 	size_t service_count;
 	uint64_t spans;
 	uint64_t errors;
+	bool damaged;
 };
 
 int listing_add(struct listing *listing, const struct listing_entry *entry) MUST_CHECK;

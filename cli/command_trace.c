@@ -53,8 +53,8 @@ static void summary_json(struct strbuf *text, const struct waft_trace_summary *s
 		strbuf_string(text, i == 0 ? "" : ",");
 		strbuf_json(text, summary->services[i], strlen(summary->services[i]));
 	}
-	strbuf_format(text, "],\"spans\":%" PRIu64 ",\"errors\":%" PRIu64 "}\n", summary->spans,
-		summary->errors);
+	strbuf_format(text, "],\"spans\":%" PRIu64 ",\"errors\":%" PRIu64 "%s}\n", summary->spans,
+		summary->errors, summary->damaged ? ",\"damaged\":true" : "");
 }
 
 /* How the lines of one list share the terminal's columns. */
@@ -221,6 +221,17 @@ static void cell_of(struct strbuf *line, struct strbuf *cell, size_t *left, size
 	strbuf_clear(cell);
 }
 
+/* Behind all columns: it is rare. */
+static void append_damage(struct strbuf *line, const struct waft_trace_summary *summary,
+	const struct waft_trace_style *style)
+{
+	if (!summary->damaged)
+		return;
+	strbuf_color(line, style->color, COLOR_RED);
+	strbuf_string(line, "  damaged");
+	strbuf_color(line, style->color, COLOR_PLAIN);
+}
+
 static void list_line(struct strbuf *line, const struct waft_trace_summary *summary,
 	const struct layout *layout, size_t id_length, const struct waft_trace_style *style)
 {
@@ -231,8 +242,10 @@ static void list_line(struct strbuf *line, const struct waft_trace_summary *summ
 	memcpy(id, summary->trace_id, id_length);
 	id[id_length] = '\0';
 	format_summary(line, summary, id, layout->operation, style);
-	if (left == 0)
+	if (left == 0) {
+		append_damage(line, summary, style);
 		return;
+	}
 	strbuf_safe(&cell, summary->layer, strlen(summary->layer));
 	cell_of(line, &cell, &left, layout->layer);
 	append_services(&cell, summary);
@@ -243,6 +256,7 @@ static void list_line(struct strbuf *line, const struct waft_trace_summary *summ
 	strbuf_color(line, style->color && summary->errors != 0, COLOR_RED);
 	cell_of(line, &cell, &left, layout->errors);
 	strbuf_color(line, style->color && summary->errors != 0, COLOR_PLAIN);
+	append_damage(line, summary, style);
 	strbuf_done(&cell);
 }
 

@@ -183,6 +183,7 @@ static int fill_summary(
 	summary->status = (char *)(uintptr_t)status_name(trace->status);
 	summary->spans = trace->spans;
 	summary->errors = trace->errors;
+	summary->damaged = trace->damaged;
 	summary->n_services = trace->service_count;
 	summary->services =
 		scratch_alloc(scratch, (trace->service_count + 1) * sizeof(*summary->services));
@@ -197,7 +198,8 @@ static int fill_summary(
 }
 
 /* Packs a page; 0, -EMSGSIZE when it is too large, -ENOMEM. */
-static int pack_list(const struct query_list *list, uint32_t stream_id, struct answer *ret)
+static int pack_list(const struct query_list *list, const char *damaged_file, uint32_t stream_id,
+	struct answer *ret)
 {
 	Waft__V1__ListTracesResponse response = WAFT__V1__LIST_TRACES_RESPONSE__INIT;
 	struct scratch scratch = {0};
@@ -214,6 +216,8 @@ static int pack_list(const struct query_list *list, uint32_t stream_id, struct a
 	if (status == 0) {
 		response.n_traces = list->count;
 		response.traces = pointers;
+		if (damaged_file != NULL)
+			response.damaged_file = (char *)(uintptr_t)damaged_file;
 		response.next_page.len = list->next_page.length;
 		response.next_page.data = (uint8_t *)(uintptr_t)list->next_page.data;
 		if (waft__v1__list_traces_response__get_packed_size(&response) >
@@ -247,7 +251,7 @@ void answer_list(struct reader *reader, const Waft__V1__ListTracesRequest *reque
 		status = query_list(reader, &filter, limit,
 			slice_of(request->page.data, request->page.len), &list);
 		if (status == 0)
-			status = pack_list(&list, stream_id, ret);
+			status = pack_list(&list, reader_damaged_file(reader), stream_id, ret);
 		query_list_done(&list);
 		limit = limit > 1 ? limit / 2 : 0;
 	} while (status == -EMSGSIZE && limit > 0);

@@ -635,6 +635,14 @@ static void say_ready(struct collector *collector)
 	notify_send("READY=1");
 }
 
+/* What is sealed or removed by now has another name, or none. */
+static void on_damaged(void *context, const char *name)
+{
+	struct collector *collector = context;
+
+	live_on_damage(collector->depot.live, name);
+}
+
 static int start(struct collector *collector)
 {
 	uint64_t period_ms = HOUSEKEEPING_MS;
@@ -667,7 +675,7 @@ static int start(struct collector *collector)
 	flow_pulse(collector);
 	inbox_look(collector->inbox);
 	say_ready(collector);
-	verifier_start(collector->verifier, &collector->loop);
+	verifier_start(collector->verifier, &collector->loop, on_damaged, collector);
 	return 0;
 }
 

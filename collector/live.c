@@ -16,6 +16,7 @@ struct live_file {
 	char name[PART_NAME_BYTES];
 	struct part_name part;
 	uint64_t length_bytes;
+	bool damaged;
 };
 
 struct live {
@@ -89,6 +90,8 @@ static void note_part(struct live *live, const struct manifest_part *part)
 		*file = live->files[--live->count];
 		return;
 	}
+	/* What is sealed was whole. */
+	file->damaged = file->damaged && file->part.sealed == (part->state == PART_SEALED);
 	file->part.sealed = part->state == PART_SEALED;
 	file->length_bytes = part->length_bytes;
 	if (part_name_format(&file->part, file->name) < 0)
@@ -142,6 +145,26 @@ int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembler *as
 	return 0;
 }
 
+void live_on_damage(struct live *live, const char *name)
+{
+	pthread_mutex_lock(&live->lock);
+	for (size_t i = 0; i < live->count; i++)
+		live->files[i].damaged |= strcmp(live->files[i].name, name) == 0;
+	pthread_mutex_unlock(&live->lock);
+}
+
+size_t live_damaged(struct live *live, char ret_first[PART_NAME_BYTES])
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&live->lock);
+	for (size_t i = 0; i < live->count; i++)
+		if (live->files[i].damaged && count++ == 0)
+			memcpy(ret_first, live->files[i].name, PART_NAME_BYTES);
+	pthread_mutex_unlock(&live->lock);
+	return count;
+}
+
 void live_on_inbox(struct live *live)
 {
 	atomic_fetch_add(&live->inbox_moves, 1);
@@ -164,8 +187,9 @@ static int for_each_part(
 	const struct live_view *view = ctx;
 
 	for (size_t i = 0; i < view->file_count; i++) {
-		const struct live_part part = {
-			.name = view->files[i].name, .length_bytes = view->files[i].length_bytes};
+		const struct live_part part = {.name = view->files[i].name,
+			.length_bytes = view->files[i].length_bytes,
+			.damaged = view->files[i].damaged};
 		int status = on_part(arg, &part);
 
 		if (status != 0)

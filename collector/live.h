@@ -35,6 +35,13 @@ void live_free(struct live *live);
 void live_on_part(struct live *live, const struct manifest_part *part);
 void live_on_commit(struct live *live, const struct part_name *part, uint64_t length_bytes);
 
+/* Bytes of a file are not what was committed, or can't be read: readers are told. Whatever is not
+ * the name of a part is passed over. Any thread. */
+void live_on_damage(struct live *live, const char *name);
+
+/* How many files that are there are known to be damaged; the first of them. Any thread. */
+size_t live_damaged(struct live *live, char ret_first[PART_NAME_BYTES]);
+
 /* A file of the inbox, all of which is durable, is going to be removed. Loop thread. */
 void live_on_inbox(struct live *live);
 

@@ -55,6 +55,7 @@ struct query {
 	int tries;
 	atomic_bool cancelled;
 	uint64_t took_ns;
+	uint64_t bad_lines; /* that the work has passed over */
 	uv_work_t work;
 	struct query *next; /* in line */
 };
@@ -196,12 +197,15 @@ static void run_query(uv_work_t *work)
 	struct query *query = work->data;
 	uint64_t begin_ns = uv_hrtime();
 	int status = open_reader(query);
+	const char *damaged;
+	uint64_t bad_lines;
 
 	if (status < 0) {
 		answer_fail(&query->answer, error_to_grpc(status), "can't read the store: %s",
 			error_text(status));
 		return;
 	}
+	bad_lines = reader_report(query->reader)->bad_lines;
 	switch (query->kind) {
 	case QUERY_LIST:
 		answer_list(query->reader, (const void *)query->request, query->stream_id,
@@ -225,6 +229,10 @@ static void run_query(uv_work_t *work)
 	default:
 		break;
 	}
+	query->bad_lines = reader_report(query->reader)->bad_lines - bad_lines;
+	damaged = reader_found_damage(query->reader);
+	if (damaged != NULL)
+		live_on_damage(query->service->config.live, damaged);
 	query->took_ns = uv_hrtime() - begin_ns;
 }
 
@@ -250,6 +258,8 @@ static void after_query(uv_work_t *work, int status)
 
 	(void)status;
 	service->counts.running--;
+	service->counts.bad_lines += query->bad_lines;
+	query->bad_lines = 0;
 	if (query->took_ns > service->counts.longest_ns)
 		service->counts.longest_ns = query->took_ns;
 	if (query->call != NULL && query->answer.stale && ++query->tries < TRIES) {

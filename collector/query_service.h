@@ -37,6 +37,7 @@ struct query_counts {
 	uint64_t refused;
 	uint64_t failed;
 	uint64_t cancelled;
+	uint64_t bad_lines;  /* passed over, each time that one is met */
 	uint64_t longest_ns; /* of the work of one, since the start */
 };
 

@@ -209,6 +209,8 @@ static void gather_connections(struct collector *collector, struct report *repor
 	add_count(report, "queries_refused_total", queries.refused,
 		"Queries refused because too many waited.");
 	add_count(report, "queries_failed_total", queries.failed, "Queries that failed.");
+	add_count(report, "query_bad_lines_total", queries.bad_lines,
+		"Lines of files that queries passed over because they are no records, each time.");
 	add_count(report, "queries_cancelled_total", queries.cancelled,
 		"Queries that their callers gave up.");
 	add_gauge(report, "tails", tails.tails, "Readers that tail.");
@@ -335,6 +337,7 @@ static void gather_reasons(struct collector *collector, struct report *report)
 {
 	const struct recovery *recovery = &collector->depot.recovery;
 	struct verifier_counts verified;
+	char damaged[PART_NAME_BYTES];
 
 	verifier_count(collector->verifier, &verified);
 	report->serving = collector->state == COLLECTOR_RUNNING;
@@ -357,6 +360,8 @@ static void gather_reasons(struct collector *collector, struct report *report)
 			verified.damaged > 1 ? "committed bytes of files are damaged, at first of"
 					     : "committed bytes of a file are damaged",
 			verified.first_damaged);
+	else if (live_damaged(collector->depot.live, damaged) > 0)
+		add_reason(report, "a file is damaged: spans in it can't be read", damaged);
 	if (recovery->log_bytes_damaged + recovery->log_segments_lost > 0)
 		add_reason(report, "the log was damaged: see .waft/quarantine", NULL);
 	if (recovery->log_cut)

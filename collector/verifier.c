@@ -18,6 +18,8 @@ struct verifier {
 	size_t at;  /* the part that is looked at */
 	int result; /* of it: written on the pool, read on the loop afterwards */
 	atomic_bool stop;
+	void (*on_damaged)(void *context, const char *name);
+	void *context;
 	struct verifier_counts counts;
 };
 
@@ -47,6 +49,7 @@ static void say_damaged(struct verifier *verifier, const struct manifest_part *p
 			error_text(verifier->result));
 	if (verifier->counts.damaged++ == 0)
 		memcpy(verifier->counts.first_damaged, name, sizeof(name));
+	verifier->on_damaged(verifier->context, name);
 }
 
 static void on_verified(uv_work_t *work, int status)
@@ -104,9 +107,12 @@ int verifier_new(struct disk *disk, const struct store_dirs *dirs,
 	return 0;
 }
 
-void verifier_start(struct verifier *verifier, uv_loop_t *loop)
+void verifier_start(struct verifier *verifier, uv_loop_t *loop,
+	void (*on_damaged)(void *context, const char *name), void *context)
 {
 	verifier->loop = loop;
+	verifier->on_damaged = on_damaged;
+	verifier->context = context;
 	next_part(verifier);
 }
 

@@ -26,8 +26,9 @@ struct verifier_counts {
 int verifier_new(struct disk *disk, const struct store_dirs *dirs,
 	const struct manifest_state *state, struct verifier **ret) MUST_CHECK;
 
-/* Begins; once. */
-void verifier_start(struct verifier *verifier, uv_loop_t *loop);
+/* Begins; once. on_damaged: of each file that is not what it was, on the loop. */
+void verifier_start(struct verifier *verifier, uv_loop_t *loop,
+	void (*on_damaged)(void *context, const char *name), void *context);
 
 /* All 0 for NULL. */
 void verifier_count(const struct verifier *verifier, struct verifier_counts *ret);

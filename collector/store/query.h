@@ -45,6 +45,10 @@ struct trace_summary {
 	size_t service_count;
 	uint64_t spans;	 /* each span id once */
 	uint64_t errors; /* of these, those that failed */
+	/* Lines of it can't be read: what is said of it may be less than it was, and asking for it
+	 * gives less, or nothing. Of a trace that is listed without a line this is known where
+	 * its file is known to be damaged. */
+	bool damaged;
 };
 
 /* Memory of summaries and texts is the list's own. Zero-initialise. */

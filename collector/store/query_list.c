@@ -55,6 +55,10 @@ static int compare_places(const struct place *a, const struct place *b)
 struct entry {
 	struct place place;
 	struct trace_summary summary;
+	/* Where its lines are, when none of them was read; NULL: they were. */
+	struct view_file *file;
+	uint64_t offset;
+	uint64_t length;
 };
 
 struct lister {
@@ -155,7 +159,10 @@ static int summarise(const struct index_run *run, const struct pack_kind *kind,
 /* The trace's row by what its pack has of it, without a line. 1; 0: the lines must be read. */
 static int take_by_index(struct lister *lister, const struct walk_trace *trace)
 {
-	struct entry entry = {.place.start_ns = trace->start_ns};
+	struct entry entry = {.place.start_ns = trace->start_ns,
+		.file = trace->file,
+		.offset = trace->run->offset,
+		.length = trace->run->length_bytes};
 	struct pack_kind kind;
 	int ret;
 
@@ -179,6 +186,7 @@ static int look_at(struct lister *lister, const struct walk_trace *trace)
 {
 	struct trace_load *load = &lister->load;
 	struct entry entry = {.place.start_ns = trace->start_ns};
+	uint64_t losses = view_losses(lister->reader);
 	int ret;
 
 	memcpy(entry.place.trace_id, trace->trace_id, 16);
@@ -203,6 +211,7 @@ static int look_at(struct lister *lister, const struct walk_trace *trace)
 	if (!is_wanted(lister, &entry.place) || !trace_load_matches(load))
 		return 0;
 	ret = trace_load_summary(load, &lister->scratch, &entry.summary);
+	entry.summary.damaged = view_losses(lister->reader) != losses;
 	if (ret == 0)
 		insert(lister, &entry);
 	return ret;
@@ -226,6 +235,18 @@ static int fill(struct lister *lister)
 
 /* ---- Result -------------------------------------------------------------------------- */
 
+/* A frame is unpacked for a row only in files that are known to be damaged. */
+static int look_for_damage(struct lister *lister, struct entry *entry)
+{
+	int ret;
+
+	if (entry->file == NULL || !(entry->file->damaged || entry->file->known_damaged))
+		return 0;
+	ret = view_readable(lister->reader, entry->file, entry->offset, entry->length);
+	entry->summary.damaged = ret == 0;
+	return ret < 0 ? ret : 0;
+}
+
 static int give(struct lister *lister, struct query_list *ret_list)
 {
 	size_t limit = lister->wanted - 1;
@@ -238,8 +259,13 @@ static int give(struct lister *lister, struct query_list *ret_list)
 		page = scratch_alloc(&lister->scratch, PAGE_BYTES);
 	if (list.traces == NULL || (lister->count > limit && page == NULL))
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		int ret = look_for_damage(lister, &lister->entries[i]);
+
+		if (ret < 0)
+			return ret;
 		list.traces[i] = lister->entries[i].summary;
+	}
 	if (page != NULL) {
 		put_page(&lister->entries[count - 1].place, page);
 		list.next_page = slice_of(page, PAGE_BYTES);

@@ -155,6 +155,20 @@ const char *reader_damaged_file(const struct reader *reader)
 	for (size_t i = 0; i < reader->file_count; i++)
 		if (reader->files[i]->damaged || reader->files[i]->failed)
 			return reader->files[i]->name;
+	for (size_t i = 0; i < reader->file_count; i++)
+		if (reader->files[i]->known_damaged)
+			return reader->files[i]->name;
+	return NULL;
+}
+
+const char *reader_found_damage(const struct reader *reader)
+{
+	for (size_t i = 0; i < reader->file_count; i++) {
+		const struct view_file *file = reader->files[i];
+
+		if (file->ours && file->damaged && !file->known_damaged)
+			return file->name;
+	}
 	return NULL;
 }
 
@@ -253,6 +267,16 @@ static bool is_packed(const char *name)
 	return length > 4 && strcmp(name + length - 4, ".zst") == 0;
 }
 
+static int take_part(struct reader *reader, const char *name, const struct part_name *part,
+	const struct live_part *live, const struct disk_stat *stat)
+{
+	int ret = take_file(reader, name, part, live->length_bytes, stat);
+
+	if (ret == 0)
+		find_file(reader, name, stat->inode)->known_damaged = live->damaged;
+	return ret;
+}
+
 /* A part with committed lines, and no file has its name. The daemon tells of it by itself. */
 static int note_missing(struct reader *reader, const char *name, const struct part_name *part)
 {
@@ -291,7 +315,7 @@ static int on_part(void *arg, const struct live_part *live)
 		if (part_name_format(&part, name) != 0 ||
 			disk_stat_name(reader->disk, reader->dirs.top, name, &stat) != 0)
 			continue;
-		return take_file(reader, name, &part, live->length_bytes, &stat);
+		return take_part(reader, name, &part, live, &stat);
 	}
 	return reader->live != NULL || live->length_bytes == 0
 		       ? 0
@@ -550,6 +574,28 @@ int view_bytes(
 	if (ret == 0)
 		ret = source_read(file->source, offset, to, length);
 	return ret == -ENOMEM ? ret : ret == 0;
+}
+
+int view_readable(struct reader *reader, struct view_file *file, uint64_t offset, uint64_t length)
+{
+	int ret = file->failed ? -EIO : open_source(reader, file);
+	uint64_t end = offset + length;
+	uint8_t byte;
+
+	if (ret == 0 && end > source_size(file->source))
+		ret = -EIO;
+	while (ret == 0 && offset < end) {
+		uint64_t piece = source_piece(file->source, offset);
+
+		ret = source_read(file->source, offset, &byte, 1);
+		offset += piece < end - offset ? piece : end - offset;
+	}
+	return ret == -ENOMEM ? ret : ret == 0;
+}
+
+uint64_t view_losses(const struct reader *reader)
+{
+	return reader->gaps + reader->report.bad_lines;
 }
 
 struct finding {

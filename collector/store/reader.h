@@ -27,6 +27,7 @@
 struct live_part {
 	const char *name;
 	uint64_t length_bytes;
+	bool damaged; /* it is known that not all of it can be read, or is what was written */
 };
 
 /* A span that no part holds yet: its JSON line (no newline), as the store would write it.
@@ -105,9 +106,13 @@ void reader_set_live(struct reader *reader, const struct live_source *live);
 
 const struct reader_report *reader_report(const struct reader *reader);
 
-/* The first file of the last query of which a stretch could not be read; NULL: there is none.
- * Borrowed until the next query. */
+/* The first file of the last query of which a stretch could not be read, else one that is known
+ * to have such; NULL: there is none. Borrowed until the next query. */
 const char *reader_damaged_file(const struct reader *reader);
+
+/* A part of the last query's view that has damage which the live_source did not know of. The same
+ * otherwise. */
+const char *reader_found_damage(const struct reader *reader);
 
 /* Without a live_source it reads what no index covers, so that the report tells of its lines.
  * 0 or a negative errno. */

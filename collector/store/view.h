@@ -26,6 +26,7 @@ struct view_file {
 	bool present;	       /* in the refresh under way */
 	bool failed;	       /* can't be opened or read: passed over until it changes */
 	bool damaged;	       /* a stretch of it could not be read, and was passed over */
+	bool known_damaged;    /* the daemon has found so */
 	bool summed;	       /* of the walk under way: its sums do for its runs */
 	bool ready;	       /* runs are up to length_bytes */
 	struct source *source; /* NULL: not open */
@@ -74,6 +75,14 @@ int view_bytes(struct reader *reader, struct view_file *file, uint64_t offset, s
 
 /* Makes file->source open. 1; 0: it can't be, view_lines says why; -ENOMEM. */
 int view_source(struct reader *reader, struct view_file *file) MUST_CHECK;
+
+/* Whether a stretch of a file can be read, of a sealed one by the checksums of its frames. 1, 0 or
+ * -ENOMEM. */
+int view_readable(
+	struct reader *reader, struct view_file *file, uint64_t offset, uint64_t length) MUST_CHECK;
+
+/* How many times so far lines of a run could not be read, or were no records. */
+uint64_t view_losses(const struct reader *reader);
 
 /* Calls on_run for each run of a trace in any file, file by file by name, from the file
  * named `from` on (NULL: all). */

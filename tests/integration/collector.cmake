@@ -7,6 +7,13 @@ foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space sec
     TIMEOUT 120)
 endforeach()
 
+# Damaged files; each function of test_damage.py is one test.
+foreach(name known found bad_lines)
+  waft_integration_test(damage_${name}
+    COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_damage.py ${name}
+    TIMEOUT 120)
+endforeach()
+
 # Agents and gateways; each function of test_forward.py is one test.
 foreach(name one ledger kills kills_tls partitions failover outage rights)
   waft_integration_test(forward_${name}

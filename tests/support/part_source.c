@@ -12,8 +12,9 @@ static int for_each_part(
 
 	for (size_t i = 0; ret == 0 && i < source->count; i++) {
 		char name[PART_NAME_BYTES];
-		struct live_part part = {
-			.name = name, .length_bytes = source->parts[i].length_bytes};
+		struct live_part part = {.name = name,
+			.length_bytes = source->parts[i].length_bytes,
+			.damaged = source->damaged};
 
 		if (part.length_bytes == 0)
 			continue;

@@ -13,6 +13,7 @@ struct part_source {
 	struct live_source live; /* for struct reader_config; a for_each_span may be set in it */
 	const struct index_part *parts;
 	size_t count;
+	bool damaged; /* what is said of each */
 };
 
 void part_source_init(struct part_source *source, const uint8_t store_id[16],

@@ -444,7 +444,8 @@ static int take_offset(void *ctx, const struct index_run *run)
 	return 0;
 }
 
-static size_t count_traces(struct reader *reader)
+/* *ret_marked: of them, those that can't be read whole, as the list says. */
+static size_t count_traces(struct reader *reader, size_t *ret_marked)
 {
 	const struct filter everything = {0};
 	struct query_list pages[2] = {{0}, {0}};
@@ -455,6 +456,8 @@ static size_t count_traces(struct reader *reader)
 
 		assert_int_equal(query_list(reader, &everything, 1000, page, &pages[at]), 0);
 		count += pages[at].count;
+		for (size_t i = 0; i < pages[at].count; i++)
+			*ret_marked += pages[at].traces[i].damaged;
 		at ^= 1;
 		query_list_done(&pages[at]);
 	} while (pages[at ^ 1].next_page.length > 0);
@@ -467,7 +470,7 @@ static void check_frame(
 	const struct frame *frame, const uint64_t *offsets, uint32_t traces, bool indexed)
 {
 	struct reader_config config = {.directory = store.path, .live = &source.live};
-	size_t damaged = 0, listed;
+	size_t damaged = 0, listed, marked = 0;
 	struct reader *reader;
 
 	source.live.store_id[0] = indexed ? 4 : 99;
@@ -490,9 +493,21 @@ static void check_frame(
 	assert_int_equal(reader_report(reader)->damaged_files, 1);
 	assert_int_equal(reader_report(reader)->unreadable_files, 0);
 	assert_int_equal(reader_report(reader)->bad_lines, 0);
-	listed = count_traces(reader);
+	listed = count_traces(reader, &marked);
 	assert_int_equal(listed, indexed ? traces : traces - damaged);
+	assert_int_equal(marked, indexed ? damaged : 0);
 	reader_close(reader);
+	/* Nothing was read, and nothing is known; or the daemon knows of the file. */
+	for (int known = 0; indexed && known < 2; known++) {
+		source.damaged = known == 1;
+		marked = 0;
+		assert_int_equal(reader_open(&config, &reader), 0);
+		assert_int_equal(count_traces(reader, &marked), traces);
+		assert_int_equal(marked, known ? damaged : 0);
+		assert_int_equal(reader_damaged_file(reader) != NULL, known);
+		reader_close(reader);
+	}
+	source.damaged = false;
 	source.live.store_id[0] = 4;
 }
 

@@ -142,6 +142,8 @@ struct waft_trace_summary {
 	size_t service_count;
 	uint64_t spans;
 	uint64_t errors; /* spans that failed */
+	/* In a list: it is known that lines of it can't be read, and it may have been more. */
+	bool damaged;
 };
 
 struct waft_trace_list {

@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+"""What a collector and waftctl say of files that are damaged.
+
+    test_damage.py NAME...    runs test_NAME; without names, all
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# pylint: disable=wrong-import-position
+import wire  # noqa: E402
+from daemon import Daemon  # noqa: E402
+from wire import Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
+
+OPTIONS = ("--part-size", "16K", "--quiet", "1ms", "--seal-after", "1ms", "--http",
+           "127.0.0.1:0")
+DATA_LOSS = 15
+
+
+def waftctl(daemon, *arguments):
+    """(what it prints, what it warns of)."""
+    done = subprocess.run([os.path.join(os.environ["WAFT_BIN"], "waftctl"), *arguments],
+                          capture_output=True, check=False, cwd=daemon.directory)
+    assert done.returncode == 0, done.stderr.decode()[:500]
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def sealed_store(daemon):
+    """Some traces, and a part of them that was sealed; the daemon is at rest. (Its name, the ids in
+    it, all ids.)"""
+    daemon.start(*OPTIONS)
+    exporter, ids = Exporter(daemon.socket), []
+    for number in range(1, 5):
+        data, new = tree_batch(20, 4)
+        exporter.send_batch(data)
+        exporter.wait(number)
+        ids += [uuid_text(i) for i in new]
+    while daemon.metric("parts_sealed_total") < 1:
+        pass
+    assert daemon.stop() == 0
+    name = min(name for name in os.listdir(daemon.store) if name.endswith(".zst"))
+    lines = subprocess.run(["zstdcat", os.path.join(daemon.store, name)], check=True,
+                           capture_output=True).stdout.splitlines()
+    return name, {json.loads(line)["trace_id"] for line in lines}, set(ids)
+
+
+def spoil(daemon, name):
+    """Some of its only frame."""
+    with open(os.path.join(daemon.store, name), "r+b") as file:
+        file.seek(200)
+        file.write(bytes(400))
+
+
+def listed(daemon):
+    """Of what is listed: (all ids, those marked as damaged, the file that the answer names)."""
+    status, message, answer = daemon.query("ListTraces", wire.number(2, 1000))
+    assert status == 0, (status, message)
+    parts = fields(answer)
+    traces = [fields(trace) for trace in parts.get(1, [])]
+    return ({uuid_text(one(trace, 1)) for trace in traces},
+            {uuid_text(one(trace, 1)) for trace in traces if one(trace, 11, 0)},
+            one(parts, 3, b"").decode())
+
+
+def check_said(daemon, name, damaged, ids):
+    """The list marks what can't be shown, and no more."""
+    found, marked, file = listed(daemon)
+    assert found == ids and marked == damaged and file == name, (found, marked, file)
+    out = waftctl(daemon, "--endpoint", "unix:" + daemon.socket, "trace", "list", "--json",
+                  "-n", "1000")[0]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["trace_id"] for row in rows if row.get("damaged")} == damaged
+    out, warned = waftctl(daemon, "--endpoint", "unix:" + daemon.socket, "trace", "list",
+                          "-n", "1000")
+    assert out.count("  damaged\n") == len(damaged), out
+    assert name in warned, warned
+
+
+def test_known():
+    """What the comparison after the start finds is said by the next list."""
+    with Daemon() as daemon:
+        name, damaged, ids = sealed_store(daemon)
+        spoil(daemon, name)
+        daemon.start("--http", "127.0.0.1:0")
+        while daemon.metric("parts_damaged_total") < 1:
+            pass
+        check_said(daemon, name, damaged, ids)
+        assert daemon.stop() == 0
+
+
+def test_found():
+    """So is what a query has found since."""
+    with Daemon() as daemon:
+        name, damaged, ids = sealed_store(daemon)
+        daemon.start("--http", "127.0.0.1:0")
+        parts = sum(n.endswith((".jsonl", ".zst")) for n in os.listdir(daemon.store))
+        while daemon.metric("parts_verified_total") < parts:
+            pass
+        spoil(daemon, name)
+        assert listed(daemon) == (ids, set(), "")
+        status, message, _ = daemon.query("GetTrace", wire.text(1, min(damaged)))
+        assert status == DATA_LOSS and name in message, (status, message)
+        check_said(daemon, name, damaged, ids)
+        code, text = daemon.http("/healthz")
+        assert code != 200 and name in text, (code, text)
+        assert daemon.stop() == 0
+
+
+def test_bad_lines():
+    """Lines that are no records are counted."""
+    with Daemon() as daemon:
+        os.makedirs(daemon.store)
+        with open(os.path.join(daemon.store, "2026-01-01.jsonl"), "w", encoding="utf-8") as file:
+            file.write("{\nnothing\n")
+        daemon.start("--http", "127.0.0.1:0")
+        assert daemon.metric("query_bad_lines_total") == 0
+        assert listed(daemon)[0] == set()
+        assert daemon.metric("query_bad_lines_total") == 2
+        status, _, answer = daemon.query("Status")
+        counters = dict((one(fields(entry), 1), one(fields(entry), 2, 0))
+                        for entry in fields(answer)[12])
+        assert status == 0 and counters[b"query_bad_lines_total"] == 2, counters
+        assert daemon.stop() == 0
+
+
+def main():
+    known = {name[5:]: test for name, test in globals().items() if name.startswith("test_")}
+    names = sys.argv[1:] or list(known)
+    for name in names:
+        begin = time.monotonic()
+        known[name]()
+        print(f"ok {name} ({time.monotonic() - begin:.2f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
