@@ -13,7 +13,8 @@ import time
 
 import engine_reference as reference
 import engine_service
-from engine_service import BIN, SOURCE, Service, cases, decide, main, same, wait_until
+from engine_service import (
+    BIN, SOURCE, Service, cases, decide, main, same, stop_worker, wait_until)
 
 FORMS = ("missingkey", "badtype", "nullscore", "scoresnotdict")
 DECISION = {"problem": "p", "alternatives": ["x", "y"], "criteria": {"a": 0.6, "b": 0.4},
@@ -239,8 +240,7 @@ def test_stopped_worker():
     """Another answers: at once when one is idle, and a single one is replaced."""
     with Service("--workers", "2") as service:
         stopped = service.workers()[0]
-        os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: state(stopped) == "T", "the worker is stopped")
+        stop_worker(stopped)
         started = time.monotonic()
         for _ in range(5):
             assert service.analyze(DECISION)[0] == 200
@@ -250,14 +250,9 @@ def test_stopped_worker():
     with Service() as service:
         assert service.analyze(DECISION)[0] == 200
         worker = service.workers()[0]
-        os.kill(worker, signal.SIGSTOP)
+        stop_worker(worker)
         assert service.analyze(DECISION)[0] == 200
         assert service.workers() != [worker]
-
-
-def state(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0]
 
 
 def test_stop_lets_requests_finish():

@@ -113,6 +113,16 @@ def wait_until(condition, what, seconds=20):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def stop_worker(pid):
+    """Stops it, and returns when it is: until then it may still be given a request."""
+    def state():
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0]
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state() == "T", "the worker is stopped")
+
+
 def cases(*names):
     for name in names:
         with open(os.path.join(SOURCE, "tests", "data", name), encoding="utf-8") as lines:

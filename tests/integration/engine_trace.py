@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 
-from engine_service import BIN, Service, decide, main
+from engine_service import BIN, Service, decide, main, stop_worker
 
 DECISION = {"problem": "p", "alternatives": ["x", "y"], "criteria": {"a": 0.6, "b": 0.4},
             "scores": {"x": {"a": 6, "b": 1}, "y": {"a": 3, "b": 5}}}
@@ -304,7 +304,7 @@ def test_a_lost_worker_is_in_the_trace():
     with Traced() as traced:
         with Service("--timeout", "1", environment=traced.environment) as service:
             worker = service.workers()[0]
-            os.kill(worker, signal.SIGSTOP)
+            stop_worker(worker)
             status, headers, body = service.analyze(DECISION)
             assert status == 200, body
         trace = by_operation(traced.records(headers["traceresponse"].split("-")[1]))
