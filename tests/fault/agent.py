@@ -11,11 +11,10 @@ import concurrent.futures
 import os
 import shutil
 import sys
-import time
 
 import fault
 import life
-from fault import Closed, Exporter, fields, one, uuid_text
+from fault import Closed, Exporter, fields, one, until, uuid_text
 
 INJECT = os.path.join(fault.BIN, "fault_inject")
 SHEDS = "shed" in sys.argv[1:]
@@ -23,12 +22,6 @@ BATCHES, TRACES, SPANS = 24, 300 if SHEDS else 60, 4
 SHORT_POINTS = 6
 SIZES = ("--forward-max-bytes", "256K" if SHEDS else "1G", "--segment-size", "64K",
          "--http", "127.0.0.1:0")
-
-
-def until(done, what):
-    deadline = time.monotonic() + fault.wire.DEADLINE_S
-    while not done():
-        assert time.monotonic() < deadline, f"not in time: {what}"
 
 
 class Agent:

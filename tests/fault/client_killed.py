@@ -28,13 +28,14 @@ STUCK_S = 60
 def children(process):
     """Its processes, once all are there."""
     path = f"/proc/{process.pid}/task/{process.pid}/children"
-    while True:
-        assert process.poll() is None, process.communicate()
+
+    def all_pids():
+        select.select([process.stdout], [], [], 0.001)
         with open(path, encoding="ascii") as file:
             pids = [int(word) for word in file.read().split()]
-        if len(pids) == PROCESSES:
-            return pids
-        select.select([process.stdout], [], [], 0.001)
+        return pids if len(pids) == PROCESSES else None
+
+    return fault.until(all_pids, "all processes of the load", process)
 
 
 def kill_all(process, moments):

@@ -127,8 +127,7 @@ def cycle(daemon, load, disk):
     load.wait()
     disk.fill()
     load.send_all()
-    while daemon.http("/healthz")[0] == 200:
-        pass
+    fault.until(lambda: daemon.http("/healthz")[0] != 200, "the daemon says so")
     daemon.process.send_signal(signal.SIGHUP)  # retention looks again
     there = {trace for trace, _ in load.acknowledged()}
     assert there <= listed(daemon), "an acknowledged trace can't be seen"

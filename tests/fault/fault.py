@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.environ["WAFT_SOURCE"], "tests", "integration", "collector"))
 # pylint: disable=wrong-import-position,unused-import
 import wire  # noqa: E402,F401
-from daemon import Daemon, PROGRAM  # noqa: E402,F401
+from daemon import Daemon, PROGRAM, until  # noqa: E402,F401
 from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402,F401
 
 BIN = os.environ["WAFT_BIN"]

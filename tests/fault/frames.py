@@ -130,8 +130,8 @@ def region_of_load(daemon):
              "--endpoint", f"unix:{daemon.socket}", "--until-eof", "--threads", "4", "--depth",
              "6", "--rate", "400", "--spread", "--data", "100", "--duration", "600000"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        while daemon.metric("regions_held") < 1 or daemon.metric("spans_durable_total") < 400:
-            pass
+        fault.until(lambda: daemon.metric("regions_held") >= 1
+                    and daemon.metric("spans_durable_total") >= 400, "a region in use", process)
         path = f"/proc/{process.pid}/task/{process.pid}/children"
         with open(path, encoding="ascii") as file:
             child = file.read().split()[0]
@@ -191,9 +191,7 @@ def scribbled(daemon, count):
             assert status == 0, message
         exporter.socket.shutdown(socket.SHUT_RDWR)  # the child has it too
         exporter.close()
-        begin = time.monotonic()
-        while daemon.metric("regions_held") > 0:
-            assert time.monotonic() < begin + wire.DEADLINE_S, "a region is read for ever"
+        fault.until(lambda: daemon.metric("regions_held") == 0, "the region is read")
         os.close(pipe)
         os.waitpid(child, 0)
         os.close(descriptor)

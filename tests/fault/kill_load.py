@@ -102,8 +102,8 @@ class Test:
             assert not ended, "a load ended by itself"
             self.kill()
             self.start()
-        while self.daemon.metric("spans_durable_total") == 0:
-            pass
+        fault.until(lambda: self.daemon.metric("spans_durable_total") > 0, "it stores something",
+                    *(process for _, process in loads))
 
     def generation(self, number):
         self.clock.to_midnight(HOUR_NS, OFFSET_NS + 2 * number * DAY_NS)

@@ -127,17 +127,18 @@ def assert_runs(one):
 
 def wait_written(daemon):
     """Until no durable span waits to be in a file."""
-    while daemon.metric("spans_waiting") + daemon.metric("store_queue_spans") > 0:
-        pass
+    fault.until(lambda: daemon.metric("spans_waiting") + daemon.metric("store_queue_spans") == 0,
+                "what is durable is in files")
 
 
 def wait_sealed(daemon):
     """Until a part was sealed. Retention may have taken it since."""
-    deadline = time.monotonic() + fault.wire.DEADLINE_S
-    while "sealed a file" not in daemon.log() and not any(
-            name.endswith(".zst") for name in os.listdir(daemon.store)):
-        assert time.monotonic() < deadline, "nothing was sealed"
+    def sealed():
         daemon.metric("parts_sealed_total")
+        return "sealed a file" in daemon.log() or any(
+            name.endswith(".zst") for name in os.listdir(daemon.store))
+
+    fault.until(sealed, "a part is sealed")
 
 
 class Life:

@@ -221,8 +221,9 @@ def readers_and_frames(short):
         by_reader = probe.p99(probes)
         trickle = Trickle(daemon, TRICKLES_SHORT if short else TRICKLES)
         halves = half_open(daemon, 200)
-        by_frame = 0
+        by_frame, begin = 0, time.monotonic()
         while trickle.peers:  # each is ended for its silence or its slowness
+            assert time.monotonic() < begin + wire.DEADLINE_S, "slow frames go on"
             trickle.step()
             by_frame = max(by_frame, probe.p99(5))
         for peer in halves + [reader.socket for reader in readers]:

@@ -39,7 +39,9 @@ def first_ready(racers):
     waiting = {process.stdout: (socket, process) for socket, process in racers}
     winner = None
     while winner is None and waiting:
-        for stream in select.select(list(waiting), [], [], fault.wire.DEADLINE_S)[0]:
+        told = select.select(list(waiting), [], [], fault.wire.DEADLINE_S)[0]
+        assert told, "nobody says anything"
+        for stream in told:
             if b"ready on" in stream.readline():
                 winner = waiting[stream]
             del waiting[stream]

@@ -44,8 +44,8 @@ def terms(rounds, bound_s):
             # Traces that are held: the drain has something to bring into files.
             daemon.start("--http", "127.0.0.1:0", "--quiet", "1min", "--hold", "1min",
                          "--drain", f"{bound_s}s")
-            while daemon.metric("spans_durable_total") < ENOUGH_SPANS:
-                assert load.poll() is None, load.communicate()
+            fault.until(lambda: daemon.metric("spans_durable_total") >= ENOUGH_SPANS,
+                        "enough spans", load)
             begin = time.monotonic()
             assert daemon.stop() == 0
             longest = max(longest, time.monotonic() - begin)
@@ -107,8 +107,7 @@ def hups(rounds):
             good = settings.change(turn)
             begin = time.monotonic()
             daemon.process.send_signal(signal.SIGHUP)
-            while daemon.metric("reloads_total") < turn:
-                pass
+            fault.until(lambda t=turn: daemon.metric("reloads_total") >= t, "it reads them")
             longest = max(longest, time.monotonic() - begin)
             refused += not good
             assert daemon.metric("reloads_failed_total") == refused, (turn, daemon.log())

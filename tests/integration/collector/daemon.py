@@ -7,12 +7,27 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 
 from wire import Connection, DEADLINE_S
 
 PROGRAM = os.path.join(os.environ["WAFT_BIN"], "waft-collectord")
+
+
+def until(done, what, *processes):
+    """Looks until something is so, and returns it. Fails when a process that is to bring it
+    about has ended, and when it takes too long: a test that waits for ever says nothing."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        ended = [process.returncode for process in processes if process.poll() is not None]
+        value = done()
+        if value:
+            return value
+        assert not ended, f"ended with {ended[0]}, before {what}"
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        os.sched_yield()
 
 
 class Daemon:
@@ -72,9 +87,16 @@ class Daemon:
     def wait_log(self, wanted):
         """Until the log has a text. Asks the daemon something in between, so that
         the loop has come round."""
-        while wanted not in self.log():
-            assert self.process.poll() is None, f"ended before {wanted!r}: {self.log()}"
+        def said():
+            if wanted in self.log():
+                return True
             self.query("Health")
+            return False
+
+        try:
+            until(said, f"{wanted!r} in the log", self.process)
+        except (AssertionError, OSError) as error:
+            raise AssertionError(f"{error}: {self.log()}") from error
 
     def query(self, method, request=b"", header=b""):
         connection = Connection(self.socket)

@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, until  # noqa: E402
 from wire import Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
 
 INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 3, 7, 8, 9
@@ -76,8 +76,7 @@ def test_flush_full():
             status, text, _ = admin(daemon, "Flush")
         assert status == UNAVAILABLE and "can't be written" in text, (status, text)
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
-        while admin(daemon, "Flush")[0] != 0:
-            pass
+        until(lambda: admin(daemon, "Flush")[0] == 0, "a flush when there is room")
         assert len(daemon.records()) == 40 * sent
         assert daemon.stop() == 0
 

@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon, PROGRAM  # noqa: E402
+from daemon import Daemon, PROGRAM, until  # noqa: E402
 from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
 
 LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
@@ -133,8 +133,7 @@ def test_drain_of_full():
                 [LOAD, "--ledger", ledger, "--endpoint", "unix:" + daemon.socket, "--processes",
                  "2", "--threads", "2", "--until-eof", "--traces", "100000000", "--shutdown",
                  "100"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as load:
-            while daemon.metric("spans_written_total") < 20000:
-                assert load.poll() is None, "the load has ended"
+            until(lambda: daemon.metric("spans_written_total") >= 20000, "enough spans", load)
             assert daemon.stop() == 0
             assert "everything is in files" in daemon.log()
             load.stdin.close()
@@ -172,8 +171,7 @@ def test_no_space():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (40, resource.RLIM_INFINITY))
         data, new = tree_batch(5)
         exporter.send_batch(data)
-        while daemon.http("/healthz")[0] == 200:
-            pass
+        until(lambda: daemon.http("/healthz")[0] != 200, "the daemon says so")
         assert "the log can't be written" in daemon.http("/healthz")[1]
         assert set(list_traces(daemon)) == set(ids)
         assert exporter.durable == 3
@@ -542,8 +540,7 @@ def test_reload():
         write("part-size = 8K\nquiet = 1ms\nlog-level = debug\n")
         daemon.wait_log("was read again")
         assert "a restart is needed for: part-size" in daemon.log(), daemon.log()
-        while daemon.metric("spans_waiting") > 0:
-            pass
+        until(lambda: daemon.metric("spans_waiting") == 0, "all is in files")
         check_records(daemon.records(), ids)
         daemon.process.send_signal(signal.SIGUSR1)
         daemon.wait_log("60 spans")
@@ -697,14 +694,11 @@ def test_inbox():
         inbox = os.path.join(daemon.store, ".waft", "inbox")
         first, ids = leave(os.urandom(16), torn=wire.frame(wire.MESSAGE, 1, b"x" * 99)[:50])
         daemon.start("--quiet", "60s", "--http", "127.0.0.1:0")
-        while os.path.exists(first):
-            daemon.query("Health")
+        until(lambda: not os.path.exists(first), "the first is taken in", daemon.process)
         assert set(list_traces(daemon)) == set(ids)
         second, more = leave(os.urandom(16), torn=b"not a frame at all, 20 bytes and more")
-        while os.path.exists(second):
-            daemon.query("Health")
-        while daemon.metric("inbox_damaged_total") < 1:
-            pass
+        until(lambda: not os.path.exists(second), "the second is taken in", daemon.process)
+        until(lambda: daemon.metric("inbox_damaged_total") >= 1, "its damage is counted")
         assert daemon.metric("inbox_files_total") == 2
         assert daemon.metric("inbox_torn_bytes_total") == 50
         assert os.listdir(os.path.join(daemon.store, ".waft", "quarantine"))
@@ -720,15 +714,17 @@ def test_inbox_locked():
         with subprocess.Popen([LOAD, "--ledger", ledger, "--endpoint", "file:" + daemon.store,
                                "--rate", "70", "--traces", "100000", "--until-eof"],
                               stdin=subprocess.PIPE) as writer:
-            while not list_traces(daemon):
-                assert writer.poll() is None
+            until(lambda: list_traces(daemon), "a trace is listed", writer)
             assert daemon.metric("inbox_files_total") == 0
             trace = uuid_text(list_traces(daemon)[-1])
             writer.stdin.close()
             # While it ends and is taken in, each is there once.
-            while daemon.metric("inbox_files_total") == 0:
+            def taken_in():
                 status, lines = get_trace(daemon, trace)
                 assert status == 0 and len(set(lines)) == 7, (status, lines)
+                return daemon.metric("inbox_files_total") > 0
+
+            until(taken_in, "the inbox is taken in")
         assert daemon.stop() == 0
         done = subprocess.run([LOAD, "verify", ledger, "--store", daemon.store],
                               capture_output=True, check=False)
@@ -786,8 +782,7 @@ def test_damaged_part():
         exported(daemon)
         assert daemon.stop() == 0
         daemon.start("--http", "127.0.0.1:0")
-        while daemon.metric("parts_verified_total") < 1:
-            pass
+        until(lambda: daemon.metric("parts_verified_total") >= 1, "the part is read")
         assert daemon.metric("parts_damaged_total") == 0
         assert daemon.http("/healthz") == (200, "ok\n")
         assert daemon.stop() == 0
@@ -796,8 +791,7 @@ def test_damaged_part():
             file.seek(20)
             file.write(b"X")
         daemon.start("--http", "127.0.0.1:0")
-        while daemon.http("/healthz")[0] == 200:
-            pass
+        until(lambda: daemon.http("/healthz")[0] != 200, "the damage is said")
         assert f"committed bytes of a file are damaged: {name}" in daemon.http("/healthz")[1]
         assert daemon.metric("parts_damaged_total") == 1
         assert f"{name} is damaged" in daemon.log()

@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, until  # noqa: E402
 from test_remote import Gateway, TOKEN, token_rule  # noqa: E402
 from wire import Connection, Exporter, fields, number, one, text  # noqa: E402
 
@@ -136,8 +136,7 @@ def test_ledger():
         while not exporter.goodbye:
             exporter.take()
         # The agent says when nothing of the client can come again.
-        while exporter.client in gateway.clients():
-            pass
+        until(lambda: exporter.client not in gateway.clients(), "the gateway forgets it")
         assert gateway.metric("client_spans_emitted_total") == 62
         assert gateway.metric("client_spans_durable_total") == 40
         assert gateway.metric("client_spans_dropped_total") == 22
@@ -239,8 +238,7 @@ def test_partitions():
             exporter.take()
         agent.wait_metric("forward_records_total", 54)
         for gateway in gateways:
-            while exporter.client in gateway.clients():
-                pass
+            until(lambda g=gateway: exporter.client not in g.clients(), "a gateway forgets it")
         sums = [sum(gateway.metric(f"client_spans_{name}_total") for gateway in gateways)
                 for name in ("emitted", "durable", "dropped", "unknown")]
         assert sums == [622, 600, 22, 0], sums
@@ -330,8 +328,7 @@ def test_outage():
                 other = Exporter(agent.socket, other.client, acknowledged=other.durable)
                 assert exporter.durable == 60 and other.durable == 6
                 sent = 0
-        while agent.metric("log_bytes") > 1 << 20:
-            pass
+        until(lambda: agent.metric("log_bytes") <= 1 << 20, "the log is small enough")
         dropped = agent.metric('forward_dropped_spans_total{reason="forward_full"}')
         assert dropped > 0
         gateway.serve()
@@ -365,9 +362,7 @@ def refused_by(agent, why):
     """The agent says why nothing goes on, and keeps it."""
     agent.wait_log(why)
     assert agent.metric("forward_records_total") == 0
-    deadline = time.monotonic() + wire.DEADLINE_S
-    while "a gateway is not there" not in agent.http("/healthz")[1]:
-        assert time.monotonic() < deadline, agent.log()
+    until(lambda: "a gateway is not there" in agent.http("/healthz")[1], "its health says so")
 
 
 def test_rights():

@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, until  # noqa: E402
 from test_forward import Node, send_batches, stored  # noqa: E402
 from test_remote import Gateway, TOKEN, bearer, token_rule  # noqa: E402
 from test_remote_client import Hostile, Load, answer, certificate  # noqa: E402
@@ -42,6 +42,19 @@ def pings(peer):
         peer.sendall(wire.frame(wire.PING, 0, b"x" * 64) * 8)
 
 
+def ahead(peer):
+    """Answers what it has had with a number that nothing has had yet."""
+    agent = Connection(peer)
+    with contextlib.suppress(wire.Closed):
+        for _ in range(2):  # the call, and the hello
+            agent.receive()
+        peer.sendall(forward_answer())
+        agent.receive()
+        peer.sendall(forward_answer(1 << 40, hello=False))
+        while True:
+            agent.receive()
+
+
 # What acknowledges nothing that was sent: the numbers are those of nothing or of the future.
 GATEWAYS = {
     "garbage": lambda peer: answer(peer, os.urandom(100000)),
@@ -57,6 +70,7 @@ GATEWAYS = {
         2, "\x1b]0;" + "x" * 60000) + wire.number(3, (1 << 32) - 1))),
     "pings": pings,
     "hangs up": lambda peer: peer.recv(65536),
+    "ahead": ahead,
 }
 
 
@@ -85,8 +99,9 @@ def test_gateway():
         agents = [agent_of(name, hostile, stack) for name, hostile in hostiles.items()]
         for agent, name, (client, ids, emitted) in agents:
             # It has been told something; where that is no long wait, it has tried again.
-            while hostiles[name].taken < (1 if name == "status" else 2):
-                agent.query("Health")
+            tries = 1 if name == "status" else 2
+            until(lambda a=agent, h=hostiles[name], t=tries: h.taken >= t
+                  or a.metric("forward_records_total") > 0, f"{name} is tried {tries} times")
             hostiles[name].close()
             assert agent.metric("forward_records_total") == 0, (name, agent.log())
             assert agent.metric("forward_idle") == 0, name
@@ -116,6 +131,13 @@ def endless_pings(peer):
         peer.sendall(wire.frame(wire.PING, 0, b"x" * 64) * 100)
 
 
+def endless_others(peer):
+    """Messages of a call that nobody made."""
+    peer.recv(65536)
+    while True:
+        peer.sendall(wire.frame(wire.MESSAGE, 99, b"x" * 64) * 100)
+
+
 COLLECTORS = {
     "garbage": lambda peer: answer(peer, os.urandom(100000)),
     "giant": lambda peer: answer(peer, b"WAFT\x01\x02\0\0\1\0\0\0\xff\xff\xff\xff\0\0\0\0"),
@@ -123,6 +145,8 @@ COLLECTORS = {
                                                     + wire.text(2, "\x1b]0;pwn\x07" * 50))),
     "endless messages": endless_pages,
     "endless pings": endless_pings,
+    "endless others": endless_others,
+    "silent": answer,
     "hangs up": lambda peer: peer.recv(65536),
 }
 
@@ -208,8 +232,8 @@ def test_tls_kills():
                     "60000", **certificate(daemon))
         for _ in range(3):
             sent = daemon.metric("spans_durable_total")
-            while load.process.poll() is None and daemon.metric("spans_durable_total") < sent + 50:
-                pass
+            until(lambda s=sent: load.process.poll() is not None
+                  or daemon.metric("spans_durable_total") >= s + 50, "the load goes on")
             daemon.kill()
             daemon.serve("--listen", f"tls://127.0.0.1:{port}")
         load.end()

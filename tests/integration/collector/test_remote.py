@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, until  # noqa: E402
 from wire import Closed, Connection, Exporter, one, tree_batch, uuid_text  # noqa: E402
 
 QUERY = "/waft.v1.Query/"
@@ -494,8 +494,7 @@ def test_quotas():
         assert refused(daemon.connect(None), bearer(TOKEN))[0] == RESOURCE_EXHAUSTED
         # One that goes makes room.
         kept[0][0].close()
-        while daemon.metric("connections") > 4:
-            pass
+        until(lambda: daemon.metric("connections") <= 4, "one has gone")
         kept.append(send_one(daemon.connect(None), bearer(TOKEN)))
         assert daemon.stop() == 0
         stored(daemon, [one_id for _, ids in kept for one_id in ids])

@@ -16,6 +16,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
+from daemon import until  # noqa: E402
 from test_remote import Gateway, OTHER_TOKEN, READER, RULES, TOKEN, token_rule  # noqa: E402
 
 LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
@@ -133,8 +134,7 @@ def test_tokens():
             file.write(TOKEN + "\n")
         load = Load(daemon, "--traces", "2000", "--rate", "3000",
                     WAFT_TOKEN_FILE=daemon.file("token"))
-        while daemon.metric("spans_durable_total") < 500:
-            assert load.process.poll() is None
+        until(lambda: daemon.metric("spans_durable_total") >= 500, "spans come", load.process)
         with open(daemon.file("token"), "w", encoding="utf-8") as file:
             file.write(OTHER_TOKEN + "\n")
         daemon.write_rules(token_rule("build", OTHER_TOKEN, "send"))
@@ -156,8 +156,8 @@ def test_rotation():
                     "--duration", "4000", **certificate(daemon))
         for turn in range(10):
             sent = daemon.metric("spans_durable_total")
-            while load.process.poll() is None and daemon.metric("spans_durable_total") < sent + 400:
-                pass
+            until(lambda s=sent: load.process.poll() is not None
+                  or daemon.metric("spans_durable_total") >= s + 400, "the load goes on")
             daemon.install(("next", "server")[turn % 2])
             daemon.reload()
         said, _ = load.end()
@@ -348,7 +348,7 @@ def held(daemon, endpoint, met, **variables):
     """A host whose sender can't get anywhere: its spans and its end don't wait for that."""
     load = Load(daemon, "--threads", "2", "--traces", "200", "--shutdown", "200",
                 endpoint=endpoint, **variables)
-    met()
+    met(load.process)
     load.end()
     assert load.process.returncode in (0, 1), load.process.returncode
     assert re.search(r"emitted 2800 stored 0 ", load.verify())
@@ -362,16 +362,24 @@ def test_held():
         fifo = daemon.file("lookups")
         os.mkfifo(fifo)
 
-        def looked_up():
-            with open(fifo, "rb"):
-                pass
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
 
-        held(daemon, "tls://collector.example:4317", looked_up, HELD_NAMES=fifo,
+        def looked_up():
+            try:
+                os.read(reader, 1)  # nothing: nobody has it open for writing
+            except BlockingIOError:
+                return True
+            return False
+
+        held(daemon, "tls://collector.example:4317",
+             lambda load: until(looked_up, "the name is looked up", load), HELD_NAMES=fifo,
              LD_PRELOAD=HELD_NAMES, ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0")
+        os.close(reader)
         with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(wire.DEADLINE_S)
             taken = []
             held(daemon, f"tls://127.0.0.1:{silent.getsockname()[1]}",
-                 lambda: taken.append(silent.accept()))
+                 lambda _: taken.append(silent.accept()))
             assert taken[0][0].recv(1)  # the client did say hello
             taken[0][0].close()
 

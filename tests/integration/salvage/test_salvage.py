@@ -21,7 +21,7 @@ import termios
 import time
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "../collector"))
-from daemon import Daemon  # pylint: disable=wrong-import-position
+from daemon import Daemon, until  # pylint: disable=wrong-import-position
 from wire import (  # pylint: disable=wrong-import-position
     Connection, DEADLINE_S, Exporter, MESSAGE, fields, frame, number, one, text)
 
@@ -116,9 +116,7 @@ def expect_once(records):
 
 
 def wait_metric(daemon, name, value):
-    deadline = time.monotonic() + DEADLINE_S
-    while daemon.metric(name) < value:
-        assert time.monotonic() < deadline, daemon.log()
+    until(lambda: daemon.metric(name) >= value, f"{name} is {value}")
 
 
 def client_ids(daemon):
@@ -434,9 +432,12 @@ def test_written_to():
             agent.connect()
             agent.tell("spin")
             for fenced in range(1, 5):
-                while daemon.metric("clients_fenced_total") < fenced:
+                def is_fenced(wanted=fenced):
                     for client in connected_ids(daemon):
                         Exporter(daemon.socket, client=client).close()
+                    return daemon.metric("clients_fenced_total") >= wanted
+
+                until(is_fenced, "the client is fenced", agent.process)
             agent.tell("rest")
             assert agent.tell("flush") == "0"
             stats = agent.stats()
@@ -458,11 +459,10 @@ def test_killed_often():
             with Agent(daemon, batch_age="2") as agent:
                 agent.tell("spin")
                 before = status(daemon)[0]["durable"]
-                while status(daemon)[0]["durable"] <= before + 50:
-                    pass
+                until(lambda b=before: status(daemon)[0]["durable"] > b + 50, "it sends spans",
+                      agent.process)
                 agent.kill()
-            while daemon.metric("regions_held") > 0:
-                pass
+            until(lambda: daemon.metric("regions_held") == 0, "its region is let go")
             for client in status(daemon)[1]:
                 assert client["emitted"] == (client["durable"] +
                                              sum(client["dropped"].values())), client
@@ -512,8 +512,8 @@ def test_restart():
             daemon.kill()
             daemon.start("--http", "127.0.0.1:0")
             wait_metric(daemon, "regions_held", 1)
-            while waftctl(daemon, "ps")[1].count("agent.open") != 2:
-                pass
+            until(lambda: waftctl(daemon, "ps")[1].count("agent.open") == 2, "both are shown",
+                  agent.process)
             agent.kill()
             daemon.wait_log("salvaged 5 finished and 2 open spans of agent")
         expect_ledger(daemon, 8)
@@ -625,8 +625,7 @@ def test_descriptors():
             connection.close()
         wait_metric(daemon, "descriptors_unasked_total", 63)
         assert daemon_socket >= 0
-        while len(os.listdir(directory)) > before:
-            daemon.query("Health")
+        until(lambda: len(os.listdir(directory)) <= before, "none is left open", daemon.process)
         assert daemon.metric("regions_held") == 0
         for descriptor in bad:
             os.close(descriptor)
