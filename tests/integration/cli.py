@@ -554,9 +554,21 @@ class Tail(Store):
         self.append_until_seen(lines)
         line = record(str(uuid.uuid4()), span_id(5), operation="torn")
         path = os.path.join(self.directory, "2026-01-09.jsonl")
+        other = os.path.join(self.directory, "2026-01-10.jsonl")
+        number = 1000
         for part in (line[:50], line[50:], "\n"):
             with open(path, "a", encoding="utf-8") as file:
                 file.write(part)
+            # What another file gets is told in a later look than one that began before it:
+            # the second time, the part was there for all of a look.
+            for _ in range(2 if part != "\n" else 0):
+                with open(other, "a", encoding="utf-8") as file:
+                    file.write(record(str(uuid.uuid4()), span_id(number), operation="other") + "\n")
+                number += 1
+                told = lines.next()
+                while json.loads(told)["operation"] != "other":
+                    self.assertNotEqual(json.loads(told)["operation"], "torn")
+                    told = lines.next()
         told = ""
         while "torn" not in told:
             told = lines.next()
