@@ -8,7 +8,7 @@ foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space sec
 endforeach()
 
 # Damaged files; each function of test_damage.py is one test.
-foreach(name known found bad_lines)
+foreach(name found bad_lines)
   waft_integration_test(damage_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_damage.py ${name}
     TIMEOUT 120)
