@@ -77,8 +77,8 @@ static unsigned int search_all(const char *names, uint64_t seed)
 {
 	static const char *const parts[] = {"pass", "word", "Pass", "passwd", "api", "Api", "key",
 		"Key", "to", "ken", "sec", "ret", "coo", "kie", "priv", "ate", "author", "ization",
-		"-", "_", " ", ".", "s", "S", "p", "a", "assword", "piKey", "ss", "sn", "n", "ssn",
-		"1", "\xc3\xa9", "x"};
+		"-", "_", " ", ".", "s", "S", "p", "a", "t", "c", "assword", "piKey", "ecret",
+		"oken", "ookie", "uthorization", "ss", "sn", "n", "ssn", "1", "\xc3\xa9", "x"};
 	static const char dots[] = "................................................";
 	static const char twice[] = "..............................................."
 				    "................................................";
