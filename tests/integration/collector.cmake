@@ -1,14 +1,21 @@
 # waft-collectord as a whole; each function of test_collectord.py is one test.
 foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space second visible move tail
-    tail_slow deadline sequence hostile descriptors idle sockets default_places tcp reload
-    options http service inbox inbox_locked large_answers damaged_part)
+    tail_slow deadline sockets default_places tcp reload
+    options http service inbox inbox_locked large_answers)
   waft_integration_test(collectord_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_collectord.py ${name}
     TIMEOUT 120)
 endforeach()
 
+# Each function of test_protocol.py is one test.
+foreach(name sequence hostile descriptors idle)
+  waft_integration_test(collectord_${name}
+    COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_protocol.py ${name}
+    TIMEOUT 120)
+endforeach()
+
 # Damaged files; each function of test_damage.py is one test.
-foreach(name found bad_lines)
+foreach(name part found bad_lines)
   waft_integration_test(damage_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_damage.py ${name}
     TIMEOUT 120)

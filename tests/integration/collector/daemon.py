@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from wire import Connection, DEADLINE_S
+from wire import Connection, DEADLINE_S, Exporter, tree_batch, uuid_text
 
 PROGRAM = os.path.join(os.environ["WAFT_BIN"], "waft-collectord")
 
@@ -126,3 +126,29 @@ class Daemon:
             with open(path, encoding="utf-8") as file:
                 found += [json.loads(line) for line in file]
         return found
+
+
+def exported(daemon, batches=3, traces=5, spans_each=4):
+    """Sends batches and waits for them: (exporter, trace ids)."""
+    exporter, ids = Exporter(daemon.socket), []
+    for _ in range(batches):
+        data, new = tree_batch(traces, spans_each)
+        exporter.send_batch(data)
+        ids += new
+    exporter.wait(batches)
+    return exporter, ids
+
+
+def check_records(records, ids, spans_each=4):
+    """Each trace once, whole, its spans together and parents first."""
+    texts = [uuid_text(i) for i in ids]
+    assert len(records) == len(ids) * spans_each, f"{len(records)} records"
+    assert len({(r["trace_id"], r["span_id"]) for r in records}) == len(records), "doubles"
+    assert {r["trace_id"] for r in records} == set(texts)
+    seen, before = set(), None
+    for record in records:
+        parent = record["parent_span_id"]
+        assert parent is None or (record["trace_id"], parent) in seen, "a child before its parent"
+        assert record["trace_id"] == before or parent is None
+        seen.add((record["trace_id"], record["span_id"]))
+        before = record["trace_id"]

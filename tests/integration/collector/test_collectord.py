@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import time
@@ -21,37 +20,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon, PROGRAM, until  # noqa: E402
+from daemon import Daemon, PROGRAM, check_records, exported, until  # noqa: E402
 from wire import Closed, Connection, Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
 
 LOAD = os.path.join(os.environ["WAFT_BIN"], "waft-load")
 QUERY = "/waft.v1.Query/"
-
-
-def exported(daemon, batches=3, traces=5, spans_each=4):
-    """Sends batches and waits for them: (exporter, trace ids)."""
-    exporter, ids = Exporter(daemon.socket), []
-    for _ in range(batches):
-        data, new = tree_batch(traces, spans_each)
-        exporter.send_batch(data)
-        ids += new
-    exporter.wait(batches)
-    return exporter, ids
-
-
-def check_records(records, ids, spans_each=4):
-    """Each trace once, whole, its spans together and parents first."""
-    texts = [uuid_text(i) for i in ids]
-    assert len(records) == len(ids) * spans_each, f"{len(records)} records"
-    assert len({(r["trace_id"], r["span_id"]) for r in records}) == len(records), "doubles"
-    assert {r["trace_id"] for r in records} == set(texts)
-    seen, before = set(), None
-    for record in records:
-        parent = record["parent_span_id"]
-        assert parent is None or (record["trace_id"], parent) in seen, "a child before its parent"
-        assert record["trace_id"] == before or parent is None
-        seen.add((record["trace_id"], record["span_id"]))
-        before = record["trace_id"]
 
 
 def list_traces(daemon, limit=0):
@@ -333,113 +306,6 @@ def test_deadline():
         assert one(fields(reader.receive()[2]), 1) == 1
         status, _, answer = reader.unary(QUERY + "ListTraces")
         assert status == 0 and len(fields(answer)[1]) == 15
-        assert daemon.stop() == 0
-
-
-# ---- the protocol ------------------------------------------------------------------
-
-
-def test_sequence():
-    """Gaps, duplicates, refusals, drops, goodbye, forgotten."""
-    with Daemon() as daemon:
-        daemon.start()
-        exporter, ids = exported(daemon, batches=2)
-        data, new = tree_batch(1)
-        exporter.send_batch(b"\xff\xff not a batch")
-        exporter.send_batch(data)
-        exporter.send_drop("buffer_full", 17)
-        exporter.wait(5)
-        assert exporter.refusals == {3: 3}, exporter.refusals
-        exporter.send_batch(data, sequence=4)
-        exporter.send_batch(data, sequence=9)
-        assert exporter.wait_status()[0] == 9  # FAILED_PRECONDITION
-        again = Exporter(daemon.socket, exporter.client, acknowledged=2)
-        assert again.durable == 5 and again.refusals == {3: 3}
-        newer = Exporter(daemon.socket, exporter.client, acknowledged=5)
-        assert again.wait_status()[0] == 10  # ABORTED
-        assert not newer.refusals
-        newer.send_goodbye(emitted=100)
-        assert newer.wait_status()[0] == 0 and newer.goodbye
-        late = Exporter(daemon.socket, exporter.client, acknowledged=5)
-        assert one(late.welcome, 2) == 1, "not forgotten"
-        status, _, answer = daemon.query("Status")
-        total = fields(one(fields(answer), 2))
-        dropped = {one(fields(e), 1): one(fields(e), 2) for e in total.get(7, [])}
-        assert status == 0 and one(total, 6) == 44 and dropped[b"buffer_full"] == 17, total
-        assert daemon.stop() == 0
-        check_records(daemon.records(), ids + new)
-
-
-def test_hostile():
-    """Bad frames and requests end what they must, and nothing else."""
-    with Daemon() as daemon:
-        daemon.start("--http", "127.0.0.1:0")
-        exporter = exported(daemon)[0]
-        good = wire.frame(wire.PING, 0, b"x")
-        for bad, code in ((b"GET / HTTP/1.1\r\n\r\n" + b"x" * 20, 3),
-                          (wire.frame(wire.PING, 0, b"x", crc=1), 3),
-                          (good[:12] + struct.pack("<I", 1 << 30) + good[16:], 3),
-                          (wire.frame(wire.MESSAGE, 7, b"x"), 3),
-                          (wire.frame(wire.PING, 0, b"x" * 65), 3)):
-            connection = Connection(daemon.socket)
-            connection.send_raw(bad)
-            kind, stream, payload = connection.receive()
-            assert (kind, stream, one(fields(payload), 1)) == (wire.STATUS, 0, code)
-            try:
-                connection.receive()
-                raise AssertionError("not closed")
-            except Closed:
-                pass
-        connection = Connection(daemon.socket)
-        connection.send_raw(wire.frame(wire.PING, 0, b"x", version=9))
-        assert connection.receive()[0] == wire.VERSION
-        connection = Connection(daemon.socket)
-        assert connection.unary("/waft.v1.Query/Nonsense")[0] == 12
-        assert connection.unary(QUERY + "ListTraces", b"\xff")[0] == 3
-        connection.send(wire.PING, 0, b"hello")
-        assert connection.receive() == (wire.PONG, 0, b"hello")
-        connection.send(77, 5)
-        assert one(fields(connection.receive()[2]), 1) == 12
-        early = Exporter(daemon.socket, hello=False)
-        early.send_batch(tree_batch(1)[0], sequence=1)
-        assert early.wait_status()[0] == 9
-        exporter.send_batch(tree_batch(1)[0])
-        exporter.wait(4)
-        assert daemon.metric("frames_bad_total") == 3
-        assert daemon.stop() == 0
-
-
-def test_descriptors():
-    """Descriptors passed unasked are closed."""
-    with Daemon() as daemon:
-        daemon.start()
-        exporter = exported(daemon, batches=1)[0]
-        directory = f"/proc/{daemon.process.pid}/fd"
-        before = len(os.listdir(directory))
-        for _ in range(20):
-            with open("/dev/null", "rb") as file:
-                socket.send_fds(exporter.socket, [wire.frame(wire.PING, 0, b"x")],
-                                [file.fileno()] * 8)
-            while exporter.receive()[0] != wire.PONG:
-                pass
-        assert len(os.listdir(directory)) == before
-        assert daemon.stop() == 0
-
-
-def test_idle():
-    """Peers that stop inside a frame, or say nothing, are closed; too many refused."""
-    with Daemon() as daemon:
-        daemon.start("--idle", "50ms", "--max-connections", "3")
-        silent = Connection(daemon.socket)
-        half = Connection(daemon.socket)
-        half.send_raw(wire.frame(wire.PING, 0, b"hello")[:-2])
-        for connection in (silent, half):
-            assert one(fields(connection.receive()[2]), 1) == 4
-        held = [Exporter(daemon.socket) for _ in range(3)]
-        one_more = Connection(daemon.socket)
-        assert one(fields(one_more.receive()[2]), 1) == 8
-        held[0].send_batch(tree_batch(1)[0])
-        held[0].wait(1)
         assert daemon.stop() == 0
 
 
@@ -772,32 +638,6 @@ def test_large_answers():
         status = json.loads(waftctl(daemon, "status", "--json"))
         assert len(status["clients"]) == 300, len(status["clients"])
         assert status["quarantined_bytes"] == 1000
-        assert daemon.stop() == 0
-
-
-def test_damaged_part():
-    """A committed byte that changed is found, and said, while the daemon works."""
-    with Daemon() as daemon:
-        daemon.start("--http", "127.0.0.1:0")
-        exported(daemon)
-        assert daemon.stop() == 0
-        daemon.start("--http", "127.0.0.1:0")
-        until(lambda: daemon.metric("parts_verified_total") >= 1, "the part is read")
-        assert daemon.metric("parts_damaged_total") == 0
-        assert daemon.http("/healthz") == (200, "ok\n")
-        assert daemon.stop() == 0
-        name = next(name for name in os.listdir(daemon.store) if name.endswith(".jsonl"))
-        with open(os.path.join(daemon.store, name), "r+b") as file:
-            file.seek(20)
-            file.write(b"X")
-        daemon.start("--http", "127.0.0.1:0")
-        until(lambda: daemon.http("/healthz")[0] != 200, "the damage is said")
-        assert f"committed bytes of a file are damaged: {name}" in daemon.http("/healthz")[1]
-        assert daemon.metric("parts_damaged_total") == 1
-        assert f"{name} is damaged" in daemon.log()
-        status, _, health = daemon.query("Health")
-        assert status == 0 and one(fields(health), 1) == 1, health  # DEGRADED
-        exported(daemon)
         assert daemon.stop() == 0
 
 

@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # pylint: disable=wrong-import-position
 import wire  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, exported, until  # noqa: E402
 from wire import Exporter, fields, one, tree_batch, uuid_text  # noqa: E402
 
 OPTIONS = ("--part-size", "16K", "--quiet", "1ms", "--seal-after", "1ms", "--http",
@@ -39,8 +39,7 @@ def sealed_store(daemon):
         exporter.send_batch(data)
         exporter.wait(number)
         ids += [uuid_text(i) for i in new]
-    while daemon.metric("parts_sealed_total") < 1:
-        pass
+    until(lambda: daemon.metric("parts_sealed_total") >= 1, "a part is sealed")
     assert daemon.stop() == 0
     name = min(name for name in os.listdir(daemon.store) if name.endswith(".zst"))
     lines = subprocess.run(["zstdcat", os.path.join(daemon.store, name)], check=True,
@@ -86,8 +85,7 @@ def test_found():
         name, damaged, ids = sealed_store(daemon)
         daemon.start("--http", "127.0.0.1:0")
         parts = sum(n.endswith((".jsonl", ".zst")) for n in os.listdir(daemon.store))
-        while daemon.metric("parts_verified_total") < parts:
-            pass
+        until(lambda: daemon.metric("parts_verified_total") >= parts, "all parts are read")
         spoil(daemon, name)
         assert listed(daemon) == (ids, set(), "")
         status, message, _ = daemon.query("GetTrace", wire.text(1, min(damaged)))
@@ -97,8 +95,7 @@ def test_found():
         assert code != 200 and name in text, (code, text)
         assert daemon.stop() == 0
         daemon.start("--http", "127.0.0.1:0")
-        while daemon.metric("parts_damaged_total") < 1:
-            pass
+        until(lambda: daemon.metric("parts_damaged_total") >= 1, "the damage is found")
         check_said(daemon, name, damaged, ids)
         assert daemon.stop() == 0
 
@@ -117,6 +114,32 @@ def test_bad_lines():
         counters = dict((one(fields(entry), 1), one(fields(entry), 2, 0))
                         for entry in fields(answer)[12])
         assert status == 0 and counters[b"query_bad_lines_total"] == 2, counters
+        assert daemon.stop() == 0
+
+
+def test_part():
+    """A committed byte that changed is found, and said, while the daemon works."""
+    with Daemon() as daemon:
+        daemon.start("--http", "127.0.0.1:0")
+        exported(daemon)
+        assert daemon.stop() == 0
+        daemon.start("--http", "127.0.0.1:0")
+        until(lambda: daemon.metric("parts_verified_total") >= 1, "the part is read")
+        assert daemon.metric("parts_damaged_total") == 0
+        assert daemon.http("/healthz") == (200, "ok\n")
+        assert daemon.stop() == 0
+        name = next(name for name in os.listdir(daemon.store) if name.endswith(".jsonl"))
+        with open(os.path.join(daemon.store, name), "r+b") as file:
+            file.seek(20)
+            file.write(b"X")
+        daemon.start("--http", "127.0.0.1:0")
+        until(lambda: daemon.http("/healthz")[0] != 200, "the damage is said")
+        assert f"committed bytes of a file are damaged: {name}" in daemon.http("/healthz")[1]
+        assert daemon.metric("parts_damaged_total") == 1
+        assert f"{name} is damaged" in daemon.log()
+        status, _, health = daemon.query("Health")
+        assert status == 0 and one(fields(health), 1) == 1, health  # DEGRADED
+        exported(daemon)
         assert daemon.stop() == 0
 
 
