@@ -29,8 +29,8 @@ def waftctl(daemon, *arguments):
     return done.stdout.decode(), done.stderr.decode()
 
 
-def sealed_store(daemon):
-    """Some traces, and a part of them that was sealed; the daemon is at rest. (Its name, the ids in
+def sealed_store(daemon, end=Daemon.stop):
+    """Some traces, and a part of them that was sealed; then the daemon ends. (Its name, the ids in
     it, all ids.)"""
     daemon.start(*OPTIONS)
     exporter, ids = Exporter(daemon.socket), []
@@ -40,7 +40,7 @@ def sealed_store(daemon):
         exporter.wait(number)
         ids += [uuid_text(i) for i in new]
     until(lambda: daemon.metric("parts_sealed_total") >= 1, "a part is sealed")
-    assert daemon.stop() == 0
+    assert not end(daemon)
     name = min(name for name in os.listdir(daemon.store) if name.endswith(".zst"))
     lines = subprocess.run(["zstdcat", os.path.join(daemon.store, name)], check=True,
                            capture_output=True).stdout.splitlines()
@@ -98,6 +98,35 @@ def test_found():
         until(lambda: daemon.metric("parts_damaged_total") >= 1, "the damage is found")
         check_said(daemon, name, damaged, ids)
         assert daemon.stop() == 0
+
+
+def cut_before_sealed(daemon):
+    """The manifest ends before the record that a part was sealed (docs/STORE.md)."""
+    path = os.path.join(daemon.store, ".waft", "manifest")
+    with open(path, "rb") as file:
+        manifest = file.read()
+    at = 0
+    while manifest[at + 8] != 8:
+        at += 16 + int.from_bytes(manifest[at + 4:at + 8], "little")
+    os.truncate(path, at)
+
+
+def test_cut():
+    """What a manifest forgets is seen and told, without a collector and with one."""
+    with Daemon() as daemon:
+        ids = sealed_store(daemon, Daemon.kill)[2]
+        cut_before_sealed(daemon)
+        out, warned = waftctl(daemon, "--store", daemon.store, "trace", "list", "--json", "-n",
+                              "1000")
+        assert {json.loads(line)["trace_id"] for line in out.splitlines()} == ids
+        assert "was cut off" in warned, warned
+        assert "was cut off" in waftctl(daemon, "--store", daemon.store, "status")[0]
+        daemon.start("--http", "127.0.0.1:0")
+        assert listed(daemon)[0] == ids
+        assert "manifest was lost or damaged" in daemon.http("/healthz")[1]
+        assert daemon.stop() == 0
+        warned = waftctl(daemon, "--store", daemon.store, "trace", "list")[1]
+        assert warned == "", warned
 
 
 def test_bad_lines():
