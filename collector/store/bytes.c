@@ -8,8 +8,27 @@
 
 void bytes_done(struct bytes *bytes)
 {
-	free(bytes->data);
+	if (!bytes->lent)
+		free(bytes->data);
 	*bytes = (struct bytes){0};
+}
+
+/* To memory of its own, of so many bytes. */
+static int move(struct bytes *bytes, size_t capacity)
+{
+	uint8_t *data = malloc(capacity);
+
+	if (data == NULL)
+		return -ENOMEM;
+	if (bytes->length > 0)
+		memcpy(data, bytes->data, bytes->length);
+	*bytes = (struct bytes){.data = data, .length = bytes->length, .capacity = capacity};
+	return 0;
+}
+
+int bytes_own(struct bytes *bytes)
+{
+	return bytes->lent ? move(bytes, bytes->length > 0 ? bytes->length : 1) : 0;
 }
 
 int bytes_grow(struct bytes *bytes, size_t wanted)
@@ -24,6 +43,8 @@ int bytes_grow(struct bytes *bytes, size_t wanted)
 			return -ENOMEM;
 		capacity *= 2;
 	}
+	if (bytes->lent)
+		return move(bytes, capacity);
 	data = realloc(bytes->data, capacity);
 	if (data == NULL)
 		return -ENOMEM;

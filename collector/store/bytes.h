@@ -4,10 +4,14 @@
  * Zero-initialised is empty and valid. Not thread-safe. Growth is the only
  * failure (-ENOMEM); it leaves the buffer as it was. The writers on hot paths
  * reserve once and then use the _fast forms, which check nothing.
+ *
+ * One that is lent writes into memory of someone else, who keeps it as long; when that
+ * gets too small, it moves to memory of its own.
  */
 #ifndef WAFT_STORE_BYTES_H
 #define WAFT_STORE_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,10 +19,20 @@
 #include "errors.h"
 
 struct bytes {
-	uint8_t *data; /* owned; NULL while capacity is 0 */
+	uint8_t *data; /* owned, unless lent; NULL while capacity is 0 */
 	size_t length;
 	size_t capacity;
+	bool lent;
 };
+
+/* An empty one that is lent. */
+static inline struct bytes bytes_lend(void *memory, size_t capacity)
+{
+	return (struct bytes){.data = memory, .capacity = capacity, .lent = true};
+}
+
+/* Moves what is lent to memory of its own. */
+MUST_CHECK int bytes_own(struct bytes *bytes);
 
 /* Frees what it holds and makes it empty. */
 void bytes_done(struct bytes *bytes);

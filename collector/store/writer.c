@@ -159,7 +159,7 @@ static long format_spans(
 	size_t most = quarter > PIECE_BYTES ? PIECE_BYTES : quarter > 0 ? quarter : 1;
 	long count = 0;
 
-	store->run_lines.length = 0;
+	writer_begin_run(store);
 	index_builder_begin(&store->run_index, run->trace_id.bytes);
 	store->run_not_indexed = false;
 	if (run->span_count > store->run_capacity) {
@@ -283,8 +283,6 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	uint32_t crc = crc32c(0, lines->data, lines->length);
 	int ret = output->run_count == 0 ? writer_begin_lines(store, output) : 0;
 
-	if (ret == 0)
-		ret = writer_reserve_lines(output, lines->length);
 	if (ret == 0 && output->run_count == output->run_capacity) {
 		size_t capacity = output->run_capacity == 0 ? 64 : output->run_capacity * 2;
 		struct output_run *grown = reallocarray(output->runs, capacity, sizeof(*grown));
@@ -296,6 +294,8 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	}
 	for (size_t i = 0; ret >= 0 && i < spans; i++)
 		ret = consumed_add_near(&output->ordinals, &store->run_ordinals[i], &output->hints);
+	if (ret >= 0)
+		ret = writer_append_run(store, output);
 	if (ret < 0)
 		return ret;
 	index_builder_end(&store->run_index);
@@ -312,8 +312,6 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	};
 	output->length_bytes += lines->length;
 	output->crc = crc32c_combine(output->crc, crc, lines->length);
-	memcpy(output->lines.data + output->lines.length, lines->data, lines->length);
-	output->lines.length += lines->length;
 	return 0;
 }
 
@@ -336,6 +334,8 @@ static int take_run(struct jsonl_store *store, const struct store_run *run)
 	if (ret != 0)
 		return ret;
 	output = output_of_day(store, day);
+	if (writer_place_run(store, output) != 0)
+		return -ENOMEM;
 	if (output == NULL) {
 		ret = writer_flush(store);
 		/* The round that remembered the day is over. */
@@ -496,8 +496,10 @@ static void slim(struct jsonl_store *store)
 		if (store->outputs[i].lines.capacity > KEEP_BYTES)
 			bytes_done(&store->outputs[i].lines);
 	}
-	if (store->run_lines.capacity > KEEP_BYTES)
+	if (store->run_lines.lent || store->run_lines.capacity > KEEP_BYTES)
 		bytes_done(&store->run_lines);
+	if (store->run_memory.capacity > KEEP_BYTES)
+		bytes_done(&store->run_memory);
 }
 
 static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
@@ -550,6 +552,7 @@ static void jsonl_free(struct jsonl_store *store)
 	}
 	consumed_done(&store->lost);
 	bytes_done(&store->run_lines);
+	bytes_done(&store->run_memory);
 	index_builder_done(&store->run_index);
 	scratch_done(&store->scratch);
 	free(store->run_ordinals);

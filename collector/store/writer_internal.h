@@ -91,7 +91,10 @@ struct jsonl_store {
 	size_t next_span;	    /* of this */
 	size_t run_end;		    /* what was formatted goes up to here */
 	struct output outputs[OUTPUTS];
-	struct bytes run_lines; /* of the run being formatted */
+	struct bytes run_lines;	 /* of the run being formatted: mostly where they will stay, in the
+				  * output that the run before went to */
+	struct bytes run_memory; /* for those of other runs; kept between them */
+	struct output *last_output; /* that a run went to; NULL: none in this round */
 	struct index_builder run_index;
 	bool run_not_indexed;
 	struct scratch scratch;
@@ -138,6 +141,16 @@ MUST_CHECK int writer_begin_lines(struct jsonl_store *store, struct output *outp
 
 /* Room for so many bytes behind lines.length. -ENOMEM. */
 MUST_CHECK int writer_reserve_lines(struct output *output, size_t more);
+
+/* Makes run_lines empty: where they are to stay, if the run goes to last_output. */
+void writer_begin_run(struct jsonl_store *store);
+
+/* The run goes to that output, or to one that isn't known yet (NULL): takes run_lines out of
+ * the way where they are in another's memory. -ENOMEM. */
+MUST_CHECK int writer_place_run(struct jsonl_store *store, const struct output *output);
+
+/* Appends run_lines to the output's. -ENOMEM. */
+MUST_CHECK int writer_append_run(struct jsonl_store *store, struct output *output);
 
 /* Appends the output's lines to its part, without a sync; but for all what goes beyond
  * whole blocks may stay. On failure the round is to be forgotten. */

@@ -18,7 +18,8 @@ enum {
 	CACHED_BYTES = 256 << 10,
 	/* Less than this of what is written at once isn't worth waiting for the disk. */
 	DIRECT_PART_MIN = 4,
-	RUN_BYTES = 64 << 10, /* that a run goes beyond, mostly */
+	RUN_BYTES = 64 << 10,	    /* that a run goes beyond, mostly */
+	RUN_PLACE_BYTES = 16 << 10, /* with less room it isn't worth to begin there */
 };
 
 int writer_begin_lines(struct jsonl_store *store, struct output *output)
@@ -71,6 +72,51 @@ int writer_reserve_lines(struct output *output, size_t more)
 	*lines = grown;
 	return 0;
 }
+
+/* ---- The lines of a run -------------------------------------------------------- */
+
+void writer_begin_run(struct jsonl_store *store)
+{
+	struct output *output = store->last_output;
+	struct bytes *lines = &store->run_lines;
+
+	if (!lines->lent && lines->capacity > store->run_memory.capacity) {
+		bytes_done(&store->run_memory);
+		store->run_memory = *lines;
+		*lines = (struct bytes){0};
+	}
+	bytes_done(lines);
+	if (output != NULL && output->run_count > 0 &&
+		writer_reserve_lines(output, RUN_PLACE_BYTES) == 0) {
+		*lines = bytes_lend(output->lines.data + output->lines.length,
+			output->lines.capacity - output->lines.length);
+		return;
+	}
+	*lines = store->run_memory;
+	store->run_memory = (struct bytes){0};
+	lines->length = 0;
+}
+
+int writer_place_run(struct jsonl_store *store, const struct output *output)
+{
+	return output == store->last_output ? 0 : bytes_own(&store->run_lines);
+}
+
+int writer_append_run(struct jsonl_store *store, struct output *output)
+{
+	const struct bytes *run = &store->run_lines;
+	int ret = run->lent ? 0 : writer_reserve_lines(output, run->length);
+
+	if (ret != 0)
+		return ret;
+	if (!run->lent && run->length > 0)
+		memcpy(output->lines.data + output->lines.length, run->data, run->length);
+	output->lines.length += run->length;
+	store->last_output = output;
+	return 0;
+}
+
+/* ---- Writing --------------------------------------------------------------------- */
 
 /* Whether the disk has room for so much, and for other files to heal. */
 static int check_room(const struct jsonl_store *store, uint64_t bytes)

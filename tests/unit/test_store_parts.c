@@ -70,6 +70,36 @@ static void test_days(void **state)
 	assert_int_equal(day_of_run(0, noon), 20462);
 }
 
+/* ---- Lent memory ------------------------------------------------------------------- */
+
+/* What doesn't fit leaves it, whole, and nothing is written beyond it or freed. */
+static void test_lent_bytes(void **state)
+{
+	char memory[16] = "";
+	struct bytes bytes = bytes_lend(memory, 12);
+
+	(void)state;
+	assert_int_equal(bytes_put(&bytes, "0123456789", 10), 0);
+	assert_ptr_equal(bytes.data, memory);
+	assert_int_equal(bytes_put(&bytes, "abcdef", 6), 0);
+	assert_ptr_not_equal(bytes.data, memory);
+	assert_int_equal(bytes.length, 16);
+	assert_memory_equal(bytes.data, "0123456789abcdef", 16);
+	assert_memory_equal(memory, "0123456789\0\0\0\0\0", 16);
+	assert_int_equal(bytes_own(&bytes), 0);
+	assert_int_equal(bytes.length, 16);
+	bytes_done(&bytes);
+	bytes = bytes_lend(memory, sizeof(memory));
+	assert_int_equal(bytes_put(&bytes, "xyz", 3), 0);
+	assert_int_equal(bytes_own(&bytes), 0);
+	memset(memory, 0, sizeof(memory));
+	assert_memory_equal(bytes.data, "xyz", 3);
+	bytes_done(&bytes);
+	bytes = bytes_lend(memory, sizeof(memory));
+	bytes_done(&bytes);
+	assert_null(bytes.data);
+}
+
 /* ---- In the world ------------------------------------------------------------------ */
 
 struct run {
@@ -165,6 +195,25 @@ static void test_whole_blocks(void **state)
 	assert_true(fake_disk_direct_writes(run.fake) > 40);
 	world_check(&run.world, SIZE_MAX - 1, "whole blocks");
 	end(&run);
+}
+
+/* A round whose runs are of two days by turns: each line is where its day's are. */
+static void test_two_days_in_a_round(void **state)
+{
+	(void)state;
+	for (uint64_t before = 1; before <= 6; before++) {
+		struct run run;
+
+		begin(&run);
+		run.history->base_ns = 20500 * DAY_NS - before * (DAY_NS / 86400);
+		run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 100000};
+		assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+		send_and_write(&run, 24);
+		send_and_write(&run, 24);
+		assert_int_equal(manifest_state(run.world.recovery.manifest)->part_count, 2);
+		world_check(&run.world, SIZE_MAX - 1, "two days");
+		end(&run);
+	}
 }
 
 /* A run of many bytes goes into its file in pieces (which world_open's store looks at),
@@ -577,9 +626,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_days),
+		cmocka_unit_test(test_lent_bytes),
 		cmocka_unit_test(test_foreign_files),
 		cmocka_unit_test(test_parts_roll),
 		cmocka_unit_test(test_whole_blocks),
+		cmocka_unit_test(test_two_days_in_a_round),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_gathers),
 		cmocka_unit_test(test_tiny_buffers),
