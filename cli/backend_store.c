@@ -290,6 +290,12 @@ static void store_warn(struct backend *backend, struct strbuf *text)
 		strbuf_string(text, " is damaged or was cut off: its files were read to their "
 				    "ends; the next start of waft-collectord mends it.\n");
 	}
+	if (report->log_cut) {
+		strbuf_string(text, "the log of ");
+		strbuf_safe(text, store->directory, strlen(store->directory));
+		strbuf_string(text, " ends before records that were synced: spans that no file has "
+				    "yet may be missing here.\n");
+	}
 	if (report->bad_lines != 0)
 		warn_bad_lines(store, report, text);
 	if (report->unreadable_files != 0) {

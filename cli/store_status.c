@@ -155,7 +155,7 @@ static void bad_lines_reason(struct strbuf *text, const struct reader_report *re
 /* What makes the store less than whole, in words. */
 static int add_reasons(struct status_build *into, const struct reader_report *report)
 {
-	const char **reasons = scratch_alloc(&into->scratch, 4 * sizeof *reasons);
+	const char **reasons = scratch_alloc(&into->scratch, 5 * sizeof *reasons);
 	struct strbuf text = {0};
 	size_t count = 0;
 
@@ -167,6 +167,9 @@ static int add_reasons(struct status_build *into, const struct reader_report *re
 			"ends";
 	else if (report->unverified && into->status.store_bytes != 0)
 		reasons[count++] = "no manifest says what is whole here: shown as unverified";
+	if (report->log_cut)
+		reasons[count++] = "the log ends before records that were synced: spans may be "
+				   "missing";
 	if (report->unreadable_files != 0) {
 		strbuf_format(&text, "%llu files could not be read, the first %s: %s",
 			(unsigned long long)report->unreadable_files, report->unreadable_file,

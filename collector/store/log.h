@@ -221,7 +221,7 @@ struct log_scan_ops {
 };
 
 struct log_scan_result {
-	struct log_place end;  /* behind the last valid record; {0, 0}: there is none */
+	struct log_place end;  /* behind the last valid record, or one passed over; {0, 0}: none */
 	uint32_t last_segment; /* highest number found, a broken one's too; 0: none */
 	uint64_t segments;
 	uint64_t records;

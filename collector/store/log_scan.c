@@ -332,6 +332,9 @@ static int scan_segment(
 	walk.synced = later ? walk.length : 0;
 	if (ret == 0 && walk.length > 0)
 		ret = walk_header(scan, segment, &walk, &at);
+	if (ret == 0 && segment->from > 0 && segment->from <= walk.length)
+		scan->result->end = (struct log_place){
+			.segment = walk.number, .offset = (uint32_t)segment->from};
 	if (ret == 0 && walk.length > 0)
 		ret = walk_records(scan, &walk, segment->from > 0 ? segment->from : at);
 	if (ret == 0 && later && fence.segment == segment->number && fence.offset > walk.length)

@@ -171,6 +171,24 @@ int lost_end_is_cut(
 	return ret;
 }
 
+/* ---- The log ---------------------------------------------------------------------- */
+
+static bool is_behind(struct log_place place, struct log_place end)
+{
+	return place.segment != end.segment ? place.segment > end.segment
+					    : place.offset >= end.offset;
+}
+
+bool lost_end_of_log(const struct manifest_state *state, struct log_place end)
+{
+	struct log_place consumed = {.segment = consumed_last_segment(&state->consumed),
+		.offset = consumed_last_offset(&state->consumed)};
+
+	return (state->accounted.segment >= state->first_segment &&
+		       is_behind(state->accounted, end)) ||
+	       (consumed.segment >= state->first_segment && is_behind(consumed, end));
+}
+
 /* ---- Parts whose end was lost ------------------------------------------------------- */
 
 /* Where the last line ends within the first length bytes. */

@@ -25,6 +25,10 @@
 MUST_CHECK int lost_end_is_cut(
 	struct disk *disk, const struct store_dirs *dirs, const struct manifest_state *state);
 
+/* Whether the log lost its end, and what is left ends like one that was never longer: what
+ * the manifest counted, or has in files, was synced before. end: of its last record. */
+bool lost_end_of_log(const struct manifest_state *state, struct log_place end);
+
 /* What the files say of a part whose last commits may be lost with the manifest's end, or by its
  * damage: all whole lines of the plain file; where that is gone and the sealed form is there, all
  * of that one, which is PART_SEALED then, with its length and without its CRC. Else the part

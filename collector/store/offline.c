@@ -23,6 +23,7 @@ struct offline {
 	struct manifest_state manifest;
 	struct span_places places;
 	uint64_t log_bytes;
+	bool log_cut;
 	struct inbox_files inbox;
 	struct live_source source;
 	struct log_reader *log_reader;
@@ -68,12 +69,17 @@ static int scan_log(struct offline *offline)
 		.on_record = on_record, .on_segment = on_segment, .is_done = is_done};
 	const struct manifest_state *manifest = &offline->manifest;
 	struct log_scan_result result;
+	int ret;
 
+	offline->log_cut = false;
 	if (offline->dirs->log < 0)
 		return 0;
-	return log_scan(offline->disk, offline->dirs->log,
+	ret = log_scan(offline->disk, offline->dirs->log,
 		manifest->generation > 0 ? manifest->store_id : NULL, manifest->first_segment, &ops,
 		offline, &result);
+	/* Beside a daemon the log may be longer than the manifest knows, never shorter. */
+	offline->log_cut = ret == 0 && lost_end_of_log(manifest, result.end);
+	return ret;
 }
 
 /* ---- Refresh --------------------------------------------------------------- */
@@ -243,6 +249,11 @@ const struct manifest_state *offline_manifest(const struct offline *offline)
 uint64_t offline_waiting_spans(const struct offline *offline)
 {
 	return offline->places.count;
+}
+
+bool offline_log_cut(const struct offline *offline)
+{
+	return offline->log_cut;
 }
 
 uint64_t offline_log_bytes(const struct offline *offline)

@@ -39,6 +39,8 @@ const struct live_source *offline_source(const struct offline *offline);
 
 const struct manifest_state *offline_manifest(const struct offline *offline);
 uint64_t offline_waiting_spans(const struct offline *offline);
+/* Whether the log ends before what the manifest knows of it: acknowledged spans may be missing. */
+bool offline_log_cut(const struct offline *offline);
 uint64_t offline_log_bytes(const struct offline *offline);
 
 #endif

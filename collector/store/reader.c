@@ -394,6 +394,7 @@ static int refresh_offline(struct reader *reader)
 	reader->report.unverified =
 		reader->dirs.waft >= 0 && (manifest->generation == 0 || manifest->damaged);
 	reader->report.manifest_damaged = manifest->damaged;
+	reader->report.log_cut = offline_log_cut(reader->offline);
 	return 0;
 }
 

@@ -74,6 +74,7 @@ struct reader_report {
 	bool unverified; /* no manifest, or a damaged one: nothing says what is whole */
 	/* It is damaged, or was cut off: files were read to their ends all the same. */
 	bool manifest_damaged;
+	bool log_cut; /* the log ends before what the manifest knows of it */
 };
 
 /* Counts of the store as it is. */

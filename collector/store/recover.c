@@ -304,24 +304,6 @@ static int on_segment(void *ctx, uint32_t number, uint64_t length_bytes)
 	return 0;
 }
 
-static bool is_behind(struct log_place place, struct log_place end)
-{
-	return place.segment != end.segment ? place.segment > end.segment
-					    : place.offset >= end.offset;
-}
-
-/* Whether the log lost its end, and what is left ends like one that was never longer: what
- * the manifest counted, or has in files, was synced before. */
-static bool is_cut(const struct manifest_state *state, struct log_place end)
-{
-	struct log_place consumed = {.segment = consumed_last_segment(&state->consumed),
-		.offset = consumed_last_offset(&state->consumed)};
-
-	return (state->accounted.segment >= state->first_segment &&
-		       is_behind(state->accounted, end)) ||
-	       (consumed.segment >= state->first_segment && is_behind(consumed, end));
-}
-
 static int replay_log(struct recoverer *recoverer, struct log_scan_result *scan)
 {
 	static const struct log_scan_ops ops = {
@@ -340,7 +322,7 @@ static int replay_log(struct recoverer *recoverer, struct log_scan_result *scan)
 	result->log_bytes_damaged = scan->damaged_bytes;
 	result->log_bytes_torn = scan->torn_bytes;
 	result->log_segments_lost = scan->segments_missing + scan->segments_unreadable;
-	result->log_cut = error == 0 && is_cut(state, scan->end);
+	result->log_cut = error == 0 && lost_end_of_log(state, scan->end);
 	/* The manifest is there before the log is. */
 	result->manifest_lost |= state->generation == 0 && scan->last_segment != 0;
 	return error;

@@ -162,8 +162,8 @@ void small_read(struct fake_disk *disk, const struct small *small, struct seen *
 	must("a reader", reader_open(&config, &reader));
 	must("reading", reader_for_each_line(reader, count_line, counts));
 	report = reader_report(reader);
-	*ret = (struct seen){.told = report->unverified || report->damaged_files > 0 ||
-				     report->unreadable_files > 0};
+	*ret = (struct seen){.told = report->unverified || report->log_cut ||
+				     report->damaged_files > 0 || report->unreadable_files > 0};
 	if (reader_damaged_file(reader) != NULL)
 		snprintf(ret->file, sizeof(ret->file), "%s", reader_damaged_file(reader));
 	for (uint32_t i = 0; i < small->history->span_count; i++)

@@ -118,6 +118,7 @@ static void check(struct fake_disk *fake, const struct world_history *history, s
 	assert_int_equal(reader_report(reader)->bad_lines, 0);
 	assert_int_equal(reader_report(reader)->unreadable_files, 0);
 	assert_false(reader_report(reader)->manifest_damaged);
+	assert_false(reader_report(reader)->log_cut);
 	assert_int_equal(fake_disk_changes(fake), before);
 	stats_free(stats);
 	reader_close(reader);

@@ -143,8 +143,12 @@ static void test_cut_anywhere(void **state)
 		for (size_t cut = 0; cut < length; cut++) {
 			struct fake_disk *copy = small_changed(&small, paths[i], content, cut);
 			struct found found;
+			struct seen seen;
 
+			small_read(copy, &small, &seen);
 			small_look(copy, &small, &found);
+			if (found.recovery.log_cut && !seen.told)
+				fail_msg("%s cut at %zu: a reader says nothing", paths[i], cut);
 			if (i == 0 && found.lost > 0 && !is_told(&found.recovery))
 				fail_msg("log cut at %zu: %u spans lost, and nothing said", cut,
 					found.lost);
