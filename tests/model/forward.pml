@@ -2,11 +2,12 @@
  * Forwarding: an agent with a log of one client's batches, two partitions, two
  * gateways; each of them can be killed at any moment, and connections break with
  * that. docs/PROTOCOL.md ("Forward", "Partitions") and docs/STORE.md ("Forwarding") in
- * small.
+ * small. At any moment the log may be too long: the oldest batch of which nothing was
+ * ever sent becomes a count of what was dropped, which takes its place.
  *
  * Checked in every reachable state: what the agent's log let go is at a gateway, in each
- * partition (I1), and no gateway stores a share twice (I3). At the end, when kills have
- * run out, everything arrives (I2).
+ * partition or as a count (I1, I4), no batch both ways, and no gateway stores a share or a
+ * count twice (I3). At the end, when kills have run out, everything arrives (I2).
  *
  * Each mutant (-D) switches one safeguard off; spin must then find an error. That all
  * arrives is shown for one batch: for two it takes minutes.
@@ -18,16 +19,21 @@
 #endif
 #define AGENT_KILLS 1
 #define GATEWAY_KILLS 1
+#define SHEDS 1          /* batches that are shed */
 #define BIT(n) (1 << (n))
 #define AT(g, p) ((g) * 2 + (p))    /* of a partition at a gateway */
 #define SHARE(p, n) ((p) * (N + 1) + (n))
 
 /* ---- what outlives kills ---- */
 byte cursor = 0;         /* the agent's manifest: all up to here is answered */
+byte reached = 0;        /* there too: nothing behind this was ever sent */
+byte shed = 0;           /* the agent's log: batches that are counts, a set */
 byte stored[4];          /* the gateways' synced logs: sets of batches */
 byte mark[4];            /* and the watermarks that come with them */
 byte written[4];         /* taken, not synced: lost with the gateway */
 byte seen[4];            /* watermarks in memory */
+byte counted[2];         /* counts in the synced logs: sets of batches */
+byte counting[2];        /* those among what is written */
 bool twice = false;
 
 /* ---- the agent's memory ---- */
@@ -39,10 +45,11 @@ byte sent[4];            /* on this connection, the last of a partition */
 bool connected[2];
 bool away[2];            /* the gateway is down */
 
-chan up[2] = [1] of { byte, byte };    /* partition, number */
+chan up[2] = [1] of { byte, byte, byte };    /* partition, number, whether it is a count */
 chan down[2] = [1] of { byte, byte };
 byte agent_kills = 0;
 byte gateway_kills = 0;
+byte sheds = 0;
 
 #define ALL (BIT(N + 1) - 2)
 #define UNANSWERED(p) ((BIT(given[p] + 1) - 2) & ~answered[p])
@@ -54,7 +61,7 @@ byte gateway_kills = 0;
 inline send(g, p, n)
 {
 	sent[AT(g, p)] = n;
-	up[g]!p,n
+	up[g]!p,n,(shed & BIT(n)) != 0
 }
 
 inline disconnect(g)
@@ -63,7 +70,7 @@ inline disconnect(g)
 	sent[AT(g, 0)] = 0;
 	sent[AT(g, 1)] = 0;
 	do
-	:: nempty(up[g]) -> up[g]?_,_
+	:: nempty(up[g]) -> up[g]?_,_,_
 	:: nempty(down[g]) -> down[g]?_,_
 	:: empty(up[g]) && empty(down[g]) -> break
 	od
@@ -98,6 +105,7 @@ inline move(p, g, n)
 /* Set before they are used, in the same step: no part of the state. */
 hidden byte p;
 hidden byte n;
+hidden byte count;
 
 active proctype agent()
 {
@@ -119,7 +127,29 @@ give:
 		:: else
 		fi;
 		given[p]++;
-		place[SHARE(p, given[p])] = owner[p] }
+		place[SHARE(p, given[p])] = owner[p];
+		/* known to the manifest before it is sent */
+		if
+		:: given[p] > reached -> reached = given[p]
+		:: else
+		fi;
+		/* a count is no partition's: it goes with the first's */
+		if
+#ifdef MUTANT_SHEDS_UNCOUNTED
+		:: shed & BIT(given[p]) -> answered[p] = answered[p] | BIT(given[p])
+#else
+		:: p == 1 && (shed & BIT(given[p])) -> answered[p] = answered[p] | BIT(given[p])
+#endif
+		:: else
+		fi }
+	/* the log is too long: the oldest that was never sent */
+#ifdef MUTANT_SHEDS_SENT
+	:: atomic { cursor < N && sheds < SHEDS && !(shed & BIT(cursor + 1)) ->
+		shed = shed | BIT(cursor + 1); sheds++ }
+#else
+	:: atomic { reached < N && sheds < SHEDS && !(shed & BIT(reached + 1)) ->
+		shed = shed | BIT(reached + 1); sheds++ }
+#endif
 	/* send the oldest that is not answered and was not sent on this connection */
 	:: atomic { connected[0] && empty(up[0]) && WANTS(0, 0, 1) -> send(0, 0, 1) }
 	:: atomic { connected[0] && empty(up[0]) && WANTS(0, 1, 1) -> send(0, 1, 1) }
@@ -150,6 +180,9 @@ give:
 	/* killed, started again */
 	:: atomic { agent_kills < AGENT_KILLS -> agent_kills++;
 		disconnect(0); disconnect(1);
+#ifdef MUTANT_REACHED_FORGOTTEN
+		reached = cursor;
+#endif
 		begin_agent() }
 	od
 }
@@ -158,7 +191,7 @@ active [2] proctype gateway()
 {
 	byte g = _pid - 1;
 end:	do
-	:: atomic { nempty(up[g]) && nfull(down[g]) -> up[g]?p,n;
+	:: atomic { nempty(up[g]) && nfull(down[g]) -> up[g]?p,n,count;
 		if
 #ifdef MUTANT_FORGETS_PARTITION
 		:: n <= seen[AT(g, 0)] || n <= seen[AT(g, 1)] ->
@@ -171,8 +204,13 @@ end:	do
 			:: else
 			fi
 		:: else ->
-			twice = twice || (stored[AT(g, p)] & BIT(n));
+			twice = twice || (stored[AT(g, p)] & BIT(n)) ||
+				(p == 0 && (counted[g] & BIT(n)));
 			written[AT(g, p)] = written[AT(g, p)] | BIT(n);
+			if
+			:: count -> counting[g] = counting[g] | BIT(n)
+			:: else
+			fi;
 			seen[AT(g, p)] = n;
 #ifdef MUTANT_ANSWERS_EARLY
 			down[g]!p,n
@@ -189,9 +227,14 @@ end:	do
 		:: (written[AT(g, p)] & BIT(n)) == 0 -> n++
 		:: else -> break
 		od;
-		stored[AT(g, p)] = stored[AT(g, p)] | BIT(n);
 		mark[AT(g, p)] = n;
 		written[AT(g, p)] = written[AT(g, p)] & ~BIT(n);
+		if
+		:: p == 0 && (counting[g] & BIT(n)) ->
+			counted[g] = counted[g] | BIT(n);
+			counting[g] = counting[g] & ~BIT(n)
+		:: else -> stored[AT(g, p)] = stored[AT(g, p)] | BIT(n)
+		fi;
 		if
 		:: connected[g] -> down[g]!p,n
 		:: else
@@ -201,6 +244,7 @@ end:	do
 		away[g] = true;
 		disconnect(g);
 		written[AT(g, 0)] = 0; written[AT(g, 1)] = 0;
+		counting[g] = 0;
 #ifdef MUTANT_GATEWAY_FORGETS
 		mark[AT(g, 0)] = 0; mark[AT(g, 1)] = 0;
 #endif
@@ -209,13 +253,15 @@ end:	do
 	od
 }
 
-/* I1 and I3, in every state. */
-#define KEPT(p) ((stored[AT(0, p)] | stored[AT(1, p)]) & (BIT(cursor + 1) - 2))
+/* I1, I3 and I4, in every state. */
+#define STORED(p) (stored[AT(0, p)] | stored[AT(1, p)])
+#define COUNTED (counted[0] | counted[1])
+#define PASSED (BIT(cursor + 1) - 2)
 active proctype monitor()
 {
 end:	do
-	:: atomic { KEPT(0) != BIT(cursor + 1) - 2 || KEPT(1) != BIT(cursor + 1) - 2 ->
-		assert(false) }
+	:: atomic { (PASSED & ~((STORED(0) & STORED(1)) | COUNTED)) != 0 -> assert(false) }
+	:: atomic { ((STORED(0) | STORED(1)) & COUNTED) != 0 -> assert(false) }
 	:: atomic { twice -> assert(false) }
 	od
 }
