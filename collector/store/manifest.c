@@ -5,8 +5,13 @@
  * manifest_sync writes and syncs them. After a failure the file is given up
  * (`broken`): the state holds all that its records say, so the next checkpoint
  * makes up for it.
+ *
+ * Threads: `sync_lock` is held by whoever writes the file, `lock` by whoever uses the rest. A
+ * sync writes without `lock`, so that others append meanwhile; what they appended the next sync
+ * takes along, whoever asked for it. A checkpoint, which is rare, holds both.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +31,11 @@ struct manifest {
 	int dir;
 	manifest_clients_image image;
 	void *ctx;
+	pthread_mutex_t sync_lock; /* before `lock` */
+	pthread_mutex_t lock;	   /* recursive; of what follows, see above */
 	struct manifest_state state;
 	struct bytes pending;
+	struct bytes writing;	   /* of a sync under way; of sync_lock */
 	struct bytes body;	   /* scratch */
 	int file;		   /* -1: none */
 	uint64_t length;	   /* of the file, all synced */
@@ -45,6 +53,16 @@ void manifest_image_done(struct manifest_image *image)
 const struct manifest_state *manifest_state(const struct manifest *manifest)
 {
 	return &manifest->state;
+}
+
+void manifest_lock(struct manifest *manifest)
+{
+	pthread_mutex_lock(&manifest->lock);
+}
+
+void manifest_unlock(struct manifest *manifest)
+{
+	pthread_mutex_unlock(&manifest->lock);
 }
 
 /* ---- Checkpoint ---------------------------------------------------------- */
@@ -295,7 +313,8 @@ static void forget_removed(struct manifest_state *state)
 	state->part_count = kept;
 }
 
-int manifest_checkpoint(struct manifest *manifest)
+/* Both locks are held. */
+static int checkpoint(struct manifest *manifest)
 {
 	struct manifest_image image = {0};
 	struct bytes content = {0};
@@ -325,14 +344,46 @@ int manifest_checkpoint(struct manifest *manifest)
 	return ret;
 }
 
+int manifest_checkpoint(struct manifest *manifest)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->sync_lock);
+	pthread_mutex_lock(&manifest->lock);
+	ret = checkpoint(manifest);
+	pthread_mutex_unlock(&manifest->lock);
+	pthread_mutex_unlock(&manifest->sync_lock);
+	return ret;
+}
+
+static int init_locks(struct manifest *manifest)
+{
+	pthread_mutexattr_t recursive;
+
+	if (pthread_mutexattr_init(&recursive) != 0)
+		return -ENOMEM;
+	(void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	if (pthread_mutex_init(&manifest->lock, &recursive) != 0) {
+		pthread_mutexattr_destroy(&recursive);
+		return -ENOMEM;
+	}
+	pthread_mutexattr_destroy(&recursive);
+	if (pthread_mutex_init(&manifest->sync_lock, NULL) == 0)
+		return 0;
+	pthread_mutex_destroy(&manifest->lock);
+	return -ENOMEM;
+}
+
 int manifest_start(struct disk *disk, int dir, struct manifest_state *state,
 	manifest_clients_image image, void *ctx, struct manifest **ret)
 {
 	struct manifest *manifest = calloc(1, sizeof(*manifest));
 	int error;
 
-	if (manifest == NULL)
+	if (manifest == NULL || init_locks(manifest) != 0) {
+		free(manifest);
 		return -ENOMEM;
+	}
 	manifest->disk = disk;
 	manifest->dir = dir;
 	manifest->image = image;
@@ -359,41 +410,79 @@ void manifest_free(struct manifest *manifest)
 	disk_close(manifest->disk, manifest->file);
 	manifest_state_done(&manifest->state);
 	bytes_done(&manifest->pending);
+	bytes_done(&manifest->writing);
 	bytes_done(&manifest->body);
+	pthread_mutex_destroy(&manifest->lock);
+	pthread_mutex_destroy(&manifest->sync_lock);
 	free(manifest);
+}
+
+/* Both locks are held; gives `lock` up while it writes what is in `writing`. */
+static int write_pending(struct manifest *manifest)
+{
+	struct bytes empty = manifest->writing;
+	int ret;
+
+	manifest->writing = manifest->pending;
+	manifest->pending = empty;
+	pthread_mutex_unlock(&manifest->lock);
+	ret = disk_write(manifest->disk, manifest->file, manifest->writing.data,
+		manifest->writing.length, manifest->length);
+	if (ret == 0)
+		ret = disk_sync(manifest->disk, manifest->file);
+	pthread_mutex_lock(&manifest->lock);
+	if (ret == 0) {
+		manifest->length += manifest->writing.length;
+		manifest->state.length_bytes = manifest->state.file_bytes = manifest->length;
+	}
+	manifest->writing.length = 0;
+	return ret;
+}
+
+/* Both locks are held. */
+static int sync_pending(struct manifest *manifest)
+{
+	int ret;
+
+	if (manifest->broken)
+		return checkpoint(manifest);
+	if (manifest->pending.length == 0)
+		return 0;
+	ret = write_pending(manifest);
+	if (ret != 0)
+		return checkpoint(manifest);
+	if (manifest->length > manifest->checkpoint_bytes * GROWTH_FACTOR + GROWTH_BYTES) {
+		/* When this fails, all that was asked for is durable none the less; the
+		 * next call tries again. */
+		ret = checkpoint(manifest);
+		(void)ret;
+	}
+	return 0;
 }
 
 int manifest_sync(struct manifest *manifest)
 {
 	int ret;
 
-	if (manifest->broken)
-		return manifest_checkpoint(manifest);
-	if (manifest->pending.length == 0)
-		return 0;
-	ret = disk_write(manifest->disk, manifest->file, manifest->pending.data,
-		manifest->pending.length, manifest->length);
-	if (ret == 0)
-		ret = disk_sync(manifest->disk, manifest->file);
-	if (ret != 0)
-		return manifest_checkpoint(manifest);
-	manifest->length += manifest->pending.length;
-	manifest->pending.length = 0;
-	manifest->state.length_bytes = manifest->state.file_bytes = manifest->length;
-	if (manifest->length > manifest->checkpoint_bytes * GROWTH_FACTOR + GROWTH_BYTES) {
-		/* When this fails, all that was asked for is durable none the less; the
-		 * next call tries again. */
-		ret = manifest_checkpoint(manifest);
-		(void)ret;
-	}
-	return 0;
+	pthread_mutex_lock(&manifest->sync_lock);
+	pthread_mutex_lock(&manifest->lock);
+	ret = sync_pending(manifest);
+	pthread_mutex_unlock(&manifest->lock);
+	pthread_mutex_unlock(&manifest->sync_lock);
+	return ret;
 }
 
 int manifest_tidy(struct manifest *manifest)
 {
-	return manifest->length > manifest->checkpoint_bytes + TIDY_BYTES
-		       ? manifest_checkpoint(manifest)
-		       : manifest_sync(manifest);
+	int ret;
+
+	pthread_mutex_lock(&manifest->sync_lock);
+	pthread_mutex_lock(&manifest->lock);
+	ret = manifest->length > manifest->checkpoint_bytes + TIDY_BYTES ? checkpoint(manifest)
+									 : sync_pending(manifest);
+	pthread_mutex_unlock(&manifest->lock);
+	pthread_mutex_unlock(&manifest->sync_lock);
+	return ret;
 }
 
 /* ---- Records ------------------------------------------------------------- */
@@ -415,7 +504,7 @@ static int append(struct manifest *manifest, enum manifest_type type)
 	return ret;
 }
 
-int manifest_part(struct manifest *manifest, const struct part_name *name, uint64_t inode,
+static int append_part(struct manifest *manifest, const struct part_name *name, uint64_t inode,
 	uint64_t now_ns, uint32_t *ret_id)
 {
 	struct manifest_part part = {.id = manifest->state.next_part,
@@ -434,7 +523,18 @@ int manifest_part(struct manifest *manifest, const struct part_name *name, uint6
 	return ret;
 }
 
-int manifest_commit(struct manifest *manifest, const struct manifest_commit *commit)
+int manifest_part(struct manifest *manifest, const struct part_name *name, uint64_t inode,
+	uint64_t now_ns, uint32_t *ret_id)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_part(manifest, name, inode, now_ns, ret_id);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_commit(struct manifest *manifest, const struct manifest_commit *commit)
 {
 	uint64_t spans = 0;
 	int ret;
@@ -451,7 +551,17 @@ int manifest_commit(struct manifest *manifest, const struct manifest_commit *com
 	return 0;
 }
 
-int manifest_part_state(
+int manifest_commit(struct manifest *manifest, const struct manifest_commit *commit)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_commit(manifest, commit);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_part_state(
 	struct manifest *manifest, uint32_t part, enum part_state state, uint64_t now_ns)
 {
 	struct manifest_part *known = manifest_state_part(&manifest->state, part);
@@ -468,8 +578,19 @@ int manifest_part_state(
 	return ret != 0 ? ret : append(manifest, MANIFEST_EXTENT);
 }
 
-int manifest_sealed(struct manifest *manifest, uint32_t part, uint64_t length_bytes, uint32_t crc,
-	uint64_t now_ns)
+int manifest_part_state(
+	struct manifest *manifest, uint32_t part, enum part_state state, uint64_t now_ns)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_part_state(manifest, part, state, now_ns);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_sealed(struct manifest *manifest, uint32_t part, uint64_t length_bytes,
+	uint32_t crc, uint64_t now_ns)
 {
 	struct manifest_part sealed = {.id = part,
 		.sealed_length_bytes = length_bytes,
@@ -484,7 +605,18 @@ int manifest_sealed(struct manifest *manifest, uint32_t part, uint64_t length_by
 	return ret != 0 ? ret : append(manifest, MANIFEST_SEALED);
 }
 
-int manifest_removed(struct manifest *manifest, uint32_t part)
+int manifest_sealed(struct manifest *manifest, uint32_t part, uint64_t length_bytes, uint32_t crc,
+	uint64_t now_ns)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_sealed(manifest, part, length_bytes, crc, now_ns);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_removed(struct manifest *manifest, uint32_t part)
 {
 	struct manifest_part *known = manifest_state_part(&manifest->state, part);
 	int ret;
@@ -502,15 +634,51 @@ int manifest_removed(struct manifest *manifest, uint32_t part)
 	return ret;
 }
 
-void manifest_part_gone(struct manifest *manifest, uint32_t part)
+int manifest_removed(struct manifest *manifest, uint32_t part)
 {
-	struct manifest_part *known = manifest_state_part(&manifest->state, part);
+	int ret;
 
-	if (known != NULL && known->state == PART_REMOVED)
-		known->gone = true;
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_removed(manifest, part);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
 }
 
-int manifest_segment(
+void manifest_part_gone(struct manifest *manifest, uint32_t part)
+{
+	struct manifest_part *known;
+
+	pthread_mutex_lock(&manifest->lock);
+	known = manifest_state_part(&manifest->state, part);
+	if (known != NULL && known->state == PART_REMOVED)
+		known->gone = true;
+	pthread_mutex_unlock(&manifest->lock);
+}
+
+bool manifest_copy_part(struct manifest *manifest, uint32_t part, struct manifest_part *ret)
+{
+	const struct manifest_part *known;
+
+	pthread_mutex_lock(&manifest->lock);
+	known = manifest_state_part(&manifest->state, part);
+	if (known != NULL)
+		*ret = *known;
+	pthread_mutex_unlock(&manifest->lock);
+	return known != NULL;
+}
+
+void manifest_hold_part(struct manifest *manifest, uint32_t part, uint32_t holder)
+{
+	struct manifest_part *known;
+
+	pthread_mutex_lock(&manifest->lock);
+	known = manifest_state_part(&manifest->state, part);
+	if (known != NULL)
+		known->holder = holder;
+	pthread_mutex_unlock(&manifest->lock);
+}
+
+static int append_segment(
 	struct manifest *manifest, uint32_t first_segment, const struct manifest_image *image)
 {
 	size_t before = manifest->pending.length;
@@ -530,7 +698,18 @@ int manifest_segment(
 	return 0;
 }
 
-int manifest_quarantine(struct manifest *manifest, const struct manifest_quarantine *entry)
+int manifest_segment(
+	struct manifest *manifest, uint32_t first_segment, const struct manifest_image *image)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_segment(manifest, first_segment, image);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_quarantine(struct manifest *manifest, const struct manifest_quarantine *entry)
 {
 	int ret;
 
@@ -539,7 +718,17 @@ int manifest_quarantine(struct manifest *manifest, const struct manifest_quarant
 	return ret != 0 ? ret : append(manifest, MANIFEST_QUARANTINE);
 }
 
-int manifest_forward(struct manifest *manifest, const struct manifest_forward *forward,
+int manifest_quarantine(struct manifest *manifest, const struct manifest_quarantine *entry)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_quarantine(manifest, entry);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
+}
+
+static int append_forward(struct manifest *manifest, const struct manifest_forward *forward,
 	const struct consumed *ordinals)
 {
 	int ret;
@@ -547,4 +736,15 @@ int manifest_forward(struct manifest *manifest, const struct manifest_forward *f
 	manifest->body.length = 0;
 	ret = manifest_forward_body(&manifest->body, forward, ordinals);
 	return ret != 0 ? ret : append(manifest, MANIFEST_FORWARD);
+}
+
+int manifest_forward(struct manifest *manifest, const struct manifest_forward *forward,
+	const struct consumed *ordinals)
+{
+	int ret;
+
+	pthread_mutex_lock(&manifest->lock);
+	ret = append_forward(manifest, forward, ordinals);
+	pthread_mutex_unlock(&manifest->lock);
+	return ret;
 }

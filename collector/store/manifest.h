@@ -5,7 +5,7 @@
  * struct manifest_state is what a manifest says; manifest_load reads it
  * (recovery and readers alike, nothing is written). struct manifest writes one:
  * a daemon has it in memory, appends to the file and rewrites it at a
- * checkpoint. The writer is used by one thread at a time; a state by one thread,
+ * checkpoint. The writer is thread-safe; a state is used by one thread,
  * or many when nobody changes it.
  */
 #ifndef WAFT_STORE_MANIFEST_H
@@ -62,7 +62,8 @@ struct manifest_part {
 	bool verified; /* false: the manifest was damaged; length is what was found */
 	uint64_t sealed_length_bytes;
 	uint32_t sealed_crc;
-	bool gone; /* PART_REMOVED, and so is its file: not mentioned any more */
+	bool gone;	 /* PART_REMOVED, and so is its file: not mentioned any more */
+	uint32_t holder; /* who writes to it at present; 0: nobody. In memory only */
 };
 
 /* A run inside a COMMIT. */
@@ -183,8 +184,20 @@ MUST_CHECK int manifest_start(struct disk *disk, int dir, struct manifest_state 
 	manifest_clients_image image, void *ctx, struct manifest **ret);
 void manifest_free(struct manifest *manifest);
 
-/* What it says now, appended records included. Borrowed, changes with them. */
+/* What it says now, appended records included. Borrowed, changes with them: where other
+ * threads may append, manifest_lock is held as long as it is looked at. */
 const struct manifest_state *manifest_state(const struct manifest *manifest);
+
+/* Keeps others from appending, but for the holder; not over manifest_sync, which others may
+ * be in, nor over manifest_tidy or manifest_checkpoint. May be taken again by its holder. */
+void manifest_lock(struct manifest *manifest);
+void manifest_unlock(struct manifest *manifest);
+
+/* Copies what it says of a part; false: there is none. */
+bool manifest_copy_part(struct manifest *manifest, uint32_t part, struct manifest_part *ret);
+
+/* Notes who writes to the part. In memory only. */
+void manifest_hold_part(struct manifest *manifest, uint32_t part, uint32_t holder);
 
 /* Append a record and apply it to the state. Nothing is durable, or written
  * even, before manifest_sync. -ENOMEM leaves all as it was. */

@@ -188,6 +188,7 @@ static int apply_extent(struct manifest_state *state, struct cursor *in)
 			part.sealed_length_bytes = known->sealed_length_bytes;
 			part.sealed_crc = known->sealed_crc;
 		}
+		part.holder = known->holder;
 		*known = part;
 		return 0;
 	}

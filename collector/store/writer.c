@@ -26,6 +26,7 @@ enum {
 	RESERVE_BYTES = 16 << 20,
 	BUFFER_BYTES = 16 << 20,
 	PIECE_BYTES = 1 << 20,
+	WRITTEN_AT_ONCE = 64,
 	KEEP_BYTES = 2 << 20, /* larger buffers are given back when there is nothing to do */
 };
 
@@ -69,11 +70,31 @@ static void note_times(struct run_times *times, const struct span_view *view, ui
 		.start_ns = view->start_ns, .receive_ns = receive_ns, .root = root, .any = true};
 }
 
-/* Whether the span is in a file, or in this round, already. */
-static bool is_written(struct jsonl_store *store, const struct ordinal *ordinal)
+/* Whether the manifest has consumed the span: what it has forgotten is. Locked. */
+static bool is_consumed(struct jsonl_store *store, const struct ordinal *ordinal)
 {
-	if (consumed_has_near(&state_of(store)->consumed, ordinal, &store->hints))
-		return true;
+	const struct manifest_state *state = state_of(store);
+
+	return ordinal->segment < state->first_segment ||
+	       consumed_has_near(&state->consumed, ordinal, &store->hints);
+}
+
+/* Of WRITTEN_AT_ONCE spans, a bit for each that is in a file. */
+static uint64_t which_are_consumed(
+	struct jsonl_store *store, const struct store_span *spans, size_t count)
+{
+	uint64_t which = 0;
+
+	manifest_lock(store->config.manifest);
+	for (size_t i = 0; i < count && i < WRITTEN_AT_ONCE; i++)
+		which |= (uint64_t)is_consumed(store, &spans[i].ordinal) << i;
+	manifest_unlock(store->config.manifest);
+	return which;
+}
+
+/* Whether the span is in this round already. */
+static bool is_in_round(struct jsonl_store *store, const struct ordinal *ordinal)
+{
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		struct output *output = &store->outputs[i];
 
@@ -94,8 +115,10 @@ static int set_record_aside(struct jsonl_store *store, const struct span_source 
 	if (source->data.length == 0)
 		return 0;
 	log_name(source->place.segment, name + 4);
+	pthread_mutex_lock(&store->group->making);
 	ret = quarantine_put(store->config.disk, store->config.dirs->quarantine, source->data.data,
 		source->data.length, source->place.offset, name, error_text(source->error), &entry);
+	pthread_mutex_unlock(&store->group->making);
 	if (ret != 0)
 		return ret;
 	ret = manifest_quarantine(store->config.manifest, &entry);
@@ -157,6 +180,8 @@ static long format_spans(
 {
 	size_t quarter = store->config.buffer_bytes / 4;
 	size_t most = quarter > PIECE_BYTES ? PIECE_BYTES : quarter > 0 ? quarter : 1;
+	uint64_t consumed = 0;
+	size_t seen = 0;
 	long count = 0;
 
 	writer_begin_run(store);
@@ -176,7 +201,11 @@ static long format_spans(
 		const struct store_span *span = &run->spans[store->run_end];
 		int ret = 0;
 
-		if (!is_written(store, &span->ordinal))
+		if (seen % WRITTEN_AT_ONCE == 0)
+			consumed =
+				which_are_consumed(store, span, run->span_count - store->run_end);
+		if ((consumed >> seen++ % WRITTEN_AT_ONCE & 1) == 0 &&
+			!is_in_round(store, &span->ordinal))
 			ret = format_span(store, span, times);
 		if (ret < 0)
 			return ret;
@@ -269,10 +298,9 @@ static struct output *output_of_day(struct jsonl_store *store, int32_t day)
 	}
 	if (unused == NULL)
 		return NULL;
-	writer_close_file(store, unused);
+	writer_drop_part(store, unused);
 	unused->used = true;
 	unused->day = day;
-	unused->part = 0;
 	return unused;
 }
 
@@ -502,9 +530,8 @@ static void slim(struct jsonl_store *store)
 		bytes_done(&store->run_memory);
 }
 
-static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
+static uint64_t work_in_turn(struct jsonl_store *store, uint64_t now_ns, int *ret_error)
 {
-	struct jsonl_store *store = (struct jsonl_store *)base;
 	uint64_t gather_ns = 0;
 	int ret;
 
@@ -527,6 +554,18 @@ static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
 	if (store->pause_ns > PAUSE_LAST_NS)
 		store->pause_ns = PAUSE_LAST_NS;
 	return store->pause_ns;
+}
+
+static uint64_t jsonl_work(struct store *base, uint64_t now_ns, int *ret_error)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	uint64_t wait_ns;
+
+	pthread_rwlock_rdlock(&store->group->turn);
+	writer_forget_log(store);
+	wait_ns = work_in_turn(store, now_ns, ret_error);
+	pthread_rwlock_unlock(&store->group->turn);
+	return wait_ns;
 }
 
 static uint64_t jsonl_queued_spans(struct store *base)
@@ -559,6 +598,7 @@ static void jsonl_free(struct jsonl_store *store)
 	free(store->fresh);
 	free(store->seal.refused);
 	span_sources_free(store->sources);
+	writer_leave_group(store);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -605,21 +645,15 @@ int writer_new(const struct writer_config *config, struct store **ret)
 	store->tail = &store->head;
 	error = span_sources_new(
 		config->disk, config->dirs->log, config->cache_bytes, &store->sources);
+	if (error == 0)
+		error = writer_join_group(store);
 	if (error != 0) {
+		span_sources_free(store->sources);
 		free(store);
 		return error;
 	}
 	pthread_mutex_init(&store->mutex, NULL);
-	writer_count_round(store);
+	writer_count_manifest(store);
 	*ret = &store->base;
 	return 0;
-}
-
-void writer_get_stats(struct store *base, struct writer_stats *ret)
-{
-	struct jsonl_store *store = (struct jsonl_store *)base;
-
-	pthread_mutex_lock(&store->mutex);
-	*ret = store->stats;
-	pthread_mutex_unlock(&store->mutex);
 }

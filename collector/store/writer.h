@@ -46,9 +46,9 @@ struct store_run {
 struct store_put {
 	const struct store_run *runs;
 	size_t run_count;
-	/* On the thread of store_work, once per put, after all of it is durable:
-	 * status 0. Negative when the store was closed before (-ECANCELED): the spans
-	 * stay in the log. The put may be freed in it. */
+	/* On the thread of store_work (of a group: of any), once per put, after all of it is
+	 * durable: status 0. Negative when the store was closed before (-ECANCELED): the spans stay
+	 * in the log. The put may be freed in it. */
 	void (*on_durable)(struct store_put *put, int status);
 	void *ctx;		/* of the caller */
 	struct store_put *next; /* private */
@@ -116,8 +116,8 @@ struct written_run {
 	const struct index_run *index;
 };
 
-/* What the JSONL store asks and tells; all on the store's thread. Any may be
- * NULL. They must not call back into the store. */
+/* What the JSONL store asks and tells; on the store's thread, of a group on any of theirs. Any
+ * may be NULL. They must not call back into the store. */
 struct writer_hooks {
 	/* The day of an earlier run of the trace: 1 and *ret_day, or 0 when there is
 	 * none, or a negative errno: the put fails, and is tried again. */
@@ -129,10 +129,21 @@ struct writer_hooks {
 	void *ctx;
 };
 
+/* Stores that share a manifest, each with a thread and parts of its own; a trace is put to the
+ * same one always. Chores (what follows writer_get_stats) are done by the thread of the first. */
+struct store_group;
+
+#define STORES_MAX 64
+
+MUST_CHECK int store_group_new(struct store_group **ret);
+/* After all its stores are closed. NULL is fine. */
+void store_group_free(struct store_group *group);
+
 struct writer_config {
 	struct disk *disk;
 	const struct store_dirs *dirs; /* borrowed */
-	struct manifest *manifest;     /* borrowed; used on the store's thread only */
+	struct manifest *manifest;     /* borrowed */
+	struct store_group *group;     /* borrowed; NULL: there is no other store */
 	struct log *log;	       /* borrowed; for dropping segments */
 	struct clients *clients;       /* borrowed */
 	struct writer_hooks hooks;
@@ -158,10 +169,14 @@ struct writer_stats {
 	int last_error;	     /* of a failure that is not yet over; 0: none */
 };
 
+/* -EINVAL: the group is full. */
 MUST_CHECK int writer_new(const struct writer_config *config, struct store **ret);
 
-/* Any thread. */
+/* Of all stores of the group. Any thread. */
 void writer_get_stats(struct store *store, struct writer_stats *ret);
+
+/* Closes files of the log that were forgotten. The store's thread, once it has nothing to do. */
+void writer_forget(struct store *store);
 
 /* What follows commits what is gathered first; when that fails, it does nothing and
  * returns why. */

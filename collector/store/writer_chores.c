@@ -52,13 +52,11 @@ static int list_segments(struct log *log, struct log_segment **ret, size_t *ret_
 	return 0;
 }
 
-/* What the log has, once nothing is gathered. 1; 0: not now; or an error. */
+/* What the log has, once nothing is gathered here. 1; 0: not now; or an error. */
 static int settled_segments(struct jsonl_store *store, struct log_segment **ret, size_t *ret_count)
 {
 	int error;
 
-	/* A put that failed half-way begins anew, and what of it was committed is known by its
-	 * ordinals: they must not be forgotten meanwhile. */
 	if (store->pause_ns != 0)
 		return 0;
 	error = writer_settle(store);
@@ -67,45 +65,51 @@ static int settled_segments(struct jsonl_store *store, struct log_segment **ret,
 	return error == 0 ? 1 : error;
 }
 
-/* Makes it durable that segments before `needed` are not, with the clients' table. */
-static int note_needed(
-	struct jsonl_store *store, uint32_t needed, const struct manifest_image *image)
+/* Notes which segments are needed, with the clients' table; *ret_noted: they are fewer. No
+ * other's checkpoint comes in between: it would have newer clients than this image. */
+static int note_needed(struct jsonl_store *store, const struct log_segment *segments, size_t count,
+	bool *ret_noted)
 {
-	int ret = manifest_segment(store->config.manifest, needed, image);
+	struct manifest *manifest = store->config.manifest;
+	const struct manifest_state *state = manifest_state(manifest);
+	struct manifest_image image = {0};
+	uint32_t needed;
+	int ret;
 
-	if (ret == 0)
-		ret = manifest_sync(store->config.manifest);
-	if (ret == 0)
-		clients_image_durable(store->config.clients);
+	*ret_noted = false;
+	manifest_lock(manifest);
+	ret = clients_image(store->config.clients, false, &image);
+	if (ret == 0) {
+		needed = first_needed(state, segments, count, image.accounted);
+		*ret_noted = needed > state->first_segment;
+		if (*ret_noted)
+			ret = manifest_segment(manifest, needed, &image);
+	}
+	manifest_unlock(manifest);
+	manifest_image_done(&image);
 	return ret;
 }
 
 int writer_trim_log(struct store *base)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
-	const struct manifest_state *state = manifest_state(store->config.manifest);
-	struct manifest_image image = {0};
-	struct log_segment *segments;
-	uint32_t needed;
-	size_t count;
+	struct log_segment *segments = NULL;
+	size_t count = 0;
+	bool noted;
 	int ret = settled_segments(store, &segments, &count);
 
 	if (ret != 1)
 		return ret;
-	ret = clients_image(store->config.clients, false, &image);
-	if (ret == 0) {
-		needed = first_needed(state, segments, count, image.accounted);
-		if (needed > state->first_segment)
-			ret = note_needed(store, needed, &image);
-	}
+	ret = note_needed(store, segments, count, &noted);
 	/* Also what an earlier call could not delete, or not sync. */
 	if (ret == 0)
 		ret = manifest_sync(store->config.manifest);
+	if (ret == 0 && noted)
+		clients_image_durable(store->config.clients);
 	if (ret == 0) {
-		span_sources_forget(store->sources, state->first_segment);
-		ret = log_drop_below(store->config.log, state->first_segment);
+		writer_forget_log(store);
+		ret = log_drop_below(store->config.log, store->forgotten);
 	}
-	manifest_image_done(&image);
 	free(segments);
 	return ret;
 }
@@ -114,17 +118,19 @@ int writer_rest(struct store *base, uint64_t least_bytes)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	const struct manifest_state *state = manifest_state(store->config.manifest);
-	struct log_segment *segments;
+	struct log_segment *segments = NULL;
 	const struct log_segment *last;
-	size_t count;
+	size_t count = 0;
 	int ret = settled_segments(store, &segments, &count);
 
 	if (ret != 1)
 		return ret;
 	last = count > 0 ? &segments[count - 1] : NULL;
+	manifest_lock(store->config.manifest);
 	if (last != NULL && last->open && last->length_bytes >= least_bytes &&
 		consumed_in_segment(&state->consumed, last->number) >= last->spans)
 		log_roll(store->config.log);
+	manifest_unlock(store->config.manifest);
 	free(segments);
 	/* It looks again: a record may have come in before the roll. */
 	ret = writer_trim_log(base);
@@ -153,7 +159,7 @@ static uint64_t part_bytes(const struct manifest_part *part)
 	return part->state == PART_SEALED ? part->sealed_length_bytes : part->length_bytes;
 }
 
-/* The oldest part by day and number that is there; NULL: none. */
+/* Locked: the oldest part by day and number that is there; NULL: none. */
 static const struct manifest_part *oldest_part(const struct manifest_state *state)
 {
 	const struct manifest_part *oldest = NULL;
@@ -193,21 +199,25 @@ static bool too_old(const struct manifest_part *part, uint64_t now_ns, uint64_t 
 void writer_leave_part(struct jsonl_store *store, uint32_t id)
 {
 	for (size_t i = 0; i < OUTPUTS; i++) {
-		if (store->outputs[i].part == id) {
-			writer_close_file(store, &store->outputs[i]);
-			store->outputs[i].part = 0;
-		}
+		if (store->outputs[i].part == id)
+			writer_drop_part(store, &store->outputs[i]);
 	}
 }
 
-static int remove_part(struct jsonl_store *store, uint32_t id)
+static int remove_part(struct jsonl_store *store, const struct manifest_part *part)
 {
-	int ret;
+	struct manifest *manifest = store->config.manifest;
+	bool open = part->state == PART_OPEN;
+	uint32_t id = part->id;
+	int ret = open ? writer_rest_all(store, id) : 0;
 
-	writer_leave_part(store, id);
-	ret = manifest_removed(store->config.manifest, id);
+	if (ret != 0)
+		return ret;
+	ret = manifest_removed(manifest, id);
+	if (open)
+		writer_resume_all(store);
 	if (ret == 0)
-		ret = manifest_sync(store->config.manifest);
+		ret = manifest_sync(manifest);
 	if (ret != 0)
 		return ret;
 	writer_tell_part(store, id);
@@ -220,18 +230,39 @@ static int retry_deletions(struct jsonl_store *store)
 	const struct manifest_state *state = manifest_state(store->config.manifest);
 	int ret = 0;
 
+	manifest_lock(store->config.manifest);
 	for (size_t i = 0; i < state->part_count && ret == 0; i++) {
 		if (state->parts[i].state == PART_REMOVED && !state->parts[i].gone)
 			ret = writer_delete_file(store, state->parts[i].id);
 	}
+	manifest_unlock(store->config.manifest);
 	return ret;
+}
+
+/* The part that is the next to go; false: none is. */
+static bool next_to_remove(struct jsonl_store *store, const struct retention *retention,
+	uint64_t now_ns, struct manifest_part *ret)
+{
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	const struct manifest_part *oldest;
+	bool found;
+
+	manifest_lock(store->config.manifest);
+	oldest = oldest_part(state);
+	found = oldest != NULL &&
+		(too_old(oldest, now_ns, retention->max_age_ns) ||
+			(retention->max_bytes != 0 && total_bytes(state) > retention->max_bytes));
+	if (found)
+		*ret = *oldest;
+	manifest_unlock(store->config.manifest);
+	return found;
 }
 
 int writer_retain(struct store *base, const struct retention *retention)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
-	const struct manifest_state *state = manifest_state(store->config.manifest);
 	uint64_t now_ns = writer_now(store);
+	struct manifest_part oldest;
 	int removed = 0;
 	int ret;
 
@@ -239,20 +270,10 @@ int writer_retain(struct store *base, const struct retention *retention)
 	ret = store->doubt ? -EAGAIN : writer_settle(store);
 	if (ret == 0)
 		ret = retry_deletions(store);
-	while (ret == 0) {
-		const struct manifest_part *oldest = oldest_part(state);
-
-		if (oldest == NULL || (!too_old(oldest, now_ns, retention->max_age_ns) &&
-					      (retention->max_bytes == 0 ||
-						      total_bytes(state) <= retention->max_bytes)))
-			break;
-		ret = remove_part(store, oldest->id);
+	while (ret == 0 && next_to_remove(store, retention, now_ns, &oldest)) {
+		ret = remove_part(store, &oldest);
 		removed += ret == 0;
 	}
-	pthread_mutex_lock(&store->mutex);
-	store->stats.spans_written = state->spans_written + state->spans_expired;
-	store->stats.spans_expired = state->spans_expired;
-	store->stats.part_bytes = total_bytes(state);
-	pthread_mutex_unlock(&store->mutex);
+	writer_count_manifest(store);
 	return ret != 0 ? ret : removed;
 }

@@ -110,12 +110,14 @@ static int append_commits(struct jsonl_store *store)
 	return ret;
 }
 
-void writer_count_round(struct jsonl_store *store)
+void writer_count_manifest(struct jsonl_store *store)
 {
 	const struct manifest_state *state = manifest_state(store->config.manifest);
+	struct writer_stats *stats = &store->group->stats;
 	uint64_t parts = 0;
 	uint64_t bytes = 0;
 
+	manifest_lock(store->config.manifest);
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
@@ -125,6 +127,19 @@ void writer_count_round(struct jsonl_store *store)
 		bytes +=
 			part->state == PART_SEALED ? part->sealed_length_bytes : part->length_bytes;
 	}
+	pthread_mutex_lock(&store->group->mutex);
+	stats->spans_written = state->spans_written + state->spans_expired;
+	stats->spans_expired = state->spans_expired;
+	stats->spans_quarantined = state->spans_quarantined;
+	stats->parts = parts;
+	stats->part_bytes = bytes;
+	pthread_mutex_unlock(&store->group->mutex);
+	manifest_unlock(store->config.manifest);
+}
+
+static void count_round(struct jsonl_store *store)
+{
+	writer_count_manifest(store);
 	pthread_mutex_lock(&store->mutex);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		if (!store->outputs[i].committed)
@@ -132,11 +147,6 @@ void writer_count_round(struct jsonl_store *store)
 		store->stats.commits++;
 		store->stats.bytes_written += store->outputs[i].length_bytes;
 	}
-	store->stats.spans_written = state->spans_written + state->spans_expired;
-	store->stats.spans_expired = state->spans_expired;
-	store->stats.spans_quarantined = state->spans_quarantined;
-	store->stats.parts = parts;
-	store->stats.part_bytes = bytes;
 	pthread_mutex_unlock(&store->mutex);
 }
 
@@ -147,7 +157,7 @@ static void finish_round(struct jsonl_store *store, bool complete)
 	struct store_put *done = NULL;
 
 	store->committed_ns = store->now_ns;
-	writer_count_round(store);
+	count_round(store);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		struct output *output = &store->outputs[i];
 

@@ -23,13 +23,13 @@ int writer_index_line(struct jsonl_store *store, struct span_source *source,
 void writer_tell_index(struct jsonl_store *store, struct output *output)
 {
 	const struct writer_hooks *hooks = &store->config.hooks;
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), output->part);
+	struct manifest_part part;
 	uint64_t offset = output->offset;
 	struct written_run runs[TOLD_AT_ONCE];
 	size_t count = 0;
 
-	if (hooks->on_commit == NULL || part == NULL)
+	if (hooks->on_commit == NULL ||
+		!manifest_copy_part(store->config.manifest, output->part, &part))
 		return;
 	for (size_t i = 0; i < output->run_count; i++) {
 		struct output_run *run = &output->runs[i];
@@ -37,7 +37,7 @@ void writer_tell_index(struct jsonl_store *store, struct output *output)
 		run->index.offset = offset;
 		runs[count++] = (struct written_run){
 			.trace_id = run->trace_id,
-			.part = part->name,
+			.part = part.name,
 			.offset = offset,
 			.length_bytes = run->run.length_bytes,
 			.crc = run->run.crc,

@@ -1,8 +1,9 @@
 /*
  * What the files of the JSONL store share: writer.c (puts and rounds), writer_commit.c (the end
  * of a round), writer_lines.c (lines to files), writer_parts.c (files of the day),
- * writer_shed.c, writer_index.c, writer_seal.c, writer_chores.c (log and retention). All of it on
- * the store's thread, but for the queue and the counts.
+ * writer_group.c (several stores of one manifest), writer_shed.c, writer_index.c, writer_seal.c,
+ * writer_chores.c (log and retention). All of it on the store's thread, but for the queue and the
+ * counts.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -18,6 +19,19 @@
 
 enum {
 	OUTPUTS = 8, /* days that are written to at once */
+};
+
+/* What stores that share a manifest have in common. */
+struct store_group {
+	/* Held for reading while a store works, for writing by whoever needs all of them at rest:
+	 * they are its own then. */
+	pthread_rwlock_t turn;
+	pthread_mutex_t making; /* of a part, or of a file of quarantine: these have one name */
+	struct jsonl_store *stores[STORES_MAX];
+	size_t count;
+	/* Of the manifest, as of the last commit. */
+	pthread_mutex_t mutex;
+	struct writer_stats stats;
 };
 
 /* A run in an output. */
@@ -78,6 +92,8 @@ struct writer_seal {
 struct jsonl_store {
 	struct store base; /* first */
 	struct writer_config config;
+	struct store_group *group; /* config.group, or its own */
+	uint32_t number;	   /* in it, from 1: holds parts under it */
 
 	pthread_mutex_t mutex; /* of the queue and the stats */
 	struct store_put *head;
@@ -109,6 +125,7 @@ struct jsonl_store {
 	size_t fresh_capacity;
 	struct writer_seal seal;
 	uint32_t shed_from;    /* segments before it were looked at by writer_shed */
+	uint32_t forgotten;    /* segments before it are closed by `sources` */
 	uint64_t now_ns;       /* of the last work */
 	uint64_t committed_ns; /* of the work that committed last */
 	bool doubt;	       /* COMMITs appended whose sync failed */
@@ -125,11 +142,23 @@ MUST_CHECK int writer_flush(struct jsonl_store *store);
  * them was written is cut off: a shorter round may follow. */
 void writer_forget_round(struct jsonl_store *store);
 
-/* Says in the stats what the manifest holds, and what the outputs have committed. */
-void writer_count_round(struct jsonl_store *store);
-
 /* Commits what is gathered, before something else is done to the parts or the log. */
 MUST_CHECK int writer_settle(struct jsonl_store *store);
+
+/* Commits what is gathered in any store of the group and has none write to the part any more;
+ * when it succeeds, no other works until writer_resume_all. */
+MUST_CHECK int writer_rest_all(struct jsonl_store *store, uint32_t part);
+void writer_resume_all(struct jsonl_store *store);
+
+/* Into its group, or one of its own: before any of the group works. */
+MUST_CHECK int writer_join_group(struct jsonl_store *store);
+void writer_leave_group(struct jsonl_store *store);
+
+/* Counts what the manifest says, for the group. */
+void writer_count_manifest(struct jsonl_store *store);
+
+/* Lets go of the log's files that are not needed any more. */
+void writer_forget_log(struct jsonl_store *store);
 
 /* Chooses or makes the part of an output and opens it, ready for an append at its
  * committed length. */
@@ -177,8 +206,11 @@ void writer_tell_index(struct jsonl_store *store, struct output *output);
 /* Deletes the file of a part that is recorded, durably, as removed. */
 MUST_CHECK int writer_delete_file(struct jsonl_store *store, uint32_t part);
 
-/* No output writes to the part any more. */
+/* No output of this store writes to the part any more. */
 void writer_leave_part(struct jsonl_store *store, uint32_t part);
+
+/* The output lets go of its part. */
+void writer_drop_part(struct jsonl_store *store, struct output *output);
 
 void writer_tell_part(struct jsonl_store *store, uint32_t part);
 

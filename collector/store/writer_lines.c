@@ -25,13 +25,15 @@ enum {
 int writer_begin_lines(struct jsonl_store *store, struct output *output)
 {
 	size_t most = store->config.buffer_bytes / 4;
+	struct manifest_part part;
 	size_t before;
 	int ret = writer_open_part(store, output);
 
+	if (ret == 0 && !manifest_copy_part(store->config.manifest, output->part, &part))
+		ret = -EINVAL;
 	if (ret != 0)
 		return ret;
-	output->offset = manifest_part_by_id(manifest_state(store->config.manifest), output->part)
-				 ->length_bytes;
+	output->offset = part.length_bytes;
 	before = output->offset % DISK_BLOCK_BYTES;
 	output->lines_at = output->offset - before;
 	output->written_at = output->offset;

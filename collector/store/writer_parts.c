@@ -15,14 +15,23 @@ void writer_close_file(struct jsonl_store *store, struct output *output)
 
 void writer_tell_part(struct jsonl_store *store, uint32_t id)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), id);
+	struct manifest_part part;
 
-	if (part != NULL && store->config.hooks.on_part != NULL)
-		store->config.hooks.on_part(store->config.hooks.ctx, part);
+	if (store->config.hooks.on_part != NULL &&
+		manifest_copy_part(store->config.manifest, id, &part))
+		store->config.hooks.on_part(store->config.hooks.ctx, &part);
 }
 
-/* The part that takes the day's appends; 0: there is none. */
+void writer_drop_part(struct jsonl_store *store, struct output *output)
+{
+	writer_close_file(store, output);
+	if (output->part != 0)
+		manifest_hold_part(store->config.manifest, output->part, 0);
+	output->part = 0;
+}
+
+/* Locked: the part that takes the day's appends, and that no other store writes to; 0: there is
+ * none. */
 static uint32_t open_part_of_day(const struct jsonl_store *store, int32_t day)
 {
 	const struct manifest_state *state = manifest_state(store->config.manifest);
@@ -30,16 +39,36 @@ static uint32_t open_part_of_day(const struct jsonl_store *store, int32_t day)
 	for (size_t i = state->part_count; i-- > 0;) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if (part->name.day == day && part->state == PART_OPEN)
+		if (part->name.day == day && part->state == PART_OPEN &&
+			(part->holder == 0 || part->holder == store->number))
 			return part->length_bytes < store->config.part_bytes ? part->id : 0;
 	}
 	return 0;
 }
 
+/* The same, which is this store's from now on. */
+static uint32_t take_open_part(struct jsonl_store *store, int32_t day)
+{
+	struct manifest *manifest = store->config.manifest;
+	uint32_t part;
+
+	manifest_lock(manifest);
+	part = open_part_of_day(store, day);
+	if (part != 0)
+		manifest_hold_part(manifest, part, store->number);
+	manifest_unlock(manifest);
+	return part;
+}
+
 /* Whether nobody has a file or a part of that name, sealed or not. 1, 0 or an errno. */
 static int name_free(struct jsonl_store *store, const struct part_name *name)
 {
-	if (manifest_part_by_name(manifest_state(store->config.manifest), name) != NULL)
+	bool known;
+
+	manifest_lock(store->config.manifest);
+	known = manifest_part_by_name(manifest_state(store->config.manifest), name) != NULL;
+	manifest_unlock(store->config.manifest);
+	if (known)
 		return 0;
 	for (int sealed = 0; sealed < 2; sealed++) {
 		struct part_name with = *name;
@@ -95,12 +124,14 @@ static int delete_form(struct jsonl_store *store, const struct manifest_part *pa
 
 int writer_delete_file(struct jsonl_store *store, uint32_t id)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), id);
-	int ret = delete_form(store, part, false);
+	struct manifest_part part;
+	int ret;
 
-	if (ret == 0 && part->sealed_length_bytes != 0)
-		ret = delete_form(store, part, true);
+	if (!manifest_copy_part(store->config.manifest, id, &part))
+		return 0;
+	ret = delete_form(store, &part, false);
+	if (ret == 0 && part.sealed_length_bytes != 0)
+		ret = delete_form(store, &part, true);
 	/* Until that is safe a crash can bring it back: it stays known as removed. */
 	if (ret == 0)
 		ret = disk_sync_dir(store->config.disk, store->config.dirs->top);
@@ -135,9 +166,13 @@ static int name_part(struct jsonl_store *store, struct part_name *name, int file
 		ret = choose_name(store, name);
 	if (ret == 0)
 		ret = part_name_format(name, text);
+	if (ret != 0)
+		return ret;
+	manifest_lock(store->config.manifest);
+	ret = manifest_part(store->config.manifest, name, st.inode, writer_now(store), ret_id);
 	if (ret == 0)
-		ret = manifest_part(
-			store->config.manifest, name, st.inode, writer_now(store), ret_id);
+		manifest_hold_part(store->config.manifest, *ret_id, store->number);
+	manifest_unlock(store->config.manifest);
 	if (ret != 0)
 		return ret;
 	ret = manifest_sync(store->config.manifest);
@@ -150,7 +185,8 @@ static int name_part(struct jsonl_store *store, struct part_name *name, int file
 	return ret;
 }
 
-static int make_part(struct jsonl_store *store, struct output *output)
+/* One at a time. */
+static int make_named_part(struct jsonl_store *store, struct output *output)
 {
 	const struct store_dirs *dirs = store->config.dirs;
 	struct part_name name = {.day = output->day, .number = 1};
@@ -170,47 +206,59 @@ static int make_part(struct jsonl_store *store, struct output *output)
 		return ret;
 	}
 	output->file = file;
-	writer_tell_part(store, output->part);
 	return 0;
+}
+
+static int make_part(struct jsonl_store *store, struct output *output)
+{
+	int ret;
+
+	pthread_mutex_lock(&store->group->making);
+	ret = make_named_part(store, output);
+	pthread_mutex_unlock(&store->group->making);
+	if (ret == 0)
+		writer_tell_part(store, output->part);
+	return ret;
 }
 
 /* The part is not to be used any more. One that never held anything goes. */
 static void give_up(struct jsonl_store *store, struct output *output)
 {
 	struct manifest *manifest = store->config.manifest;
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(manifest), output->part);
+	struct manifest_part part;
+	bool known = manifest_copy_part(manifest, output->part, &part);
 
 	writer_close_file(store, output);
-	if (part != NULL && part->length_bytes == 0) {
+	if (known && part.length_bytes == 0) {
 		drop_part(store, output->part);
 		writer_tell_part(store, output->part);
-	} else if (part != NULL &&
-		   manifest_part_state(manifest, part->id, PART_CLOSED, writer_now(store)) == 0) {
+	} else if (known &&
+		   manifest_part_state(manifest, part.id, PART_CLOSED, writer_now(store)) == 0) {
 		/* Without memory for the record it is tried again, and fails again. */
 		writer_tell_part(store, output->part);
 	}
-	output->part = 0;
+	writer_drop_part(store, output);
 }
 
 /* Opens a part that is there; its file must be exactly as long as committed. */
 static int reopen_part(struct jsonl_store *store, struct output *output)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), output->part);
 	char text[PART_NAME_BYTES];
+	struct manifest_part part;
 	struct disk_stat st;
-	int ret = part_name_format(&part->name, text);
-	int file;
+	int file, ret;
 
+	if (!manifest_copy_part(store->config.manifest, output->part, &part))
+		return -EBADMSG;
+	ret = part_name_format(&part.name, text);
 	if (ret != 0)
 		return ret;
 	file = disk_open(store->config.disk, store->config.dirs->top, text, DISK_WRITE);
 	if (file < 0)
 		return file;
 	ret = disk_stat_file(store->config.disk, file, &st);
-	if (ret == 0 && (st.length_bytes != part->length_bytes ||
-				(part->length_bytes == 0 && st.inode != part->inode)))
+	if (ret == 0 && (st.length_bytes != part.length_bytes ||
+				(part.length_bytes == 0 && st.inode != part.inode)))
 		ret = -EBADMSG;
 	if (ret != 0) {
 		disk_close(store->config.disk, file);
@@ -226,7 +274,8 @@ int writer_open_part(struct jsonl_store *store, struct output *output)
 
 	if (output->part != 0 && output->file >= 0)
 		return 0;
-	output->part = open_part_of_day(store, output->day);
+	writer_drop_part(store, output);
+	output->part = take_open_part(store, output->day);
 	if (output->part == 0)
 		return make_part(store, output);
 	ret = reopen_part(store, output);
@@ -241,29 +290,27 @@ int writer_open_part(struct jsonl_store *store, struct output *output)
 
 void writer_part_failed(struct jsonl_store *store, struct output *output, int error, bool synced)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), output->part);
 	bool room_comes = error == -ENOSPC || error == -EDQUOT;
+	struct manifest_part part;
 
-	if (part == NULL || output->file < 0)
+	if (output->file < 0 || !manifest_copy_part(store->config.manifest, output->part, &part))
 		return;
 	/* Whatever becomes of the part, what it can't use goes: these bytes are copies of what
 	 * the log holds. Bytes that stay are found by recovery. */
-	if (disk_truncate(store->config.disk, output->file, part->length_bytes) != 0 || synced ||
+	if (disk_truncate(store->config.disk, output->file, part.length_bytes) != 0 || synced ||
 		!room_comes)
 		give_up(store, output);
 }
 
 void writer_part_grown(struct jsonl_store *store, struct output *output)
 {
-	const struct manifest_part *part =
-		manifest_part_by_id(manifest_state(store->config.manifest), output->part);
+	struct manifest_part part;
 
-	if (part == NULL || part->length_bytes < store->config.part_bytes)
+	if (!manifest_copy_part(store->config.manifest, output->part, &part) ||
+		part.length_bytes < store->config.part_bytes)
 		return;
-	if (manifest_part_state(store->config.manifest, part->id, PART_CLOSED, writer_now(store)) ==
+	if (manifest_part_state(store->config.manifest, part.id, PART_CLOSED, writer_now(store)) ==
 		0)
 		writer_tell_part(store, output->part);
-	writer_close_file(store, output);
-	output->part = 0;
+	writer_drop_part(store, output);
 }

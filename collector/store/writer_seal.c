@@ -54,10 +54,16 @@ static bool is_quiet(const struct manifest_part *part, uint64_t now_ns, uint64_t
 /* A part that took appends and whose day is over. */
 static int close_part(struct jsonl_store *store, uint32_t id)
 {
-	int ret;
+	struct manifest_part part;
+	int ret = writer_rest_all(store, id);
 
-	writer_leave_part(store, id);
-	ret = manifest_part_state(store->config.manifest, id, PART_CLOSED, writer_now(store));
+	if (ret != 0)
+		return ret;
+	/* The store that wrote to it may have closed it, or taken it back, meanwhile. */
+	if (manifest_copy_part(store->config.manifest, id, &part) && part.state == PART_OPEN)
+		ret = manifest_part_state(
+			store->config.manifest, id, PART_CLOSED, writer_now(store));
+	writer_resume_all(store);
 	if (ret == 0)
 		ret = manifest_sync(store->config.manifest);
 	if (ret == 0)
@@ -65,23 +71,37 @@ static int close_part(struct jsonl_store *store, uint32_t id)
 	return ret;
 }
 
-static int close_old_parts(struct jsonl_store *store, uint64_t now_ns, uint64_t after_ns)
+/* The first open part behind `after` that is to be closed; 0: none. */
+static uint32_t next_to_close(
+	struct jsonl_store *store, uint32_t after, uint64_t now_ns, uint64_t quiet_ns)
 {
 	const struct manifest_state *state = state_of(store);
-	uint64_t quiet_ns = after_ns < CLOSE_AFTER_NS ? after_ns : CLOSE_AFTER_NS;
 	int32_t today = day_of_ns(now_ns);
-	int ret = 0;
+	uint32_t found = 0;
 
-	for (size_t i = 0; ret == 0 && i < state->part_count; i++) {
+	manifest_lock(store->config.manifest);
+	for (size_t i = 0; found == 0 && i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if (part->state != PART_OPEN || part->length_bytes == 0)
+		if (part->id <= after || part->state != PART_OPEN || part->length_bytes == 0)
 			continue;
 		/* A full one stayed open when the daemon was killed before it could say so. */
 		if (part->length_bytes >= store->config.part_bytes ||
 			(part->name.day < today && is_quiet(part, now_ns, quiet_ns)))
-			ret = close_part(store, part->id);
+			found = part->id;
 	}
+	manifest_unlock(store->config.manifest);
+	return found;
+}
+
+static int close_old_parts(struct jsonl_store *store, uint64_t now_ns, uint64_t after_ns)
+{
+	uint64_t quiet_ns = after_ns < CLOSE_AFTER_NS ? after_ns : CLOSE_AFTER_NS;
+	uint32_t part = 0;
+	int ret = 0;
+
+	while (ret == 0 && (part = next_to_close(store, part, now_ns, quiet_ns)) != 0)
+		ret = close_part(store, part);
 	return ret;
 }
 
@@ -123,27 +143,15 @@ static uint64_t total_bytes(const struct manifest_state *state)
 	return bytes;
 }
 
-int writer_seal_next(struct store *base, const struct seal_rule *rule,
+/* Locked: 1, or 0 when there is none. */
+static int choose(struct jsonl_store *store, const struct seal_rule *rule, uint64_t now_ns,
 	struct manifest_part *ret_part, bool *ret_pressed)
 {
-	struct jsonl_store *store = (struct jsonl_store *)base;
 	const struct manifest_state *state = state_of(store);
 	const struct manifest_part *oldest = NULL;
-	uint64_t now_ns = writer_now(store);
 	bool pressed =
 		rule->max_bytes != 0 && total_bytes(state) > rule->max_bytes - rule->max_bytes / 4;
-	int ret;
 
-	if (store->doubt || store->seal.step != SEAL_NOTHING)
-		return 0;
-	ret = writer_settle(store);
-	if (ret != 0)
-		return ret;
-	ret = close_old_parts(store, now_ns, rule->after_ns);
-	if (ret != 0)
-		return ret;
-	/* Those are closed since now. */
-	now_ns = writer_now(store);
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
@@ -159,6 +167,29 @@ int writer_seal_next(struct store *base, const struct seal_rule *rule,
 	return 1;
 }
 
+int writer_seal_next(struct store *base, const struct seal_rule *rule,
+	struct manifest_part *ret_part, bool *ret_pressed)
+{
+	struct jsonl_store *store = (struct jsonl_store *)base;
+	uint64_t now_ns = writer_now(store);
+	int ret;
+
+	if (store->doubt || store->seal.step != SEAL_NOTHING)
+		return 0;
+	ret = writer_settle(store);
+	if (ret != 0)
+		return ret;
+	ret = close_old_parts(store, now_ns, rule->after_ns);
+	if (ret != 0)
+		return ret;
+	/* Those are closed since now. */
+	now_ns = writer_now(store);
+	manifest_lock(store->config.manifest);
+	ret = choose(store, rule, now_ns, ret_part, ret_pressed);
+	manifest_unlock(store->config.manifest);
+	return ret;
+}
+
 /* ---- The commit -------------------------------------------------------------------- */
 
 static int drop_new_file(struct jsonl_store *store, int why)
@@ -170,21 +201,22 @@ static int drop_new_file(struct jsonl_store *store, int why)
 
 static int record(struct jsonl_store *store, const struct seal_result *result)
 {
-	const struct manifest_part *part = manifest_part_by_id(state_of(store), result->part);
+	struct manifest_part part;
 	int ret;
 
 	if (store->doubt)
 		return -EAGAIN;
-	if (part == NULL || part->state != PART_CLOSED || part->length_bytes != result->text_bytes)
+	if (!manifest_copy_part(store->config.manifest, result->part, &part) ||
+		part.state != PART_CLOSED || part.length_bytes != result->text_bytes)
 		return drop_new_file(store, -ESTALE);
-	if (name_is_taken(store, part))
+	if (name_is_taken(store, &part))
 		return drop_new_file(store, -EEXIST);
-	ret = manifest_sealed(store->config.manifest, part->id, result->length_bytes, result->crc,
+	ret = manifest_sealed(store->config.manifest, part.id, result->length_bytes, result->crc,
 		writer_now(store));
 	if (ret != 0)
 		return ret;
 	store->seal.step = SEAL_RECORDED;
-	store->seal.part = part->id;
+	store->seal.part = part.id;
 	return 0;
 }
 
@@ -244,7 +276,7 @@ int writer_seal_commit(struct store *base, const struct seal_result *result)
 {
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	struct writer_seal *seal = &store->seal;
-	const struct manifest_part *part;
+	struct manifest_part part;
 	int ret = store->doubt ? 0 : writer_settle(store);
 
 	if (ret == 0 && seal->step == SEAL_NOTHING)
@@ -256,14 +288,14 @@ int writer_seal_commit(struct store *base, const struct seal_result *result)
 	}
 	if (ret != 0)
 		return ret;
-	part = manifest_part_by_id(state_of(store), seal->part);
 	/* Retention was faster. */
-	if (part == NULL || part->state != PART_SEALED)
+	if (!manifest_copy_part(store->config.manifest, seal->part, &part) ||
+		part.state != PART_SEALED)
 		return drop_new_file(store, -ESTALE);
 	if (seal->step == SEAL_SYNCED)
-		ret = give_name(store, part);
+		ret = give_name(store, &part);
 	if (ret == 0 && seal->step == SEAL_NAMED)
-		ret = replace_plain(store, part);
+		ret = replace_plain(store, &part);
 	if (ret == 0)
 		seal->step = SEAL_NOTHING;
 	return ret;

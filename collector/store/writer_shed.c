@@ -295,10 +295,13 @@ static int account_clients(struct jsonl_store *store)
 {
 	const struct manifest_state *state = manifest_state(store->config.manifest);
 	struct manifest_image image = {0};
-	int ret = clients_image(store->config.clients, false, &image);
+	int ret;
 
+	manifest_lock(store->config.manifest);
+	ret = clients_image(store->config.clients, false, &image);
 	if (ret == 0)
 		ret = manifest_segment(store->config.manifest, state->first_segment, &image);
+	manifest_unlock(store->config.manifest);
 	if (ret == 0)
 		ret = manifest_sync(store->config.manifest);
 	if (ret == 0)
@@ -316,6 +319,7 @@ static uint32_t next_segment(struct jsonl_store *store)
 	uint32_t found = 0;
 	size_t count = segments != NULL ? log_segments(store->config.log, segments, capacity) : 0;
 
+	manifest_lock(store->config.manifest);
 	for (size_t i = 0; i < count && i < capacity && found == 0; i++) {
 		uint32_t number = segments[i].number;
 
@@ -330,6 +334,7 @@ static uint32_t next_segment(struct jsonl_store *store)
 		if (segments[i].spans > 0 && consumed_in_segment(&state->consumed, number) == 0)
 			found = number;
 	}
+	manifest_unlock(store->config.manifest);
 	free(segments);
 	return found;
 }

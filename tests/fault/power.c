@@ -34,6 +34,9 @@ enum {
 	INDEX_ALONE_EVERY = 64,
 };
 
+/* Of the store at present: what one left another takes over. */
+static uint32_t shards = 1;
+
 struct run {
 	uint64_t *seen; /* hashes, open addressing; 0: unused */
 	uint64_t wanted;
@@ -104,7 +107,8 @@ static bool is_new(struct run *run, struct fake_disk *disk)
 
 static void open_world(struct world *world, struct fake_disk *disk, struct world_history *history)
 {
-	*world = (struct world){.segment_bytes = 3000,
+	*world = (struct world){.shards = shards,
+		.segment_bytes = 3000,
 		.part_bytes = 4000,
 		.retain_bytes = RETAIN_BYTES,
 		.indexed = true,
@@ -154,6 +158,7 @@ static void cut_recovery(struct run *run, struct fake_disk *disk,
 {
 	size_t before = fake_disk_changes(disk);
 
+	shards = shards % WORLD_SHARDS + 1;
 	check_state(run, disk, history, at, false);
 	for (size_t k = before; k <= fake_disk_changes(disk); k++) {
 		struct fake_disk *again = fake_disk_crash(disk, k, FAKE_RANDOM, seed + k);
@@ -185,6 +190,7 @@ static struct fake_disk *live(uint64_t seed, struct world_history *history)
 static void cut_life(struct run *run, uint64_t seed)
 {
 	struct world_history *history = world_history_new();
+	uint32_t lived_with = shards;
 	struct fake_disk *disk = live(seed, history);
 
 	for (size_t at = 0; at <= fake_disk_changes(disk) && run->states < run->wanted; at++) {
@@ -202,6 +208,7 @@ static void cut_life(struct run *run, uint64_t seed)
 				cut_recovery(run, crashed, history, at, one);
 			else
 				check_state(run, crashed, history, at, one % LIVED_ON_EVERY == 0);
+			shards = lived_with;
 			fake_disk_free(crashed);
 		}
 	}
@@ -221,8 +228,10 @@ int main(int argc, char **argv)
 	if (run.seen == NULL)
 		abort();
 	printf("seed %llu\n", (unsigned long long)seed);
-	for (; lives < LIVES_MAX && run.states < run.wanted; lives++)
+	for (; lives < LIVES_MAX && run.states < run.wanted; lives++) {
+		shards = 1 + lives % WORLD_SHARDS;
 		cut_life(&run, seed + lives * UINT64_C(1000003));
+	}
 	printf("figure: %llu states of %u lives, each of its own content, %llu of them and of "
 	       "others "
 	       "in a recovery; %llu more that differ in the index alone; %llu came again; 0 lost, "

@@ -253,6 +253,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	uint32_t unreadable = world->unreadable;
 	uint64_t retain_bytes = world->retain_bytes;
 	uint64_t gather_steps = world->gather_steps;
+	uint32_t shards = world->shards > 0 ? world->shards : 1;
 	bool damaged = world->damaged;
 	bool indexed = world->indexed;
 	uint32_t run_spans = world->run_spans;
@@ -270,6 +271,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.run_spans = run_spans,
 		.retain_bytes = retain_bytes,
 		.gather_steps = gather_steps,
+		.shards = shards,
 		.now = gather_steps};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
 	ret = clients_new(0, &world->clients);
@@ -309,12 +311,19 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.on_commit = on_commit,
 		.on_part = on_part,
 		.ctx = world};
-	return writer_new(&writer, &world->store);
+	ret = store_group_new(&world->group);
+	writer.group = world->group;
+	for (uint32_t i = 0; i < shards && ret == 0; i++)
+		ret = writer_new(&writer, &world->stores[i]);
+	world->store = world->stores[0];
+	return ret;
 }
 
 void world_close(struct world *world)
 {
-	store_close(world->store);
+	for (uint32_t i = world->shards; i-- > 0;)
+		store_close(world->stores[i]);
+	store_group_free(world->group);
 	world_index_close(world);
 	log_close(world->recovery.log);
 	manifest_free(world->recovery.manifest);
@@ -324,7 +333,9 @@ void world_close(struct world *world)
 		world_fail("close", "handles stay open", fake_disk_open_handles(world->fake));
 	free(world->waiting);
 	world->waiting = NULL;
+	memset(world->stores, 0, sizeof(world->stores));
 	world->store = NULL;
+	world->group = NULL;
 	world->recovery = (struct recovery){0};
 	world->clients = NULL;
 }
@@ -505,7 +516,9 @@ static void on_durable(struct store_put *base, int status)
 {
 	struct world_put *put = (struct world_put *)base;
 
-	put->world->put_status = status;
+	put->world->puts--;
+	if (status != 0 || put->world->puts == 0)
+		put->world->put_status = status;
 	for (size_t i = 0; status == 0 && i < put->count; i++)
 		put->world->history->spans[put->numbers[i]].written_at =
 			fake_disk_changes(put->world->fake);
@@ -515,16 +528,21 @@ static void on_durable(struct store_put *base, int status)
 	free(put);
 }
 
-/* Moves the waiting spans of the chosen traces into a put. */
-static struct world_put *make_put(struct world *world, const bool *chosen)
+/* Moves the waiting spans of the chosen traces of a shard into a put. */
+static struct world_put *make_put(struct world *world, const bool *of_all, uint32_t shard)
 {
 	struct world_put *put = calloc(1, sizeof(*put));
 	size_t kept = 0;
 	size_t used = 0;
 
+	bool chosen[WORLD_TRACES];
+
 	if (put == NULL)
 		abort();
+	for (uint32_t i = 0; i < WORLD_TRACES; i++)
+		chosen[i] = of_all[i] && i % world->shards == shard;
 	put->world = world;
+	world->puts++;
 	put->runs = calloc(WORLD_TRACES + world->waiting_count, sizeof(*put->runs));
 	put->spans = calloc(world->waiting_count + 1, sizeof(*put->spans));
 	put->numbers = calloc(world->waiting_count + 1, sizeof(*put->numbers));
@@ -569,8 +587,16 @@ int world_write(struct world *world, struct random *random, bool all)
 	for (size_t i = 0; i < WORLD_TRACES; i++)
 		chosen[i] = all || random_below(random, 3) == 0;
 	world->put_status = 1;
-	store_put(world->store, &make_put(world, chosen)->put);
-	(void)store_work(world->store, world->now++, &error);
+	for (uint32_t i = 0; i < world->shards; i++)
+		store_put(world->stores[i], &make_put(world, chosen, i)->put);
+	for (uint32_t i = 0; i < world->shards; i++) {
+		int one = 0;
+
+		(void)store_work(world->stores[i], world->now, &one);
+		if (one != 0)
+			error = one;
+	}
+	world->now++;
 	return error;
 }
 

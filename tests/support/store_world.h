@@ -22,6 +22,7 @@
 enum {
 	WORLD_CLIENTS = 2,
 	WORLD_TRACES = 64,
+	WORLD_SHARDS = 2,
 	WORLD_SPANS = 20000,
 	WORLD_BATCHES = 8000,
 };
@@ -66,7 +67,9 @@ struct world {
 	struct store_dirs dirs;
 	struct clients *clients;
 	struct recovery recovery;
-	struct store *store;
+	struct store_group *group;
+	struct store *store; /* the first, which does the chores */
+	struct store *stores[WORLD_SHARDS];
 	struct world_waiting *waiting;
 	size_t waiting_count;
 	size_t waiting_capacity;
@@ -79,13 +82,15 @@ struct world {
 	uint64_t part_bytes;
 	uint64_t gather_steps;	   /* set before world_open: calls of world_write a commit */
 	uint64_t now;		   /* calls of world_write */
+	uint32_t shards;	   /* set before world_open: stores that share the traces; 0: 1 */
 	size_t buffer_bytes;	   /* of lines that are gathered; 0: few */
 	uint64_t retain_bytes;	   /* set before world_open; 0: no retention */
 	struct seal_result sealed; /* what is made and not committed for sure */
 	bool seal_pending;
 	int day_error;	     /* not 0: the index can't tell a trace's day */
 	uint32_t unreadable; /* set before world_open: so many batches can't be read */
-	int put_status;	     /* of the last put: 1 while it is not durable */
+	int put_status;	     /* of the last puts: 1 while one isn't durable */
+	uint32_t puts;	     /* that aren't done */
 	bool faults;	     /* the disk has failed in this life */
 	bool damaged;	     /* set before world_open: files may hold anything */
 	bool indexed;	     /* set before world_open: it has an index, held against the lines */
