@@ -74,6 +74,7 @@ struct run {
 	struct trace_id trace_id;
 	enum run_reason reason;
 	uint32_t count;
+	uint32_t shard;	       /* assembly.h: whose it is */
 	struct run *next;      /* free for whoever holds the run */
 	struct run *previous;  /* private */
 	struct run *following; /* private */

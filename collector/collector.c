@@ -120,10 +120,10 @@ static void apply_settings(struct collector *collector)
 	log_line_set_level((enum log_level)settings->log_level);
 	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
 		&collector->limits);
-	assembler_configure(collector->depot.assembler, settings->quiet_ms, settings->hold_ms);
-	if (collector->keeper != NULL) {
-		keeper_retain(collector->keeper, &retention);
-		keeper_seal(collector->keeper, &sealing);
+	assembly_configure(collector->depot.assembly, settings->quiet_ms, settings->hold_ms);
+	if (collector->keepers != NULL) {
+		keeper_retain(keepers_first(collector->keepers), &retention);
+		keeper_seal(keepers_first(collector->keepers), &sealing);
 	}
 	if (collector->queries != NULL)
 		query_service_configure(collector->queries, (uint32_t)settings->max_queries);
@@ -222,9 +222,9 @@ static void log_summary(struct collector *collector)
 	struct writer_stats written;
 
 	intake_count(collector->intake, &intake);
-	assembler_count(collector->depot.assembler, &held);
+	assembly_count(collector->depot.assembly, &held);
 	server_count(collector->server, &server);
-	writer_get_stats(collector->depot.store, &written);
+	writer_get_stats(collector->depot.stores[0], &written);
 	log_notice("%llu connections; since the start %llu batches, %llu spans, %llu refused; "
 		   "%llu spans wait in %llu traces, %llu are in files; log %llu KiB%s%s",
 		(unsigned long long)server.connections, (unsigned long long)intake.batches,
@@ -247,7 +247,8 @@ static void on_housekeeping(uv_timer_t *timer)
 	struct collector *collector = timer->data;
 	uint64_t now_ms = collector_now_ms(collector);
 
-	if (!committer_busy(intake_committer(collector->intake)) && !keeper_busy(collector->keeper))
+	if (!committer_busy(intake_committer(collector->intake)) &&
+		!keepers_busy(collector->keepers))
 		collector->progress_ms = now_ms;
 	/* A disk that is full or broken is reported, not restarted away; a thread that
 	 * hangs is. */
@@ -320,7 +321,7 @@ static int start_threads(struct collector *collector)
 		.loop = &collector->loop,
 		.log = collector->depot.recovery.log,
 		.clients = collector->depot.clients,
-		.assembler = collector->depot.assembler,
+		.assembly = collector->depot.assembly,
 		.clock = collector->config.clock,
 		.forward = collector->settings.forward != NULL,
 		.on_batch = flow_on_batch,
@@ -333,7 +334,6 @@ static int start_threads(struct collector *collector)
 	const struct keeper_config keeper = {
 		.sealer = &sealer,
 		.loop = &collector->loop,
-		.store = collector->depot.store,
 		.manifest = collector->depot.recovery.manifest,
 		.clock = collector->config.clock,
 		.on_written = flow_on_written,
@@ -345,7 +345,8 @@ static int start_threads(struct collector *collector)
 
 	memcpy(sealer.store_id, collector->depot.store_id, sizeof(sealer.store_id));
 	if (status == 0)
-		status = keeper_start(&keeper, &collector->keeper);
+		status = keepers_start(&keeper, collector->depot.stores,
+			assembly_shards(collector->depot.assembly), &collector->keepers);
 	return status;
 }
 
@@ -391,14 +392,14 @@ static int write_cursor(void *context, const struct manifest_forward *to, struct
 {
 	struct collector *collector = context;
 
-	return keeper_forward(collector->keeper, to, ordinals);
+	return keeper_forward(keepers_first(collector->keepers), to, ordinals);
 }
 
 static void read_cursor(void *context, struct manifest_forward *ret)
 {
 	struct collector *collector = context;
 
-	keeper_forwarded(collector->keeper, ret);
+	keeper_forwarded(keepers_first(collector->keepers), ret);
 }
 
 static int start_forward(struct collector *collector)
@@ -425,7 +426,7 @@ static int start_forward(struct collector *collector)
 	if (settings->forward == NULL)
 		return 0;
 	memcpy(forward.agent, collector->depot.store_id, sizeof(forward.agent));
-	keeper_forwarded(collector->keeper, &forward.begin);
+	keeper_forwarded(keepers_first(collector->keepers), &forward.begin);
 	collector->dropped_before = forward.begin.dropped;
 	status = forward_start(&forward, &started);
 	if (status == 0)
@@ -566,6 +567,8 @@ static int open_depot(struct collector *collector)
 		.part_bytes = settings->part_size,
 		.trace_spans = settings->trace_spans,
 		.max_clients = settings->max_clients,
+		/* An agent writes no files but once, at its first start as one. */
+		.shards = settings->forward != NULL ? 1 : (uint32_t)settings->shards,
 		.gather_ns = GATHER_NS,
 		.forward = settings->forward != NULL,
 	};
@@ -685,8 +688,8 @@ static void finish(struct collector *collector)
 	struct assembler_counts held = {0};
 
 	verifier_free(collector->verifier);
-	if (collector->depot.assembler != NULL) {
-		assembler_count(collector->depot.assembler, &held);
+	if (collector->depot.assembly != NULL) {
+		assembly_count(collector->depot.assembly, &held);
 		if (held.spans > 0) {
 			log_warning("%llu spans stay in the log; the next start writes them",
 				(unsigned long long)held.spans);

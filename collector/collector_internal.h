@@ -15,7 +15,7 @@
 #include "http.h"
 #include "inbox.h"
 #include "intake.h"
-#include "keeper.h"
+#include "keepers.h"
 #include "listener.h"
 #include "notify.h"
 #include "pressure.h"
@@ -49,7 +49,7 @@ struct collector {
 	uv_loop_t loop;
 	struct depot depot;
 	struct intake *intake;
-	struct keeper *keeper;
+	struct keepers *keepers;
 	struct export_service *exports;
 	struct regions *regions;
 	struct forward_service *forwarded; /* from agents */

@@ -13,6 +13,10 @@
 #include <sys/random.h>
 
 #define TRACE_SPANS_DEFAULT 65536u
+/* Of the writers, all shards together: records of the log, and lines before their commit. */
+#define CACHE_BYTES ((size_t)8 << 20)
+#define BUFFER_BYTES ((size_t)16 << 20)
+#define SHARE_BYTES_MIN ((size_t)1 << 20)
 
 static int fail(struct depot_error *error, int status, const char *what, const char *path)
 {
@@ -20,20 +24,26 @@ static int fail(struct depot_error *error, int status, const char *what, const c
 	return status;
 }
 
-/* ---- Hooks of the writer: the store's thread ------------------------------- */
+/* ---- Hooks of the writers: the stores' threads ------------------------------- */
 
 static int day_of_trace(void *context, const struct trace_id *trace_id, int32_t *ret_day)
 {
 	struct depot *depot = context;
+	int found;
 
-	return depot->index == NULL ? 0
-				    : index_day_of_trace(depot->index, trace_id->bytes, ret_day);
+	if (depot->index == NULL)
+		return 0;
+	pthread_mutex_lock(&depot->index_lock);
+	found = index_day_of_trace(depot->index, trace_id->bytes, ret_day);
+	pthread_mutex_unlock(&depot->index_lock);
+	return found;
 }
 
 static void on_commit(void *context, const struct written_run *runs, size_t count)
 {
 	struct depot *depot = context;
 
+	pthread_mutex_lock(&depot->index_lock);
 	for (size_t i = 0; i < count; i++) {
 		const struct written_run *run = &runs[i];
 
@@ -48,6 +58,7 @@ static void on_commit(void *context, const struct written_run *runs, size_t coun
 	}
 	if (depot->index != NULL)
 		index_flush(depot->index);
+	pthread_mutex_unlock(&depot->index_lock);
 }
 
 static void seal_index(struct depot *depot, const struct manifest_part *part)
@@ -65,12 +76,14 @@ static void on_part(void *context, const struct manifest_part *part)
 	live_on_part(depot->live, part);
 	if (depot->index == NULL)
 		return;
+	pthread_mutex_lock(&depot->index_lock);
 	if (part->state == PART_CLOSED && index_close_part(depot->index, &part->name) < 0)
 		log_warning("can't sort the index of a part; queries will be slower");
 	if (part->state == PART_REMOVED)
 		index_remove_part(depot->index, &part->name);
 	if (part->state == PART_SEALED)
 		seal_index(depot, part);
+	pthread_mutex_unlock(&depot->index_lock);
 }
 
 /* ---- Opening ---------------------------------------------------------------- */
@@ -116,7 +129,7 @@ static int new_tables(const struct depot_config *config, struct depot *depot)
 	if (getrandom(assembler.hash_key, sizeof(assembler.hash_key), 0) !=
 		sizeof(assembler.hash_key))
 		return -EIO;
-	return assembler_new(&assembler, &depot->assembler);
+	return assembly_new(&assembler, config->shards != 0 ? config->shards : 1, &depot->assembly);
 }
 
 struct recovering {
@@ -130,7 +143,7 @@ static int on_batch(void *context, struct log_place place, const struct log_reco
 {
 	struct recovering *recovering = context;
 	long spans = intake_recover(
-		recovering->depot->assembler, place, record, consumed, recovering->now_ms);
+		recovering->depot->assembly, place, record, consumed, recovering->now_ms);
 
 	if (spans == -ENOMEM)
 		return -ENOMEM;
@@ -201,10 +214,16 @@ static void open_index(struct depot *depot)
 			depot->path, error_text(status));
 }
 
-static int open_writer(
+/* Of memory that the shards have together. */
+static size_t share_of(size_t bytes, uint32_t shards)
+{
+	return bytes / shards > SHARE_BYTES_MIN ? bytes / shards : SHARE_BYTES_MIN;
+}
+
+static int open_writers(
 	const struct depot_config *config, struct depot *depot, struct depot_error *ret_error)
 {
-	const struct writer_config writer = {
+	struct writer_config writer = {
 		.disk = config->disk,
 		.dirs = &depot->dirs,
 		.manifest = depot->recovery.manifest,
@@ -217,12 +236,17 @@ static int open_writer(
 		.part_bytes = config->part_bytes,
 		.reserve_bytes = config->reserve_bytes,
 		.gather_ns = config->gather_ns,
+		.cache_bytes = share_of(CACHE_BYTES, assembly_shards(depot->assembly)),
+		.buffer_bytes = share_of(BUFFER_BYTES, assembly_shards(depot->assembly)),
 	};
-	int status = live_new(config->disk, depot->dirs.log, depot->inbox_dir, depot->assembler,
+	int status = live_new(config->disk, depot->dirs.log, depot->inbox_dir, depot->assembly,
 		manifest_state(depot->recovery.manifest), &depot->live);
 
 	if (status == 0)
-		status = writer_new(&writer, &depot->store);
+		status = store_group_new(&depot->group);
+	writer.group = depot->group;
+	for (uint32_t i = 0; status == 0 && i < assembly_shards(depot->assembly); i++)
+		status = writer_new(&writer, &depot->stores[i]);
 	if (status < 0)
 		return fail(ret_error, status, "can't open the store", depot->path);
 	return 0;
@@ -238,31 +262,39 @@ int depot_open(
 	depot->index_dir = -1;
 	depot->inbox_dir = -1;
 	depot->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
+	pthread_mutex_init(&depot->index_lock, NULL);
 	status = open_dirs(config, depot, ret_error);
 	if (status == 0)
 		status = recover_store(config, depot, ret_error);
 	if (status == 0) {
 		open_index(depot);
-		status = open_writer(config, depot, ret_error);
+		status = open_writers(config, depot, ret_error);
 	}
 	if (status < 0)
 		depot_close(depot);
 	return status;
 }
 
+void depot_leave_stores(struct depot *depot)
+{
+	memset(depot->stores, 0, sizeof(depot->stores));
+}
+
 void depot_close(struct depot *depot)
 {
-	store_close(depot->store);
-	depot->store = NULL;
+	for (uint32_t i = 0; i < SHARDS_MAX; i++)
+		store_close(depot->stores[i]);
+	store_group_free(depot->group);
 	index_close(depot->index);
 	live_free(depot->live);
 	log_close(depot->recovery.log);
 	manifest_free(depot->recovery.manifest);
-	assembler_free(depot->assembler);
+	assembly_free(depot->assembly);
 	clients_free(depot->clients);
 	disk_close(depot->disk, depot->index_dir);
 	disk_close(depot->disk, depot->inbox_dir);
 	store_dirs_close(depot->disk, &depot->dirs);
+	pthread_mutex_destroy(&depot->index_lock);
 	memset(depot, 0, sizeof(*depot));
 	depot->index_dir = -1;
 	depot->inbox_dir = -1;

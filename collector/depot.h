@@ -8,13 +8,15 @@
 #ifndef WAFT_COLLECTOR_DEPOT_H
 #define WAFT_COLLECTOR_DEPOT_H
 
-#include "assembler.h"
+#include "assembly.h"
 #include "clients.h"
 #include "clock.h"
 #include "index.h"
 #include "live.h"
 #include "recover.h"
 #include "writer.h"
+
+#include <pthread.h>
 
 struct depot {
 	struct disk *disk; /* borrowed */
@@ -24,12 +26,14 @@ struct depot {
 	struct recovery recovery;
 	uint8_t store_id[16];
 	struct clients *clients;
-	struct assembler *assembler;
+	struct assembly *assembly;
 	struct index *index;
+	pthread_mutex_t index_lock; /* of its use by the stores */
 	struct index_report index_report;
 	struct live *live;
-	struct store *store; /* the keeper takes it */
-	char path[4096];     /* of the store, absolute where that can be told */
+	struct store_group *group;
+	struct store *stores[SHARDS_MAX]; /* of each shard; keepers take them */
+	char path[4096];		  /* of the store, absolute where that can be told */
 };
 
 struct depot_config {
@@ -44,6 +48,7 @@ struct depot_config {
 	uint64_t pending_bytes; /* of the log */
 	uint64_t max_clients;
 	uint64_t reserve_bytes; /* of the disk; 0: the default */
+	uint32_t shards;	/* 0: 1 */
 	uint64_t gather_ns;	/* between commits to files, when there is much to commit */
 	bool forward;		/* what comes is for other collectors */
 };
@@ -59,7 +64,10 @@ struct depot_error {
 int depot_open(const struct depot_config *config, struct depot *depot,
 	struct depot_error *ret_error) MUST_CHECK;
 
-/* After the keeper has closed the store (depot->store is NULL then). */
+/* The stores were closed, or are closed by others. */
+void depot_leave_stores(struct depot *depot);
+
+/* Closes what is left. */
 void depot_close(struct depot *depot);
 
 #endif

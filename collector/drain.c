@@ -89,26 +89,26 @@ void drain_step(struct collector *collector)
 
 /* ---- Closing, one after the other ------------------------------------------- */
 
-static void on_keeper_closed(void *context, uint64_t spans_left)
+static void on_keepers_closed(void *context, uint64_t spans_left)
 {
 	struct collector *collector = context;
 
-	collector->keeper = NULL;
+	collector->keepers = NULL;
 	forward_free(collector->forward);
 	collector->forward = NULL;
 	collector->spans_left = spans_left;
 	collector->state = COLLECTOR_CLOSED;
 }
 
-static void close_keeper(struct collector *collector)
+static void close_keepers(struct collector *collector)
 {
-	if (collector->keeper == NULL) {
+	if (collector->keepers == NULL) {
 		collector->state = COLLECTOR_CLOSED;
 		return;
 	}
-	keeper_close(collector->keeper, on_keeper_closed);
-	/* Its thread has closed it. */
-	collector->depot.store = NULL;
+	keepers_close(collector->keepers, on_keepers_closed);
+	/* Their threads have closed them. */
+	depot_leave_stores(&collector->depot);
 }
 
 static void on_intake_closed(void *context)
@@ -122,7 +122,7 @@ static void on_intake_closed(void *context)
 	collector->exports = NULL;
 	forward_service_free(collector->forwarded);
 	collector->forwarded = NULL;
-	close_keeper(collector);
+	close_keepers(collector);
 }
 
 /* After the last query, tail and connection. */
@@ -136,7 +136,7 @@ static void on_readers_closed(struct collector *collector)
 	}
 	regions_free(collector->regions);
 	collector->regions = NULL;
-	close_keeper(collector);
+	close_keepers(collector);
 }
 
 static void on_queries_closed(void *context)

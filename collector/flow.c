@@ -19,7 +19,7 @@ static void hand_over(struct collector *collector, struct run *run)
 {
 	collector->flying_spans += run->count;
 	collector->handed_spans += run->count;
-	keeper_put(collector->keeper, run);
+	keepers_put(collector->keepers, run);
 }
 
 static bool may_fly(const struct collector *collector)
@@ -40,7 +40,7 @@ static void on_pulse(uv_timer_t *timer)
 static void set_pulse(struct collector *collector, bool at_once)
 {
 	uint64_t now_ms = collector_now_ms(collector);
-	uint64_t due_ms = assembler_next_due_ms(collector->depot.assembler);
+	uint64_t due_ms = assembly_next_due_ms(collector->depot.assembly);
 	uint64_t wait_ms;
 
 	if (due_ms == UINT64_MAX || collector->state > COLLECTOR_DRAIN_WRITES) {
@@ -70,12 +70,12 @@ void flow_pulse(struct collector *collector)
 	int runs = 0;
 
 	while (may_fly(collector) && runs < RUNS_PER_PULSE) {
-		struct run *run = assembler_take_due(collector->depot.assembler, now_ms);
+		struct run *run = assembly_take_due(collector->depot.assembly, now_ms);
 
 		if (run == NULL) {
 			if (collector->flush_ms > 0) {
 				collector->flush_handed = collector->handed_spans;
-				keeper_hurry(collector->keeper);
+				keepers_hurry(collector->keepers);
 			}
 			collector->flush_ms = 0;
 			break;
@@ -108,8 +108,8 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 	struct forward_service_counts forwarded;
 	struct keeper_counts kept;
 
-	keeper_count(collector->keeper, &kept);
-	assembler_count(collector->depot.assembler, &held);
+	keepers_count(collector->keepers, &kept);
+	assembly_count(collector->depot.assembly, &held);
 	intake_count(collector->intake, &pending);
 	export_service_count(collector->exports, &exports);
 	forward_service_count(collector->forwarded, &forwarded);
@@ -133,7 +133,7 @@ static void write_early(struct collector *collector, uint64_t spans)
 
 	while (written < spans && may_fly(collector)) {
 		struct run *run =
-			assembler_take_oldest(collector->depot.assembler, RUN_MEMORY, now_ms);
+			assembly_take_oldest(collector->depot.assembly, RUN_MEMORY, now_ms);
 
 		if (run == NULL)
 			break;
@@ -154,14 +154,14 @@ static void free_log(struct collector *collector)
 	if (oldest.open)
 		log_roll(log);
 	while (may_fly(collector)) {
-		struct run *run = assembler_take_from_segment(
-			collector->depot.assembler, oldest.number, now_ms);
+		struct run *run = assembly_take_from_segment(
+			collector->depot.assembly, oldest.number, now_ms);
 
 		if (run == NULL)
 			break;
 		hand_over(collector, run);
 	}
-	keeper_trim(collector->keeper);
+	keeper_trim(keepers_first(collector->keepers));
 }
 
 void flow_balance(struct collector *collector)
@@ -182,7 +182,8 @@ void flow_balance(struct collector *collector)
 	if (collector->pressure.write_spans > 0)
 		write_early(collector, collector->pressure.write_spans);
 	if (collector->forward != NULL && input.log_bytes > collector->settings.forward_max_bytes)
-		keeper_shed(collector->keeper, collector->settings.forward_max_bytes);
+		keeper_shed(
+			keepers_first(collector->keepers), collector->settings.forward_max_bytes);
 	if (collector->pressure.free_log && collector->store_error == 0 &&
 		collector->forward == NULL)
 		free_log(collector);
@@ -200,14 +201,14 @@ bool flow_drain(struct collector *collector)
 
 	while (may_fly(collector)) {
 		struct run *run =
-			assembler_take_oldest(collector->depot.assembler, RUN_DRAIN, now_ms);
+			assembly_take_oldest(collector->depot.assembly, RUN_DRAIN, now_ms);
 
 		if (run == NULL)
 			break;
 		hand_over(collector, run);
 	}
-	keeper_hurry(collector->keeper);
-	return may_fly(collector) && !keeper_busy(collector->keeper);
+	keepers_hurry(collector->keepers);
+	return may_fly(collector) && !keepers_busy(collector->keepers);
 }
 
 /* ---- Credit held back ---------------------------------------------------------- */
@@ -260,7 +261,7 @@ void flow_on_round(void *context, int error)
 			"nothing is acknowledged until it can");
 	collector->commit_error = error;
 	/* A start that failed half-way ends what it had. */
-	if (collector->keeper == NULL || collector->exports == NULL)
+	if (collector->keepers == NULL || collector->exports == NULL)
 		return;
 	flow_balance(collector);
 	export_service_flush(collector->exports);
@@ -282,7 +283,7 @@ void flow_on_written(void *context, struct run *run)
 
 	collector->flying_spans -= run->count;
 	collector->written_spans += run->count;
-	assembler_written(collector->depot.assembler, run);
+	assembly_written(collector->depot.assembly, run);
 }
 
 void flow_on_progress(void *context, int error)

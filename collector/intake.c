@@ -2,9 +2,9 @@
  * Decode, log, assemble.
  *
  * The happy path: intake_offer decodes the batch, reserves room in the
- * assembler, appends the record to the log, remembers references and callback
+ * assembly, appends the record to the log, remembers references and callback
  * under the log's ticket, and wakes the committer. on_durable takes the oldest
- * entry: spans go to the assembler, the table of clients counts, the callback
+ * entry: spans go to the assembly, the table of clients counts, the callback
  * is called. on_round passes on, so that acknowledgements go out once a commit.
  *
  * Failures: what doesn't decode is logged as a refusal. No room: -EAGAIN, and
@@ -141,11 +141,11 @@ static int append(struct intake *intake, const struct log_record *record,
 
 	if (entry == NULL)
 		return -ENOMEM;
-	status = assembler_reserve(intake->config.assembler, entry->refs.count);
+	status = span_refs_reserve(&entry->refs, intake->config.assembly);
 	if (status == 0) {
 		status = log_append(intake->config.log, record, &entry->ticket);
 		if (status < 0)
-			assembler_unreserve(intake->config.assembler, entry->refs.count);
+			span_refs_unreserve(&entry->refs, intake->config.assembly);
 	}
 	if (status < 0) {
 		free(entry);
@@ -259,17 +259,17 @@ static void count_entry(struct intake *intake, const struct entry *entry)
 
 static void finish_entry(struct intake *intake, struct entry *entry, struct log_place place)
 {
-	struct assembler *assembler = intake->config.assembler;
+	struct assembly *assembly = intake->config.assembly;
 	int status = clients_durable(intake->config.clients, place, &entry->record);
 
 	if (status == -EEXIST) {
 		/* Another record of the same number came first: this one is not shown. */
 		intake->counts.repeated++;
-		assembler_unreserve(assembler, entry->refs.count);
+		span_refs_unreserve(&entry->refs, assembly);
 	} else {
 		if (status < 0)
 			log_error("can't count a client's message: %s", error_text(status));
-		span_refs_add(&entry->refs, assembler, place.segment, place.offset,
+		span_refs_add(&entry->refs, assembly, place.segment, place.offset,
 			clock_monotonic_ms(intake->config.clock));
 		count_entry(intake, entry);
 		if (entry->record.kind == LOG_BATCH && intake->config.on_batch != NULL)
@@ -363,7 +363,7 @@ static void on_committer_closed(void *context)
 	while (intake->entries != NULL) {
 		struct entry *entry = take_entry(intake);
 
-		assembler_unreserve(intake->config.assembler, entry->refs.count);
+		span_refs_unreserve(&entry->refs, intake->config.assembly);
 		entry->on_committed(
 			entry->context, entry->record.sequence, -ECANCELED, entry->refused);
 		free(entry);
@@ -395,7 +395,7 @@ static bool is_consumed(void *context, uint32_t position)
 	return consumed_has(recovered->consumed, &recovered->ordinal);
 }
 
-long intake_recover(struct assembler *assembler, struct log_place place,
+long intake_recover(struct assembly *assembly, struct log_place place,
 	const struct log_record *record, const struct consumed *consumed, uint64_t now_ms)
 {
 	struct recovered recovered = {
@@ -410,9 +410,9 @@ long intake_recover(struct assembler *assembler, struct log_place place,
 		status = span_refs_read(
 			&refs, &batch, consumed != NULL ? is_consumed : NULL, &recovered);
 	if (status == 0)
-		status = assembler_reserve(assembler, refs.count);
+		status = span_refs_reserve(&refs, assembly);
 	if (status == 0)
-		span_refs_add(&refs, assembler, place.segment, place.offset, now_ms);
+		span_refs_add(&refs, assembly, place.segment, place.offset, now_ms);
 	spans = status < 0 ? status : (long)refs.count;
 	span_refs_done(&refs);
 	batch_done(&batch);

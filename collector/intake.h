@@ -10,7 +10,7 @@
 #ifndef WAFT_COLLECTOR_INTAKE_H
 #define WAFT_COLLECTOR_INTAKE_H
 
-#include "assembler.h"
+#include "assembly.h"
 #include "clients.h"
 #include "clock.h"
 #include "committer.h"
@@ -27,10 +27,10 @@ struct intake_config {
 	uv_loop_t *loop;
 	struct log *log; /* borrowed, like the next three */
 	struct clients *clients;
-	struct assembler *assembler;
+	struct assembly *assembly;
 	const struct clock *clock;
-	bool forward; /* batches are for other collectors: the assembler gets nothing */
-	/* A batch is durable and in the assembler, before it is acknowledged. */
+	bool forward; /* batches are for other collectors: the assembly gets nothing */
+	/* A batch is durable and in the assembly, before it is acknowledged. */
 	void (*on_batch)(void *context, struct log_place place, uint32_t spans);
 	/* All that is known to be durable was said: acknowledge it. `error` as of
 	 * committer_config. */
@@ -69,10 +69,10 @@ void intake_close(struct intake *intake, void (*on_closed)(void *context));
 
 /*
  * For recovery, before any start: gives the spans of a logged batch that are not
- * in `consumed` (NULL: all) to the assembler. Returns how many, or a negative
+ * in `consumed` (NULL: all) to the assembly. Returns how many, or a negative
  * error.
  */
-long intake_recover(struct assembler *assembler, struct log_place place,
+long intake_recover(struct assembly *assembly, struct log_place place,
 	const struct log_record *record, const struct consumed *consumed,
 	uint64_t now_ms) MUST_CHECK;
 

@@ -58,20 +58,28 @@ static void free_shipment(struct shipment *shipment)
 	free(shipment);
 }
 
-/* The store has done with a put. The store's thread, the lock not held. */
+static void say_wrote(struct keeper *keeper)
+{
+	uv_mutex_lock(&keeper->lock);
+	keeper->wrote = true;
+	uv_cond_signal(&keeper->wake);
+	uv_mutex_unlock(&keeper->lock);
+}
+
+/* The store has done with a put. The store's thread, or that of the first keeper while it has
+ * all stores to itself; the lock not held. */
 static void on_durable(struct store_put *put, int status)
 {
 	struct shipment *shipment = (struct shipment *)put;
 	struct keeper *keeper = shipment->keeper;
 	struct run *run = shipment->runs;
 
+	uv_mutex_lock(&keeper->lock);
 	keeper->puts--;
 	/* Chores commit what is gathered, too. */
-	if (keeper->puts == 0) {
-		uv_mutex_lock(&keeper->lock);
+	if (keeper->puts == 0)
 		keeper->gathering = false;
-		uv_mutex_unlock(&keeper->lock);
-	}
+	uv_mutex_unlock(&keeper->lock);
 	if (status == 0) {
 		uv_mutex_lock(&keeper->lock);
 		keeper->counts.waiting_spans -= shipment->span_count;
@@ -86,7 +94,9 @@ static void on_durable(struct store_put *put, int status)
 			run = next;
 		}
 		uv_mutex_unlock(&keeper->lock);
-		keeper->dirty = keeper->restless = true;
+		say_wrote(keeper);
+		if (keeper->config.first != NULL)
+			say_wrote(keeper->config.first);
 		uv_async_send(&keeper->async);
 	}
 	free_shipment(shipment);
@@ -138,7 +148,9 @@ static int ship(struct keeper *keeper, struct run *runs, uint32_t run_count, uin
 	shipment->put.runs = shipment->store_runs;
 	shipment->put.run_count = run_count;
 	shipment->put.on_durable = on_durable;
+	uv_mutex_lock(&keeper->lock);
 	keeper->puts++;
+	uv_mutex_unlock(&keeper->lock);
 	store_put(keeper->config.store, &shipment->put);
 	return 0;
 
@@ -201,22 +213,28 @@ static void give_back(struct keeper *keeper, struct run *runs, uint32_t span_cou
 /* Ships what is queued; 0, or the pause after which to try again. */
 static uint64_t ship_queued(struct keeper *keeper)
 {
-	if (keeper->puts == 0 || keeper->gathering) {
-		uint32_t run_count = 0;
-		uint32_t span_count = 0;
-		struct run *runs;
+	uint32_t run_count = 0;
+	uint32_t span_count = 0;
+	struct run *runs = NULL;
 
-		uv_mutex_lock(&keeper->lock);
+	uv_mutex_lock(&keeper->lock);
+	if (keeper->puts == 0 || keeper->gathering)
 		runs = take_queued(keeper, &run_count, &span_count);
-		uv_mutex_unlock(&keeper->lock);
-		if (runs == NULL)
-			return 0;
-		if (ship(keeper, runs, run_count, span_count) < 0) {
-			give_back(keeper, runs, span_count);
-			return NO_MEMORY_PAUSE_NS;
-		}
-	}
-	return 0;
+	uv_mutex_unlock(&keeper->lock);
+	if (runs == NULL || ship(keeper, runs, run_count, span_count) == 0)
+		return 0;
+	give_back(keeper, runs, span_count);
+	return NO_MEMORY_PAUSE_NS;
+}
+
+static bool has_puts(struct keeper *keeper)
+{
+	bool puts;
+
+	uv_mutex_lock(&keeper->lock);
+	puts = keeper->puts > 0;
+	uv_mutex_unlock(&keeper->lock);
+	return puts;
 }
 
 /* ---- The thread ----------------------------------------------------------- */
@@ -286,20 +304,24 @@ static bool take_hurry(struct keeper *keeper)
 static uint64_t work_store(struct keeper *keeper, bool hurry, int *ret_error)
 {
 	uint64_t begin_ns = clock_monotonic_ns(keeper->config.clock);
-	uint64_t before = keeper->counts.spans;
-	uint64_t pause_ns;
+	uint64_t before, after, pause_ns;
+	bool gathering;
 
+	uv_mutex_lock(&keeper->lock);
+	before = keeper->counts.spans;
+	uv_mutex_unlock(&keeper->lock);
 	set_work(keeper, begin_ns, store_queued_spans(keeper->config.store));
 	pause_ns = store_work(keeper->config.store, hurry ? STORE_NOW : begin_ns, ret_error);
 	set_work(keeper, 0, 0);
 	uv_mutex_lock(&keeper->lock);
-	keeper->gathering = pause_ns > 0 && *ret_error == 0;
+	gathering = keeper->gathering = pause_ns > 0 && *ret_error == 0 && keeper->puts > 0;
+	after = keeper->counts.spans;
 	uv_mutex_unlock(&keeper->lock);
 	keeper->took_ns += clock_monotonic_ns(keeper->config.clock) - begin_ns;
-	if (pause_ns > 0 && !keeper->gathering)
+	if (pause_ns > 0 && !gathering)
 		keeper->took_ns = 0;
-	if (keeper->counts.spans > before && keeper->took_ns > 0) {
-		measure(keeper, keeper->counts.spans - before, keeper->took_ns);
+	if (after > before && keeper->took_ns > 0) {
+		measure(keeper, after - before, keeper->took_ns);
 		keeper->took_ns = 0;
 	}
 	return pause_ns;
@@ -314,7 +336,7 @@ static uint64_t work(struct keeper *keeper)
 	bool hurry = take_hurry(keeper);
 	int error = 0;
 
-	if (keeper->puts > 0) {
+	if (has_puts(keeper)) {
 		store_ns = work_store(keeper, hurry, &error);
 		say_error(keeper, store_ns > 0 ? error : 0);
 		if (store_ns > 0 && error != 0)
@@ -334,11 +356,11 @@ static void end_thread(struct keeper *keeper)
 	int error = 0;
 
 	/* The store's own queue once more; what is queued here stays in the log. */
-	if (keeper->puts > 0)
+	if (has_puts(keeper))
 		(void)work_store(keeper, true, &error);
 	if (keeper->forward_to.known)
 		keeper_write_cursor(keeper);
-	if (keeper->puts == 0)
+	if (keeper->config.first == NULL && !has_puts(keeper))
 		keeper_rest(keeper, 0);
 	/* A commit that is half-way is finished by the next start. */
 	sealer_free(keeper->sealer);
@@ -369,7 +391,7 @@ static void run_thread(void *context)
 				(!has_enough(keeper) && !keeper->trim_wanted &&
 					!keeper->forward_to.known && keeper->shed_above == 0 &&
 					!keeper->seal_wake && !keeper->retain_wake &&
-					!keeper->hurry)))
+					!keeper->hurry && !keeper->wrote)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);

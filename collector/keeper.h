@@ -28,6 +28,7 @@ struct keeper_sealing {
 struct keeper_config {
 	uv_loop_t *loop;
 	struct store *store;	   /* taken; closed on the thread at the end */
+	struct keeper *first;	   /* does the chores of all stores; NULL: this one. Outlives it */
 	struct manifest *manifest; /* borrowed; for the last checkpoint; may be NULL */
 	const struct clock *clock;
 	struct retention retention;

@@ -13,6 +13,9 @@
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
 /* After so long without a write, a log of at least so many bytes that are all in files goes. */
 #define REST_AFTER_NS (5 * CLOCK_NS_PER_S)
+/* So long after its last write a keeper looks for what the first one, which rests the log, trims.
+ */
+#define LET_GO_FOR_NS (3 * REST_AFTER_NS)
 #define REST_LOG_BYTES ((uint64_t)1 << 20)
 #define RETAIN_RETRY_NS (1 * CLOCK_NS_PER_S)
 #define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
@@ -247,13 +250,38 @@ static void seal(struct keeper *keeper, uint64_t now_ns)
 	seal_next(keeper);
 }
 
+/* Of a keeper that isn't the first: the files of the log that the first one trims are let go. */
+static uint64_t let_go(struct keeper *keeper, uint64_t now_ns)
+{
+	bool wrote;
+
+	uv_mutex_lock(&keeper->lock);
+	wrote = keeper->wrote;
+	keeper->wrote = false;
+	uv_mutex_unlock(&keeper->lock);
+	if (wrote)
+		keeper->wrote_ns = now_ns;
+	keeper->dirty |= wrote;
+	if (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS) {
+		writer_forget(keeper->config.store);
+		keeper->trimmed_ns = now_ns;
+		keeper->dirty = now_ns - keeper->wrote_ns < LET_GO_FOR_NS;
+	}
+	return keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS;
+}
+
 uint64_t keeper_do_chores(struct keeper *keeper)
 {
 	uint64_t now_ns = clock_monotonic_ns(keeper->config.clock);
 	uint64_t max_bytes;
 	bool wanted, cursor;
 
+	if (keeper->config.first != NULL)
+		return let_go(keeper, now_ns);
 	uv_mutex_lock(&keeper->lock);
+	if (keeper->wrote)
+		keeper->dirty = keeper->restless = true;
+	keeper->wrote = false;
 	wanted = keeper->trim_wanted;
 	cursor = keeper->forward_to.known;
 	max_bytes = keeper->shed_above;

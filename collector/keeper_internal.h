@@ -33,10 +33,12 @@ struct keeper {
 	struct consumed passed;
 	struct manifest_forward forwarded; /* durable */
 	struct keeper_sealing sealing;
-	bool seal_wake;	  /* the sealer has a result, or there are new orders */
-	bool retain_wake; /* there are new orders */
-	bool hurry;	  /* what the store gathers is to be committed now */
-	bool gathering;	  /* the store has puts that it will commit later */
+	bool seal_wake;	   /* the sealer has a result, or there are new orders */
+	bool retain_wake;  /* there are new orders */
+	bool hurry;	   /* what the store gathers is to be committed now */
+	bool wrote;	   /* runs were written here, to the first keeper: anywhere */
+	bool gathering;	   /* the store has puts that it will commit later */
+	unsigned int puts; /* at the store */
 	uint64_t queued_spans;
 	struct keeper_counts counts;
 	uint64_t work_begin_ns; /* of what the store does now; 0: nothing */
@@ -44,7 +46,6 @@ struct keeper {
 	void (*on_closed)(void *context, uint64_t spans_not_written);
 	/* The thread's own. */
 	struct run_order order;
-	unsigned int puts;   /* at the store */
 	bool cursor_failed;  /* it could not be written: it is tried again after a pause */
 	bool dirty;	     /* something was written since the last trim */
 	bool restless;	     /* and nothing was rested since */
@@ -52,6 +53,7 @@ struct keeper {
 	uint64_t rate_spans; /* written in rate_ns */
 	uint64_t rate_ns;
 	uint64_t trimmed_ns;
+	uint64_t wrote_ns;
 	uint64_t shed_after_ns;
 	uint64_t retained_ns;
 	struct sealer *sealer;

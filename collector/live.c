@@ -24,7 +24,7 @@ struct live {
 	int log_dir;
 	int inbox_dir;
 	atomic_uint inbox_moves; /* files of the inbox that went */
-	struct assembler *assembler;
+	struct assembly *assembly;
 	pthread_mutex_t lock; /* of what follows */
 	struct live_file *files;
 	size_t count;
@@ -36,7 +36,7 @@ struct live {
 struct live_view {
 	struct live *live;
 	const atomic_bool *cancelled;
-	uint64_t snapshot;
+	struct assembly_snapshot snapshot;
 	struct live_file *files;
 	size_t file_count;
 	struct live_source source;
@@ -118,7 +118,7 @@ void live_on_commit(struct live *live, const struct part_name *part, uint64_t le
 	pthread_mutex_unlock(&live->lock);
 }
 
-int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembler *assembler,
+int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembly *assembly,
 	const struct manifest_state *state, struct live **ret)
 {
 	struct live *live = calloc(1, sizeof(*live));
@@ -132,7 +132,7 @@ int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembler *as
 	live->disk = disk;
 	live->log_dir = log_dir;
 	live->inbox_dir = inbox_dir;
-	live->assembler = assembler;
+	live->assembly = assembly;
 	memcpy(live->store_id, state->store_id, sizeof(live->store_id));
 	for (size_t i = 0; i < state->part_count; i++)
 		if (state->parts[i].state != PART_REMOVED)
@@ -353,9 +353,9 @@ static int for_each_span(void *ctx, const uint8_t *trace_id, const struct ordina
 
 	if (trace_id != NULL) {
 		memcpy(id.bytes, trace_id, sizeof(id.bytes));
-		status = assembler_copy(view->live->assembler, &id, &some, &count);
+		status = assembly_copy(view->live->assembly, &id, &some, &count);
 	} else if (!view->have_all) {
-		status = assembler_copy(view->live->assembler, NULL, &view->all, &view->all_count);
+		status = assembly_copy(view->live->assembly, NULL, &view->all, &view->all_count);
 		view->have_all = status == 0;
 	}
 	if (status == 0 && view->reader == NULL)
@@ -411,8 +411,7 @@ int live_view_open(struct live *live, const atomic_bool *cancelled, struct live_
 	span_places_init(&view->inbox_spans, fetch_inbox, view);
 	view->inbox_moves = atomic_load(&live->inbox_moves);
 	/* First the waiting ones: what is written in between is in both. */
-	view->snapshot = assembler_snapshot_begin(live->assembler);
-	if (view->snapshot == 0)
+	if (!assembly_snapshot_begin(live->assembly, &view->snapshot))
 		status = -EAGAIN;
 	if (status == 0)
 		status = copy_files(live, view);
@@ -428,7 +427,7 @@ void live_view_close(struct live_view *view)
 {
 	if (view == NULL)
 		return;
-	assembler_snapshot_end(view->live->assembler, view->snapshot);
+	assembly_snapshot_end(view->live->assembly, &view->snapshot);
 	log_reader_free(view->reader);
 	inbox_files_done(&view->inbox);
 	span_places_done(&view->inbox_spans);

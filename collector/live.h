@@ -8,14 +8,14 @@
  * Inbox files are in a view too, as far as nobody has taken them in, those that are being
  * written included: LIVE_INBOX_SPANS_MAX spans of them at most.
  *
- * A view is made on the loop, which is the thread that adds to the assembler and
+ * A view is made on the loop, which is the thread that adds to the assembly and
  * lets it forget; so nothing is missed between log and files. What moves meanwhile
  * may be seen twice, byte for byte the same. It is used on the query's thread.
  */
 #ifndef WAFT_COLLECTOR_LIVE_H
 #define WAFT_COLLECTOR_LIVE_H
 
-#include "assembler.h"
+#include "assembly.h"
 #include "disk.h"
 #include "manifest.h"
 #include "reader.h"
@@ -27,7 +27,7 @@
 struct live;
 
 /* The parts as recovered. disk, log_dir and inbox_dir are borrowed for its life. */
-int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembler *assembler,
+int live_new(struct disk *disk, int log_dir, int inbox_dir, struct assembly *assembly,
 	const struct manifest_state *state, struct live **ret) MUST_CHECK;
 void live_free(struct live *live);
 

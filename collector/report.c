@@ -121,9 +121,9 @@ static void gather_store(struct collector *collector, struct report *report)
 	struct verifier_counts verified;
 
 	verifier_count(collector->verifier, &verified);
-	assembler_count(collector->depot.assembler, &held);
-	keeper_count(collector->keeper, &kept);
-	writer_get_stats(collector->depot.store, &written);
+	assembly_count(collector->depot.assembly, &held);
+	keepers_count(collector->keepers, &kept);
+	writer_get_stats(collector->depot.stores[0], &written);
 	add_gauge(report, "spans_waiting", held.spans, "Durable spans that are not in a file yet.");
 	add_gauge(report, "traces_waiting", held.traces, "Traces that are being assembled.");
 	add_gauge(report, "assembler_bytes", held.bytes, "Memory of the assembler.");
@@ -287,7 +287,7 @@ static void gather_forward(struct collector *collector, struct report *report)
 	gather_taken(collector, report);
 	if (collector->forward == NULL)
 		return;
-	keeper_count(collector->keeper, &kept);
+	keepers_count(collector->keepers, &kept);
 	forward_count(collector->forward, &sent);
 	for (size_t i = 0; i < sent.gateway_count; i++) {
 		open += sent.gateways[i].open;

@@ -70,6 +70,8 @@ const struct setting settings_table[] = {
 		"a day's next file is begun when one passes this size"},
 	{"trace-spans", SETTING_NUMBER, AT(trace_spans), "N", "65536", 16, 1 << 20, 0,
 		"write what a trace holds when it has so many spans waiting"},
+	{"shards", SETTING_NUMBER, AT(shards), "N", "1", 1, 64, 0,
+		"write files with so many threads, each with files of its own; a trace is one's"},
 	{"retention-age", SETTING_TIME, AT(retention_age_ms), "TIME", "0", 0, 36500 * DAY, 1,
 		"remove days older than this; 0 keeps them"},
 	{"retention-size", SETTING_SIZE, AT(retention_size), "SIZE", "0", 0, UINT64_MAX, 1,

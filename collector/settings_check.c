@@ -9,8 +9,11 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SHARD_MEMORY_BYTES ((uint64_t)8 << 20)
 
 static int refuse(
 	struct settings_error *error, const char *name, const char *value, const char *why)
@@ -83,6 +86,15 @@ static int check_listen(const struct settings *settings, struct settings_error *
 	return status;
 }
 
+/* What each takes is small, but is taken whatever comes. */
+static int refuse_shards(const struct settings *settings, struct settings_error *error)
+{
+	char value[32];
+
+	snprintf(value, sizeof(value), "%llu", (unsigned long long)settings->shards);
+	return refuse(error, "shards", value, "needs a memory-limit of 8M for each");
+}
+
 int settings_check(const struct settings *settings, struct settings_error *ret_error)
 {
 	const char *why;
@@ -90,6 +102,9 @@ int settings_check(const struct settings *settings, struct settings_error *ret_e
 
 	if (status == 0)
 		status = check_listen(settings, ret_error);
+	if (status == 0 && settings->shards > 1 &&
+		settings->shards * SHARD_MEMORY_BYTES > settings->memory_limit)
+		status = refuse_shards(settings, ret_error);
 	if (status == 0 && settings->forward != NULL && forward_check(settings->forward, &why) < 0)
 		status = refuse(ret_error, "forward", settings->forward, why);
 	return status;

@@ -81,12 +81,22 @@ int span_refs_read(struct span_refs *refs, struct batch *batch,
 	return status;
 }
 
-void span_refs_add(struct span_refs *refs, struct assembler *assembler, uint32_t segment,
+int span_refs_reserve(const struct span_refs *refs, struct assembly *assembly)
+{
+	return assembly_reserve(assembly, refs->groups, refs->group_count);
+}
+
+void span_refs_unreserve(const struct span_refs *refs, struct assembly *assembly)
+{
+	assembly_unreserve(assembly, refs->groups, refs->group_count);
+}
+
+void span_refs_add(struct span_refs *refs, struct assembly *assembly, uint32_t segment,
 	uint32_t offset, uint64_t now_ms)
 {
 	for (uint32_t i = 0; i < refs->count; i++) {
 		refs->refs[i].segment = segment;
 		refs->refs[i].offset = offset;
 	}
-	assembler_add_groups(assembler, refs->groups, refs->group_count, refs->refs, now_ms);
+	assembly_add(assembly, refs->groups, refs->group_count, refs->refs, now_ms);
 }

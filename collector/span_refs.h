@@ -5,7 +5,7 @@
 #ifndef WAFT_COLLECTOR_SPAN_REFS_H
 #define WAFT_COLLECTOR_SPAN_REFS_H
 
-#include "assembler.h"
+#include "assembly.h"
 #include "batch.h"
 
 /* Zero-initialised is empty; memory is reused from batch to batch. */
@@ -26,9 +26,13 @@ void span_refs_done(struct span_refs *refs);
 int span_refs_read(struct span_refs *refs, struct batch *batch,
 	bool (*skip)(void *context, uint32_t position), void *context) MUST_CHECK;
 
-/* Says where the batch has come to lie, and adds all to the assembler, where room
+/* Room for all of them in the assembly. */
+int span_refs_reserve(const struct span_refs *refs, struct assembly *assembly) MUST_CHECK;
+void span_refs_unreserve(const struct span_refs *refs, struct assembly *assembly);
+
+/* Says where the batch has come to lie, and adds all to the assembly, where room
  * must be reserved. */
-void span_refs_add(struct span_refs *refs, struct assembler *assembler, uint32_t segment,
+void span_refs_add(struct span_refs *refs, struct assembly *assembly, uint32_t segment,
 	uint32_t offset, uint64_t now_ms);
 
 #endif

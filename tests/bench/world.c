@@ -33,7 +33,7 @@ void world_open(const char *path, struct world *ret)
 void world_close(struct world *world)
 {
 	/* As a daemon does when it is stopped. */
-	bench_check(writer_rest(world->depot.store, 0), "trimming the log");
+	bench_check(writer_rest(world->depot.stores[0], 0), "trimming the log");
 	bench_check(manifest_checkpoint(world->depot.recovery.manifest), "a checkpoint");
 	depot_close(&world->depot);
 	free(world->batches);
@@ -51,12 +51,12 @@ void world_seal(struct world *world, int level, struct world_sealed *sum)
 	int next;
 
 	memcpy(job.store_id, world->depot.store_id, sizeof(job.store_id));
-	while ((next = writer_seal_next(world->depot.store, &rule, &job.part, &pressed)) == 1) {
+	while ((next = writer_seal_next(world->depot.stores[0], &rule, &job.part, &pressed)) == 1) {
 		double begin = clock_now_ns(CLOCK_THREAD_CPUTIME_ID);
 
 		bench_check(seal_part(&job, &result), "sealing");
 		sum->cpu_ns += clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
-		bench_check(writer_seal_commit(world->depot.store, &result), "sealing");
+		bench_check(writer_seal_commit(world->depot.stores[0], &result), "sealing");
 		sum->files++;
 		sum->text_bytes += result.text_bytes;
 		sum->file_bytes += result.length_bytes;
@@ -134,8 +134,8 @@ static void put(struct world *world, struct store_span *spans, uint32_t traces)
 		runs[i].spans = &spans[i * PROFILE_TREE];
 		runs[i].span_count = PROFILE_TREE;
 	}
-	store_put(world->depot.store, &put);
-	(void)store_work(world->depot.store, 0, &error);
+	store_put(world->depot.stores[0], &put);
+	(void)store_work(world->depot.stores[0], 0, &error);
 	bench_check(error, "the store");
 	world->put_cpu_ns += clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 	free(runs);
@@ -182,7 +182,7 @@ uint32_t world_store(struct world *world, uint32_t max_traces, bool snapshots, u
 	put(world, spans, plan.traces);
 	free(spans);
 	if (world->sequence % 64 == 0)
-		bench_check(writer_trim_log(world->depot.store), "trimming the log");
+		bench_check(writer_trim_log(world->depot.stores[0]), "trimming the log");
 	world->traces += plan.traces;
 	return plan.traces;
 }

@@ -6,7 +6,7 @@
 #include "depot.h"
 #include "fake_disk.h"
 #include "intake.h"
-#include "keeper.h"
+#include "keepers.h"
 #include "log_line.h"
 
 #include <errno.h>
@@ -21,6 +21,8 @@
 #define TREE_SPANS 6u
 #define ACKS_MAX 256
 
+static uint32_t shards = 1;
+
 /* The pipeline from ingest to store, and what it acknowledged. */
 struct pipe {
 	struct disk *disk;
@@ -29,7 +31,7 @@ struct pipe {
 	uv_timer_t guard;
 	struct depot depot;
 	struct intake *intake;
-	struct keeper *keeper;
+	struct keepers *keepers;
 	uint64_t next_sequence;
 	uint64_t acknowledged; /* messages */
 	uint64_t refused;
@@ -53,7 +55,7 @@ static void on_round(void *context, int error)
 
 static void on_written(void *context, struct run *run)
 {
-	assembler_written(((struct pipe *)context)->depot.assembler, run);
+	assembly_written(((struct pipe *)context)->depot.assembly, run);
 }
 
 static void on_progress(void *context, int error)
@@ -84,6 +86,7 @@ static void pipe_open(struct pipe *pipe, struct fake_disk *fake)
 		.part_bytes = 64 << 10,
 		.pending_bytes = 1 << 20,
 		.max_clients = 100,
+		.shards = shards,
 		.reserve_bytes = 1};
 	struct depot_error error;
 
@@ -98,24 +101,24 @@ static void pipe_open(struct pipe *pipe, struct fake_disk *fake)
 	assert_int_equal(intake_start(&(struct intake_config){.loop = &pipe->loop,
 					      .log = pipe->depot.recovery.log,
 					      .clients = pipe->depot.clients,
-					      .assembler = pipe->depot.assembler,
+					      .assembly = pipe->depot.assembly,
 					      .clock = &clock_system,
 					      .on_round = on_round,
 					      .context = pipe},
 				 &pipe->intake),
 		0);
-	assert_int_equal(keeper_start(&(struct keeper_config){.loop = &pipe->loop,
-					      .store = pipe->depot.store,
-					      .manifest = pipe->depot.recovery.manifest,
-					      .clock = &clock_system,
-					      .on_written = on_written,
-					      .on_progress = on_progress,
-					      .context = pipe},
-				 &pipe->keeper),
+	assert_int_equal(
+		keepers_start(&(struct keeper_config){.loop = &pipe->loop,
+				      .manifest = pipe->depot.recovery.manifest,
+				      .clock = &clock_system,
+				      .on_written = on_written,
+				      .on_progress = on_progress,
+				      .context = pipe},
+			pipe->depot.stores, assembly_shards(pipe->depot.assembly), &pipe->keepers),
 		0);
 }
 
-static void on_keeper_closed(void *context, uint64_t spans_left)
+static void on_keepers_closed(void *context, uint64_t spans_left)
 {
 	struct pipe *pipe = context;
 
@@ -128,8 +131,8 @@ static void on_intake_closed(void *context)
 {
 	struct pipe *pipe = context;
 
-	keeper_close(pipe->keeper, on_keeper_closed);
-	pipe->depot.store = NULL;
+	keepers_close(pipe->keepers, on_keepers_closed);
+	depot_leave_stores(&pipe->depot);
 }
 
 static void pipe_close(struct pipe *pipe)
@@ -152,9 +155,9 @@ static void pipe_drain(struct pipe *pipe)
 {
 	struct run *run;
 
-	while ((run = assembler_take_oldest(pipe->depot.assembler, RUN_DRAIN, 0)) != NULL)
-		keeper_put(pipe->keeper, run);
-	while (keeper_busy(pipe->keeper))
+	while ((run = assembly_take_oldest(pipe->depot.assembly, RUN_DRAIN, 0)) != NULL)
+		keepers_put(pipe->keepers, run);
+	while (keepers_busy(pipe->keepers))
 		(void)uv_run(&pipe->loop, UV_RUN_ONCE);
 	(void)uv_run(&pipe->loop, UV_RUN_NOWAIT);
 }
@@ -345,10 +348,10 @@ static void test_failing_store(void **state)
 		offer_tree(&pipe, i);
 	wait_acknowledged(&pipe, 10);
 	fake_disk_fail(fake, 0, UINT64_MAX, FAKE_FAIL, -EIO);
-	while ((run = assembler_take_oldest(pipe.depot.assembler, RUN_DRAIN, 0)) != NULL)
-		keeper_put(pipe.keeper, run);
-	assert_true(keeper_busy(pipe.keeper));
-	assembler_count(pipe.depot.assembler, &counts);
+	while ((run = assembly_take_oldest(pipe.depot.assembly, RUN_DRAIN, 0)) != NULL)
+		keepers_put(pipe.keepers, run);
+	assert_true(keepers_busy(pipe.keepers));
+	assembly_count(pipe.depot.assembly, &counts);
 	assert_int_equal(counts.spans, 10 * TREE_SPANS);
 	pipe_close(&pipe);
 	assert_int_equal(pipe.spans_left, 10 * TREE_SPANS);
@@ -438,6 +441,10 @@ int main(void)
 		cmocka_unit_test(test_crashes),
 	};
 
+	int failed = 0;
+
 	log_line_set_fd(-1);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	for (shards = 1; shards <= 3; shards++)
+		failed += cmocka_run_group_tests(tests, NULL, NULL);
+	return failed;
 }

@@ -14,6 +14,8 @@ import urllib.request
 from wire import Connection, DEADLINE_S, Exporter, tree_batch, uuid_text
 
 PROGRAM = os.path.join(os.environ["WAFT_BIN"], "waft-collectord")
+# For every daemon of a run, as in WAFT_COLLECTORD_OPTIONS="--shards 2".
+OPTIONS = os.environ.get("WAFT_COLLECTORD_OPTIONS", "").split()
 
 
 def until(done, what, *processes):
@@ -53,7 +55,7 @@ class Daemon:
         shutil.rmtree(self.directory)
 
     def command(self, *options):
-        return [PROGRAM, "--socket", self.socket, "--store", self.store, *options]
+        return [PROGRAM, "--socket", self.socket, "--store", self.store, *OPTIONS, *options]
 
     def start(self, *options, **more):
         with open(self.log_path, "ab") as log:
