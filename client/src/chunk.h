@@ -26,7 +26,7 @@ enum {
 	CHUNK_UNITS_LEAST = 2,
 	CHUNK_TRACE_BYTES = 2 + 18, /* of Span.trace without carry */
 	/* The most that inlined code writes from an offset it finds within limit. */
-	CHUNK_HOT_BYTES = 21 + WAFT_VALUES_ROOM_ + WAFT_LANE_BYTES_,
+	CHUNK_HOT_BYTES = 21 + WAFT_VALUES_ROOM_ + WAFT_LANE_STRIDE_,
 };
 
 struct chunk {

@@ -228,13 +228,24 @@ static bool value_replace(struct waft_span *span, uint32_t key, const struct val
 	return false;
 }
 
+/* As inlined code makes it, which puts a value into one lane. */
+static void step_remember(struct waft_key_ *site, uint32_t lanes, uint32_t before, uint32_t next)
+{
+	uint64_t unknown = 0;
+	uint64_t to = next | (uint64_t)(lanes + WAFT_LANE_STRIDE_) << 32;
+
+	if (lanes < WAFT_LANES_END_ && __atomic_compare_exchange_n(&site->to, &unknown, to, false,
+					       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		__atomic_store_n(&site->from, before | (uint64_t)lanes << 32, __ATOMIC_RELEASE);
+}
+
 /* site: where the step may be remembered; NULL: nowhere. */
 static void attribute_set(struct waft_span *span, struct open *open, struct waft_key_ *site,
 	const struct waft_attribute *attribute)
 {
 	struct waft_attribute seen = *attribute;
 	struct value_bytes value;
-	uint64_t unknown = 0;
+	uint32_t lanes = span->lanes_;
 	uint32_t before;
 	uint32_t key;
 	uint32_t next = 0;
@@ -264,8 +275,7 @@ static void attribute_set(struct waft_span *span, struct open *open, struct waft
 	/* The first step stays: a call site that sees several shapes would only push
 	 * them out in turn. */
 	if (site != NULL && value.type != WIRE_KEY_INT64)
-		__atomic_compare_exchange_n(&site->change, &unknown, before | (uint64_t)next << 32,
-			false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+		step_remember(site, lanes, before, next);
 }
 
 static void slow_set(
@@ -275,6 +285,26 @@ static void slow_set(
 
 	if (open != NULL && key->name != NULL && *key->name != '\0')
 		attribute_set(span, open, key, attribute);
+}
+
+/* Whether it is the shape of the step that is known here, if not the same lane. */
+static bool step_known(const struct waft_span *span, const struct waft_key_ *key)
+{
+	uint32_t shape = (uint32_t)__atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
+
+	return shape != 0 && shape == span->shape_;
+}
+
+/* Of such a step: the next lane is the value. False: there is none. */
+static bool lane_append(struct waft_span *span, const struct waft_key_ *key, waft_pair_ value)
+{
+	if (!step_known(span, key) || span->lanes_ >= WAFT_LANES_END_)
+		return false;
+	WAFT_PAIR_((unsigned char *)span->values_ + span->lanes_) = value;
+	/* In one piece, as inlined code loads them. */
+	WAFT_WORD_(&span->shape_) =
+		(uint32_t)WAFT_LOAD_(&key->to) | (uint64_t)(span->lanes_ + WAFT_LANE_STRIDE_) << 32;
+	return true;
 }
 
 /* A text of 4 to 12 bytes as a lane, without a branch by its length: one would be foretold
@@ -294,35 +324,34 @@ static waft_pair_ lane_of_text(const char *text, size_t length)
 	low = first | (uint64_t)second << (8 * step);
 	/* The bytes from the 9th on; where there are none, what lies behind the text. */
 	high = (uint64_t)last >> ((8 * (12 - length)) & 63);
-	return waft_pair_of_(TAG_SPAN_STRINGS | length << 8 | low << 16, low >> 48 | high << 16);
+	return waft_pair_of_(TAG_SPAN_STRINGS | length << 8 | low << 16,
+		low >> 48 | high << 16 | WAFT_LANE_LENGTH_(length + 2));
 }
 
 /* A text whose step of the shape is known, but which inlined code leaves to us. */
-static bool text_append(struct waft_span *span, uint64_t change, const char *value, size_t length)
+static bool text_append(
+	struct waft_span *span, const struct waft_key_ *key, const char *value, size_t length)
 {
 	uint8_t bytes[WAFT_VALUES_ROOM_];
 
-	if ((uint32_t)change != span->shape_ || length > sizeof(bytes) - 2)
-		return false;
-	if (length - 4 <= 8 && span->lanes_ < WAFT_LANES_END_) {
-		waft_attr_put_(span, change, lane_of_text(value, length), length + 2);
+	if (length - 4 <= 8 && lane_append(span, key, lane_of_text(value, length)))
 		return true;
-	}
+	if (length > sizeof(bytes) - 2 || !step_known(span, key))
+		return false;
 	bytes[0] = TAG_SPAN_STRINGS;
 	bytes[1] = (uint8_t)length;
 	memcpy(bytes + 2, value, length);
 	if (!values_append(span, bytes, (uint32_t)length + 2))
 		return false;
-	span->shape_ = (uint32_t)(change >> 32);
+	span->shape_ = (uint32_t)WAFT_LOAD_(&key->to);
 	return true;
 }
 
 void waft_attr_string_slow_(struct waft_span *span, struct waft_key_ *key, const char *value)
 {
-	uint64_t change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
 	size_t length = strlen(value);
 
-	if (text_append(span, change, value, length))
+	if (text_append(span, key, value, length))
 		return;
 	slow_set(span, key,
 		&(struct waft_attribute){.key = key->name,
@@ -333,6 +362,8 @@ void waft_attr_string_slow_(struct waft_span *span, struct waft_key_ *key, const
 
 void waft_attr_int_slow_(struct waft_span *span, struct waft_key_ *key, int64_t value)
 {
+	if ((int32_t)value == value && lane_append(span, key, waft_int_lane_((int32_t)value)))
+		return;
 	slow_set(span, key,
 		&(struct waft_attribute){
 			.key = key->name, .type = WAFT_TYPE_INT, .value = {.integer = value}});
@@ -340,6 +371,8 @@ void waft_attr_int_slow_(struct waft_span *span, struct waft_key_ *key, int64_t 
 
 void waft_attr_double_slow_(struct waft_span *span, struct waft_key_ *key, double value)
 {
+	if (lane_append(span, key, waft_double_lane_(value)))
+		return;
 	slow_set(span, key,
 		&(struct waft_attribute){
 			.key = key->name, .type = WAFT_TYPE_DOUBLE, .value = {.number = value}});
@@ -347,6 +380,8 @@ void waft_attr_double_slow_(struct waft_span *span, struct waft_key_ *key, doubl
 
 void waft_attr_bool_slow_(struct waft_span *span, struct waft_key_ *key, bool value)
 {
+	if (lane_append(span, key, waft_bool_lane_(value)))
+		return;
 	slow_set(span, key,
 		&(struct waft_attribute){
 			.key = key->name, .type = WAFT_TYPE_BOOL, .value = {.boolean = value}});

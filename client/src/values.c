@@ -9,9 +9,10 @@ void values_load(const struct waft_span *span, struct values *ret_values)
 
 	ret_values->fill = 0;
 	for (uint32_t i = 0; i < lanes && i < WAFT_LANES_; i++) {
-		uint32_t length = (uint32_t)span->values_[i].length;
+		const uint8_t *lane = (const uint8_t *)&span->values_[i];
+		uint32_t length = lane[WAFT_LANE_BYTES_];
 
-		memcpy(ret_values->bytes + ret_values->fill, span->values_[i].value, length);
+		memcpy(ret_values->bytes + ret_values->fill, lane, length);
 		ret_values->fill += length;
 	}
 }
@@ -24,11 +25,11 @@ static void lanes_fill(
 
 	for (; length > 0; lane++) {
 		uint32_t part = length < WAFT_LANE_BYTES_ ? length : WAFT_LANE_BYTES_;
-		uint8_t value[WAFT_LANE_BYTES_] = {0};
+		uint8_t value[WAFT_LANE_STRIDE_] = {0};
 
 		memcpy(value, bytes, part);
+		value[WAFT_LANE_BYTES_] = (uint8_t)part;
 		WAFT_PAIR_(lane->value) = WAFT_PAIR_(value);
-		lane->length = part;
 		bytes += part;
 		length -= part;
 	}

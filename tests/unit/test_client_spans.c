@@ -202,6 +202,36 @@ static void texts_body(void)
 	fake_free(fake);
 }
 
+static void number_set(struct waft_span *span, int64_t value)
+{
+	waft_attr_int(span, "i", value);
+}
+
+/* A call site that has seen a span sets nothing on one that has ended. */
+static void ended_body(void)
+{
+	struct fake_collector *fake = begin();
+	struct waft_span span;
+	const char *wanted[] = {"i=0;", "", "i=2;", ""};
+
+	for (int i = 0; i < 4; i++) {
+		WAFT_BEGIN(&span, "ended");
+		if (i % 2 == 0)
+			number_set(&span, i);
+		waft_end(&span);
+		number_set(&span, 17);
+		number_set(&span, 18);
+		CHECK(!waft_recording(&span));
+		waft_end(&span);
+	}
+	number_set(NULL, 19);
+	tracer_end(fake, NULL);
+	CHECK_INT(fake->span_count, 4);
+	for (uint32_t i = 0; i < 4; i++)
+		CHECK_TEXT(fake_find(fake, "ended", i)->attributes, wanted[i]);
+	fake_free(fake);
+}
+
 /* A key set again replaces, whatever the kinds and lengths. */
 static void replace_body(void)
 {
@@ -651,6 +681,7 @@ TEST(time)
 TEST(deep)
 TEST(attributes)
 TEST(texts)
+TEST(ended)
 TEST(replace)
 TEST(arrays)
 TEST(redacted)
@@ -672,6 +703,7 @@ int main(void)
 		cmocka_unit_test(test_deep),
 		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_ended),
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_arrays),
 		cmocka_unit_test(test_redacted),

@@ -24,7 +24,7 @@ extern "C" {
 
 /* What inlined code and library must agree on; checked at a thread's and at a
  * call site's first span. */
-#define WAFT_ABI_ 2u
+#define WAFT_ABI_ 3u
 
 #if defined(__SANITIZE_THREAD__)
 #define WAFT_THREAD_SANITIZER_
@@ -136,24 +136,24 @@ struct waft_site_ {
 	const char *function;
 };
 
-/* A key at a call site, and the shape change that it made here last:
- * from | to << 32. */
+/* A key at a call site, and the step that a span made here first: from and to are
+ * shape_ and lanes_ as one word; 0: none yet. */
 struct waft_key_ {
-	uint64_t change;
+	uint64_t from;
+	uint64_t to; /* set before from */
 	const char *name;
 };
 
-/* An encoded value, or 16 bytes of one; the values of a span are what its lanes hold
- * in a row. A lane is stored and loaded in one piece. */
+/* An encoded value, or a part of one, whose length is the last byte; the values of a span
+ * are what its lanes hold in a row. A lane is stored and loaded in one piece. */
 struct waft_lane_ {
 	uint64_t value[2];
-	uint64_t length;
 };
 enum {
-	WAFT_LANES_ = 6,
-	WAFT_LANE_BYTES_ = 16,
-	WAFT_VALUES_ROOM_ = 96,
-	WAFT_LANE_STRIDE_ = 24,
+	WAFT_LANES_ = 7,
+	WAFT_LANE_BYTES_ = 15,
+	WAFT_LANE_STRIDE_ = 16,
+	WAFT_VALUES_ROOM_ = WAFT_LANES_ * WAFT_LANE_BYTES_,
 	WAFT_LANES_END_ = WAFT_LANES_ * WAFT_LANE_STRIDE_,
 };
 
@@ -359,7 +359,7 @@ WAFT_HOT_INLINE_ uint8_t *waft_copy_values_(uint8_t *to, const struct waft_span 
 
 	for (; lane != end; lane += WAFT_LANE_STRIDE_) {
 		WAFT_PAIR_(to) = WAFT_PAIR_((unsigned char *)lane);
-		to += WAFT_WORD_((unsigned char *)lane + WAFT_LANE_BYTES_);
+		to += lane[WAFT_LANE_BYTES_];
 	}
 	return to;
 }
@@ -472,35 +472,52 @@ WAFT_HOT_INLINE_ bool waft_context_valid(const struct waft_context *context)
 
 /* ---- Attributes --------------------------------------------------------- */
 
-/* The shape's change here is known, and a lane is free. */
-WAFT_HOT_INLINE_ bool waft_attr_fits_(const struct waft_span *span, uint64_t change)
+/* The step is known: to be followed by waft_attr_put_. That of a span which is not recorded
+ * is none; one that has ended may take it, and nothing comes of it. */
+WAFT_HOT_INLINE_ bool waft_attr_fits_(const struct waft_span *span, uint64_t from)
 {
-	return WAFT_LIKELY_((uint32_t)change == span->shape_) &&
-	       WAFT_LIKELY_(span->lanes_ < WAFT_LANES_END_);
+	return WAFT_LIKELY_(from == WAFT_WORD_((uint32_t *)&span->shape_));
 }
 
 WAFT_HOT_INLINE_ void waft_attr_put_(
-	struct waft_span *span, uint64_t change, waft_pair_ value, uint64_t length)
+	struct waft_span *span, const struct waft_key_ *key, uint64_t from, waft_pair_ value)
 {
-	uint64_t at = span->lanes_;
-	unsigned char *lane = (unsigned char *)span->values_ + at;
-
-	WAFT_PAIR_(lane) = value;
-	WAFT_WORD_(lane + WAFT_LANE_BYTES_) = length;
-	span->lanes_ = (uint32_t)at + WAFT_LANE_STRIDE_;
-	span->shape_ = (uint32_t)(change >> 32);
+	WAFT_PAIR_((unsigned char *)span->values_ + (from >> 32)) = value;
+	WAFT_WORD_(&span->shape_) = WAFT_LOAD_(&key->to);
 }
 
-/* Takes short texts; false: it is left to the library. */
-WAFT_HOT_INLINE_ bool waft_attr_text_(struct waft_span *span, uint64_t change, const char *text)
+/* In a lane: what stands in its last byte. */
+#define WAFT_LANE_LENGTH_(length) ((uint64_t)(length) << 56)
+
+#if defined(__SSE2__)
+/* Of a text of n bytes behind two: which bytes are kept, and what the others are: its
+ * field's tag and length, and the lane's length. */
+#define WAFT_TEXT_KEEP0_(n) \
+	((n) < 6 ? ((UINT64_C(1) << 8 * ((n) % 6)) - 1) << 16 : ~UINT64_C(0xffff))
+#define WAFT_TEXT_KEEP1_(n) ((n) <= 6 ? 0 : (UINT64_C(1) << 8 * (((n) + 2) % 8)) - 1)
+#define WAFT_TEXT_(n)                                               \
+	{                                                           \
+		{WAFT_TEXT_KEEP0_(n), WAFT_TEXT_KEEP1_(n)},         \
+		{                                                   \
+			0x22 | (n) << 8, WAFT_LANE_LENGTH_((n) + 2) \
+		}                                                   \
+	}
+#endif
+
+/* A short text as a lane; false: it is left to the library. */
+WAFT_HOT_INLINE_ bool waft_attr_text_(const char *text, waft_pair_ *ret_value)
 {
 #if defined(__SSE2__)
-	/* As many bytes of a lane are kept as the text has. */
-	static const unsigned char keep[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	static const struct {
+		uint64_t keep[2];
+		uint64_t rest[2];
+	} texts[14] __attribute__((__aligned__(32))) = {WAFT_TEXT_(0), WAFT_TEXT_(1), WAFT_TEXT_(2),
+		WAFT_TEXT_(3), WAFT_TEXT_(4), WAFT_TEXT_(5), WAFT_TEXT_(6), WAFT_TEXT_(7),
+		WAFT_TEXT_(8), WAFT_TEXT_(9), WAFT_TEXT_(10), WAFT_TEXT_(11), WAFT_TEXT_(12),
+		WAFT_TEXT_(13)};
 	__m128i value;
 	uint32_t ends;
-	uint64_t length;
+	uint32_t length;
 
 	/* The compiler may not know which text it is, nor what it takes for granted of it. */
 	__asm__("" : "+r"(text));
@@ -510,23 +527,24 @@ WAFT_HOT_INLINE_ bool waft_attr_text_(struct waft_span *span, uint64_t change, c
 		return false;
 	/* Not in C, for which a text ends where it ends. */
 	__asm__("movdqa %1, %0" : "=x"(value) : "m"(*(const char(*)[16])(const void *)text));
-	ends = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(value, _mm_setzero_si128())) & 0x7fff;
+	ends = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(value, _mm_setzero_si128())) & 0x3fff;
 	if (WAFT_UNLIKELY_(ends == 0))
 		return false;
 	length = (uint32_t)__builtin_ctz(ends);
-	value = _mm_and_si128(
-		value, _mm_loadu_si128((const __m128i *)(const void *)(keep + 16 - length)));
+	value = _mm_and_si128(_mm_slli_si128(value, 2),
+		_mm_load_si128((const __m128i *)(const void *)texts[length].keep));
 	value = _mm_or_si128(
-		_mm_slli_si128(value, 2), _mm_cvtsi32_si128((int)(0x22 | length << 8)));
-	waft_attr_put_(span, change, (waft_pair_)value, length + 2);
+		value, _mm_load_si128((const __m128i *)(const void *)texts[length].rest));
+	*ret_value = (waft_pair_)value;
 #else
 	size_t length = strlen(text);
-	unsigned char value[WAFT_LANE_BYTES_] = {0x22, (unsigned char)length};
+	unsigned char value[WAFT_LANE_STRIDE_] = {0x22, (unsigned char)length};
 
 	if (length > WAFT_LANE_BYTES_ - 2)
 		return false;
 	__builtin_memcpy(value + 2, text, length);
-	waft_attr_put_(span, change, WAFT_PAIR_(value), length + 2);
+	value[WAFT_LANE_BYTES_] = (unsigned char)(length + 2);
+	*ret_value = WAFT_PAIR_(value);
 #endif
 	return true;
 }
@@ -534,56 +552,72 @@ WAFT_HOT_INLINE_ bool waft_attr_text_(struct waft_span *span, uint64_t change, c
 WAFT_HOT_INLINE_ void waft_attr_string_(
 	struct waft_span *span, struct waft_key_ *key, const char *value)
 {
-	uint64_t change;
+	waft_pair_ lane;
+	uint64_t from;
 
-	if (span == NULL || span->open_ == NULL || value == NULL)
+	if (span == NULL || value == NULL)
 		return;
-	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (waft_attr_fits_(span, change) && waft_attr_text_(span, change, value))
-		return;
-	if (waft_recording(span))
+	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
+	if (waft_attr_fits_(span, from) && waft_attr_text_(value, &lane))
+		waft_attr_put_(span, key, from, lane);
+	else if (waft_recording(span))
 		waft_attr_string_slow_(span, key, value);
+}
+
+WAFT_HOT_INLINE_ waft_pair_ waft_int_lane_(int32_t value)
+{
+	return waft_pair_of_(0x2d | (uint64_t)(uint32_t)value << 8, WAFT_LANE_LENGTH_(5));
 }
 
 WAFT_HOT_INLINE_ void waft_attr_int_(struct waft_span *span, struct waft_key_ *key, int64_t value)
 {
 	int32_t small = (int32_t)value;
-	uint64_t change;
+	uint64_t from;
 
-	if (span == NULL || span->open_ == NULL)
+	if (span == NULL)
 		return;
-	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (waft_attr_fits_(span, change) && WAFT_LIKELY_(small == value))
-		waft_attr_put_(
-			span, change, waft_pair_of_(0x2d | (uint64_t)(uint32_t)small << 8, 0), 5);
+	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
+	if (waft_attr_fits_(span, from) && WAFT_LIKELY_(small == value))
+		waft_attr_put_(span, key, from, waft_int_lane_(small));
 	else if (waft_recording(span))
 		waft_attr_int_slow_(span, key, value);
 }
 
-WAFT_HOT_INLINE_ void waft_attr_double_(struct waft_span *span, struct waft_key_ *key, double value)
+WAFT_HOT_INLINE_ waft_pair_ waft_double_lane_(double value)
 {
-	uint64_t change;
 	uint64_t bits;
 
-	if (span == NULL || span->open_ == NULL)
-		return;
-	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
 	__builtin_memcpy(&bits, &value, 8);
-	if (waft_attr_fits_(span, change))
-		waft_attr_put_(span, change, waft_pair_of_(0x39 | bits << 8, bits >> 56), 9);
+	return waft_pair_of_(0x39 | bits << 8, bits >> 56 | WAFT_LANE_LENGTH_(9));
+}
+
+WAFT_HOT_INLINE_ void waft_attr_double_(struct waft_span *span, struct waft_key_ *key, double value)
+{
+	uint64_t from;
+
+	if (span == NULL)
+		return;
+	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
+	if (waft_attr_fits_(span, from))
+		waft_attr_put_(span, key, from, waft_double_lane_(value));
 	else if (waft_recording(span))
 		waft_attr_double_slow_(span, key, value);
 }
 
+WAFT_HOT_INLINE_ waft_pair_ waft_bool_lane_(bool value)
+{
+	return waft_pair_of_(value ? 0x140 : 0x40, WAFT_LANE_LENGTH_(2));
+}
+
 WAFT_HOT_INLINE_ void waft_attr_bool_(struct waft_span *span, struct waft_key_ *key, bool value)
 {
-	uint64_t change;
+	uint64_t from;
 
-	if (span == NULL || span->open_ == NULL)
+	if (span == NULL)
 		return;
-	change = __atomic_load_n(&key->change, __ATOMIC_ACQUIRE);
-	if (waft_attr_fits_(span, change))
-		waft_attr_put_(span, change, waft_pair_of_(value ? 0x140 : 0x40, 0), 2);
+	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
+	if (waft_attr_fits_(span, from))
+		waft_attr_put_(span, key, from, waft_bool_lane_(value));
 	else if (waft_recording(span))
 		waft_attr_bool_slow_(span, key, value);
 }
@@ -634,205 +668,5 @@ static inline void waft_output_none_(struct waft_span *span, ...)
 #ifdef __cplusplus
 } // extern "C"
 #endif
-
-/* ---- Macros ------------------------------------------------------------- */
-
-#define WAFT_PASTE2_(a, b) a##b
-#define WAFT_PASTE_(a, b) WAFT_PASTE2_(a, b)
-
-#define WAFT_SITE_(id, name, layer, function) \
-	static struct waft_site_ id = {0, __LINE__, name, layer, __FILE__, function}
-
-#define WAFT_BEGIN_IN(span, name, layer) WAFT_BEGIN1_(span, name, layer, __COUNTER__)
-#define WAFT_BEGIN1_(span, name, layer, n) WAFT_BEGIN2_(span, name, layer, n)
-#define WAFT_BEGIN2_(span, name, layer, n)                        \
-	do {                                                      \
-		WAFT_SITE_(waft_site_##n, name, layer, __func__); \
-		waft_begin_(span, &waft_site_##n);                \
-	} while (0)
-
-#define WAFT_CALL_(n, name, layer, call)                                       \
-	do {                                                                   \
-		WAFT_SITE_(WAFT_PASTE_(waft_site_, n), name, layer, __func__); \
-		call;                                                          \
-	} while (0)
-
-#define WAFT_BEGIN_ROOT_IN(span, name, layer) WAFT_BEGIN_ROOT1_(span, name, layer, __COUNTER__)
-#define WAFT_BEGIN_ROOT1_(span, name, layer, n) \
-	WAFT_CALL_(n, name, layer, waft_begin_root_(span, &WAFT_PASTE_(waft_site_, n)))
-
-#define WAFT_BEGIN_CHILD_IN(span, name, layer, context) \
-	WAFT_BEGIN_CHILD1_(span, name, layer, context, WAFT_BEGIN_CURRENT_, __COUNTER__)
-#define WAFT_OPEN_CHILD_IN(span, name, layer, context) \
-	WAFT_BEGIN_CHILD1_(span, name, layer, context, WAFT_BEGIN_DETACHED_, __COUNTER__)
-#define WAFT_BEGIN_CHILD1_(span, name, layer, context, mode, n) \
-	WAFT_CALL_(n, name, layer,                              \
-		waft_begin_child_(span, &WAFT_PASTE_(waft_site_, n), context, mode, WAFT_ABI_))
-
-#define WAFT_BEGIN_SIBLING_IN(span, name, layer, other) \
-	WAFT_BEGIN_SIBLING1_(span, name, layer, other, WAFT_BEGIN_CURRENT_, __COUNTER__)
-#define WAFT_OPEN_SIBLING_IN(span, name, layer, other) \
-	WAFT_BEGIN_SIBLING1_(span, name, layer, other, WAFT_BEGIN_DETACHED_, __COUNTER__)
-#define WAFT_BEGIN_SIBLING1_(span, name, layer, other, mode, n) \
-	WAFT_CALL_(n, name, layer,                              \
-		waft_begin_sibling_(span, &WAFT_PASTE_(waft_site_, n), other, mode, WAFT_ABI_))
-
-#define WAFT_OPEN_IN(span, name, layer) \
-	WAFT_OPEN1_(span, name, layer, WAFT_BEGIN_DETACHED_, __COUNTER__)
-#define WAFT_OPEN_ROOT_IN(span, name, layer) \
-	WAFT_OPEN1_(span, name, layer, WAFT_BEGIN_DETACHED_ | WAFT_BEGIN_NEW_TRACE_, __COUNTER__)
-#define WAFT_OPEN1_(span, name, layer, mode, n) \
-	WAFT_CALL_(n, name, layer,              \
-		waft_begin_slow_(span, &WAFT_PASTE_(waft_site_, n), mode, WAFT_ABI_))
-#define WAFT_OPEN_ROOT(span, name) WAFT_OPEN_ROOT_IN(span, name, WAFT_LAYER)
-#define WAFT_OPEN_SIBLING(span, name, other) WAFT_OPEN_SIBLING_IN(span, name, WAFT_LAYER, other)
-
-#define WAFT_CLEANUP_(function) __attribute__((__cleanup__(function)))
-
-#define WAFT_SPAN_IN(variable, name, layer) \
-	WAFT_SPAN1_(variable, name, layer, __func__, __COUNTER__)
-#define WAFT_SPAN1_(variable, name, layer, function, n) \
-	WAFT_SPAN2_(variable, name, layer, function, n)
-#define WAFT_SPAN2_(variable, name, layer, function, n)            \
-	WAFT_SITE_(waft_site_##n, name, layer, function);          \
-	struct waft_span variable WAFT_CLEANUP_(waft_span_leave_); \
-	waft_begin_(&variable, &waft_site_##n)
-
-#define WAFT_ATTR_STRING_(span, key, value) \
-	WAFT_ATTR1_(waft_attr_string_, span, key, value, __COUNTER__)
-#define WAFT_ATTR_INT_(span, key, value) WAFT_ATTR1_(waft_attr_int_, span, key, value, __COUNTER__)
-#define WAFT_ATTR_DOUBLE_(span, key, value) \
-	WAFT_ATTR1_(waft_attr_double_, span, key, value, __COUNTER__)
-#define WAFT_ATTR_BOOL_(span, key, value) \
-	WAFT_ATTR1_(waft_attr_bool_, span, key, value, __COUNTER__)
-#define WAFT_ATTR1_(set, span, key, value, n) WAFT_ATTR2_(set, span, key, value, n)
-#define WAFT_ATTR2_(set, span, key, value, n)                    \
-	do {                                                     \
-		static struct waft_key_ waft_key_##n = {0, key}; \
-		set(span, &waft_key_##n, value);                 \
-	} while (0)
-
-#define WAFT_FUNCTION_IN(layer) \
-	WAFT_SPAN1_(WAFT_PASTE_(waft_function_, __LINE__), NULL, layer, __func__, __COUNTER__)
-#define WAFT_FUNCTION() WAFT_FUNCTION_IN(WAFT_LAYER)
-
-#ifdef __cplusplus
-extern "C++" {
-inline void waft_output_any_(struct waft_span *span, bool value)
-{
-	waft_output_bool(span, value);
-}
-inline void waft_output_any_(struct waft_span *span, const char *value)
-{
-	waft_output_string(span, value);
-}
-inline void waft_output_any_(struct waft_span *span, char *value)
-{
-	waft_output_string(span, value);
-}
-inline void waft_output_any_(struct waft_span *span, double value)
-{
-	waft_output_double(span, value);
-}
-inline void waft_output_any_(struct waft_span *span, float value)
-{
-	waft_output_double(span, static_cast<double>(value));
-}
-inline void waft_output_any_(struct waft_span *span, unsigned long value)
-{
-	waft_output_unsigned_(span, value);
-}
-inline void waft_output_any_(struct waft_span *span, unsigned long long value)
-{
-	waft_output_unsigned_(span, value);
-}
-#define WAFT_OUTPUT_INT_(type)                                           \
-	inline void waft_output_any_(struct waft_span *span, type value) \
-	{                                                                \
-		waft_output_int(span, static_cast<int64_t>(value));      \
-	}
-WAFT_OUTPUT_INT_(char)
-WAFT_OUTPUT_INT_(signed char)
-WAFT_OUTPUT_INT_(unsigned char)
-WAFT_OUTPUT_INT_(short)
-WAFT_OUTPUT_INT_(unsigned short)
-WAFT_OUTPUT_INT_(int)
-WAFT_OUTPUT_INT_(unsigned int)
-WAFT_OUTPUT_INT_(long)
-WAFT_OUTPUT_INT_(long long)
-#undef WAFT_OUTPUT_INT_
-template <typename T> inline void waft_output_any_(struct waft_span *, const T &)
-{
-}
-}
-#else
-#define waft_output_any_(span, value) \
-	_Generic((value),                                                                          \
-		_Bool: waft_output_bool,                                                           \
-		char: waft_output_int,                                                             \
-		signed char: waft_output_int,                                                      \
-		unsigned char: waft_output_int,                                                    \
-		short: waft_output_int,                                                            \
-		unsigned short: waft_output_int,                                                   \
-		int: waft_output_int,                                                              \
-		unsigned int: waft_output_int,                                                     \
-		long: waft_output_int,                                                             \
-		long long: waft_output_int,                                                        \
-		unsigned long: waft_output_unsigned_,                                              \
-		unsigned long long: waft_output_unsigned_,                                         \
-		float: waft_output_double,                                                         \
-		double: waft_output_double,                                                        \
-		char *: waft_output_string,                                                        \
-		const char *: waft_output_string,                                                  \
-		default: waft_output_none_)(span, value)
-#endif
-
-/* The first declaration takes the `static` that may stand before the macro. */
-#define WAFT_TRACED(type, name, params, args)                                    \
-	type name params;                                                        \
-	static type waft_body_##name params;                                     \
-	type name params                                                         \
-	{                                                                        \
-		WAFT_SPAN1_(waft_traced_, NULL, WAFT_LAYER, #name, __COUNTER__); \
-		type waft_result_ = waft_body_##name args;                       \
-		waft_output_any_(&waft_traced_, waft_result_);                   \
-		return waft_result_;                                             \
-	}                                                                        \
-	static type waft_body_##name params
-
-#define WAFT_TRACED_VOID(name, params, args)                                     \
-	void name params;                                                        \
-	static void waft_body_##name params;                                     \
-	void name params                                                         \
-	{                                                                        \
-		WAFT_SPAN1_(waft_traced_, NULL, WAFT_LAYER, #name, __COUNTER__); \
-		waft_body_##name args;                                           \
-	}                                                                        \
-	static void waft_body_##name params
-
-#define WAFT_TRANSFORM(name, input, output, call) \
-	WAFT_TRANSFORM_IN(name, WAFT_LAYER, input, output, call)
-#define WAFT_TRANSFORM_IN(name, layer, input, output, call) \
-	WAFT_TRANSFORM1_(name, layer, input, output, call, __COUNTER__)
-#define WAFT_TRANSFORM1_(name, layer, input, output, call, n) \
-	WAFT_TRANSFORM2_(name, layer, input, output, call, n)
-#define WAFT_TRANSFORM2_(name, layer, input, output, call, n)                                   \
-	__extension__({                                                                         \
-		WAFT_SITE_(waft_site_##n, name, layer, __func__);                               \
-		struct waft_transform_ waft_transform_##n WAFT_CLEANUP_(waft_transform_leave_); \
-		int waft_result_##n;                                                            \
-		waft_transform_##n.returned = false;                                            \
-		waft_begin_(&waft_transform_##n.span, &waft_site_##n);                          \
-		waft_input_json(&waft_transform_##n.span, input, SIZE_MAX);                     \
-		waft_result_##n = (call);                                                       \
-		waft_transform_done_(&waft_transform_##n, waft_result_##n,                      \
-			waft_recording(&waft_transform_##n.span) ? (output) : NULL);            \
-	})
-
-#define WAFT_ATTACHED(context) WAFT_ATTACHED1_(context, __COUNTER__)
-#define WAFT_ATTACHED1_(context, n) WAFT_ATTACHED2_(context, n)
-#define WAFT_ATTACHED2_(context, n)                                        \
-	struct waft_token waft_token_##n WAFT_CLEANUP_(waft_token_leave_); \
-	waft_attach(context, &waft_token_##n)
 
 #endif

@@ -385,5 +385,6 @@ WAFT_PUBLIC int waft_context_from_env(struct waft_context *ret_context);
 #endif
 
 #include <waft/inline.h>
+#include <waft/macros.h>
 
 #endif
