@@ -412,7 +412,9 @@ static void on_async(uv_async_t *async)
 	uv_mutex_unlock(&forward->lock);
 	if (stop) {
 		advance(forward);
-		if (forward->cursor_moved && !forward->cursor_out)
+		/* One that isn't written yet is overtaken by this one, which is the last. */
+		forward->cursor_out = false;
+		if (forward->cursor_moved)
 			write_cursor(forward);
 		close_all(forward);
 		return;
