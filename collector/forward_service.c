@@ -1,7 +1,8 @@
 /*
  * Sessions of agents.
  *
- * The happy path: open → hello (answered with credit) → records, numbered from 1,
+ * The happy path: open → hello (answered with credit, once nothing that came before it is
+ * on its way to the log) → records, numbered from 1,
  * each offered to the ingest, or passed over when its client's watermark of that
  * share says that it is durable → on_committed moves the session's watermark →
  * forward_service_flush sends one answer for all of a commit.
@@ -9,8 +10,8 @@
  * Failures: what doesn't decode, a gap in the numbers, and no room in the ingest end
  * the call and the connection; the agent connects again and sends from what was
  * not answered. A newer hello of the same agent ends the older session. A record on
- * its way to the log outlives its session: it is durable under its client's number,
- * and will be passed over when it comes again.
+ * its way to the log outlives its session; the next one begins when it is durable under its
+ * client's number, so that it is passed over when it comes again, and never logged twice.
  */
 #include "forward_service.h"
 
@@ -29,14 +30,16 @@
 #define AGENTS_BYTES_MAX 255
 
 enum session_state {
-	SESSION_OPENED, /* waits for hello → TAKING */
+	SESSION_OPENED,	  /* waits for hello → GREETING */
+	SESSION_GREETING, /* waits for what is on its way to the log → TAKING */
 	SESSION_TAKING,
 	SESSION_OVER, /* the call is finished; on_closed will come */
 };
 
 /* A record that is on its way to the log. */
 struct flight {
-	struct flight *next;	 /* of its session, in order */
+	struct flight *next; /* of its session, in order */
+	struct forward_service *service;
 	struct session *session; /* NULL when it is gone */
 	uint64_t number;	 /* up to which all is answered once it is durable */
 };
@@ -46,6 +49,7 @@ struct session {
 	enum session_state state;
 	struct forward_service *service;
 	uint8_t agent[16];
+	uint64_t offered; /* of the service's when hello came */
 	uint64_t taken;	  /* the highest number */
 	uint64_t durable; /* the highest that is answered */
 	uint64_t refused;
@@ -58,6 +62,8 @@ struct session {
 struct forward_service {
 	struct forward_service_config config;
 	struct senders senders;
+	uint64_t offered;   /* records, to the ingest */
+	uint64_t committed; /* of these, in the same order */
 	struct forward_service_counts counts;
 };
 
@@ -105,6 +111,17 @@ static void send_response(struct session *session, bool welcome)
 		end_session(session, GRPC_UNAVAILABLE, error_text(status), RETRY_AFTER_MS);
 }
 
+/* Answers hello, unless a record that an older session took may come again before it is
+ * known to be durable. */
+static void welcome(struct session *session)
+{
+	if (session->service->committed < session->offered)
+		return;
+	session->state = SESSION_TAKING;
+	sender_read(&session->sender);
+	send_response(session, true);
+}
+
 void forward_service_flush(struct forward_service *service)
 {
 	struct sender *next;
@@ -113,6 +130,8 @@ void forward_service_flush(struct forward_service *service)
 		struct session *session = (struct session *)sender;
 
 		next = sender->next;
+		if (session->state == SESSION_GREETING)
+			welcome(session);
 		if (session->state != SESSION_TAKING)
 			continue;
 		sender_read(sender);
@@ -129,6 +148,7 @@ static void on_committed(void *context, uint64_t sequence, int status, int refus
 	struct session *session = flight->session;
 
 	(void)sequence;
+	flight->service->committed++;
 	if (session != NULL) {
 		session->flights = flight->next;
 		if (session->flights == NULL) {
@@ -235,7 +255,8 @@ static void offer(struct session *session, const struct forward_request *request
 	if (request->body == FORWARD_DROP)
 		what.dropped = dropped_spans(request->bytes);
 	if (flight != NULL) {
-		*flight = (struct flight){.session = session, .number = request->number};
+		*flight = (struct flight){
+			.service = service, .session = session, .number = request->number};
 		status = ingest_offer(service->config.ingest, &what, on_committed, flight);
 	}
 	if (status < 0) {
@@ -248,6 +269,7 @@ static void offer(struct session *session, const struct forward_request *request
 	session->flights_end = &flight->next;
 	session->last_flight = flight;
 	session->taken = request->number;
+	service->offered++;
 	service->counts.records++;
 	sender_read(&session->sender);
 }
@@ -306,7 +328,8 @@ static void on_hello(struct session *session, const struct forward_hello *hello)
 	for (struct sender *sender = service->senders.first; sender; sender = sender->next) {
 		struct session *at = (struct session *)sender;
 
-		if (at != session && at->state == SESSION_TAKING &&
+		if (at != session &&
+			(at->state == SESSION_TAKING || at->state == SESSION_GREETING) &&
 			memcmp(at->agent, hello->agent.data, sizeof(at->agent)) == 0) {
 			end_session(
 				at, GRPC_ABORTED, "a newer connection of this agent took over", 0);
@@ -314,9 +337,9 @@ static void on_hello(struct session *session, const struct forward_hello *hello)
 		}
 	}
 	memcpy(session->agent, hello->agent.data, sizeof(session->agent));
-	session->state = SESSION_TAKING;
-	sender_read(&session->sender);
-	send_response(session, true);
+	session->state = SESSION_GREETING;
+	session->offered = service->offered;
+	welcome(session);
 }
 
 /* ---- Callbacks of the call ------------------------------------------------- */

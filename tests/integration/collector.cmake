@@ -22,7 +22,7 @@ foreach(name part found cut bad_lines)
 endforeach()
 
 # Agents and gateways; each function of test_forward.py is one test.
-foreach(name one ledger kills kills_tls partitions failover outage rights)
+foreach(name one ledger kills kills_tls comes_again partitions failover outage rights)
   waft_integration_test(forward_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_forward.py ${name}
     TIMEOUT 120)

@@ -6,6 +6,7 @@ waft-load keeps its own count.
 """
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -344,6 +345,53 @@ def test_outage():
         assert len(gateway.records()) == emitted - dropped
         # The newest is there to the last span.
         assert {wire.uuid_text(i) for i in ids[-1]} <= found
+
+
+class ByHand:
+    """A session of an agent, hello sent."""
+
+    def __init__(self, gateway, agent):
+        self.connection = Connection(gateway.socket)
+        self.stream = self.connection.call("/waft.v1.Collector/Forward")
+        self.connection.send(wire.MESSAGE, self.stream, text(2, text(1, agent) + number(2, 1)))
+
+    def send_batch(self, count, client, sequence, data):
+        self.connection.send(wire.MESSAGE, self.stream, wire.fixed64(1, count) + text(3, data)
+                             + text(8, client) + number(9, sequence))
+
+    def receive(self, wanted):
+        """The payload of the next frame, which is of that type."""
+        kind, _, payload = self.connection.receive()
+        assert kind == wanted, (kind, payload)
+        return fields(payload)
+
+
+def test_comes_again():
+    """An agent that comes again while a record of it is on its way to the log waits until
+    that is durable, and what it sends again is not logged again."""
+    with Node() as gateway:
+        gateway.serve()
+        agent, client = os.urandom(16), os.urandom(16)
+        data, ids = wire.tree_batch()
+        first = ByHand(gateway, agent)
+        first.receive(wire.MESSAGE)
+        limit = lambda size: resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE,
+                                              (size, resource.RLIM_INFINITY))
+        limit(40)
+        first.send_batch(1, client, 1, data)
+        until(lambda: gateway.http("/healthz")[0] != 200, "the log can't be written")
+        again = ByHand(gateway, agent)
+        first.receive(wire.STATUS)
+        again.connection.send(wire.PING, 0)
+        again.receive(wire.PONG)
+        limit(resource.RLIM_INFINITY)
+        again.receive(wire.MESSAGE)
+        again.send_batch(1, client, 1, data)
+        assert one(again.receive(wire.MESSAGE), 1) == 1
+        assert gateway.metric("forward_records_taken_total") == 1
+        assert gateway.metric("forward_duplicates_total") == 1
+        assert gateway.stop() == 0
+        stored([gateway], ids)
 
 
 def over_tls(gateway, agent, *options):
