@@ -473,7 +473,7 @@ WAFT_HOT_INLINE_ bool waft_context_valid(const struct waft_context *context)
 /* ---- Attributes --------------------------------------------------------- */
 
 /* The step is known: to be followed by waft_attr_put_. That of a span which is not recorded
- * is none; one that has ended may take it, and nothing comes of it. */
+ * is none. Where nothing is recorded, its callers have gone before they load a key. */
 WAFT_HOT_INLINE_ bool waft_attr_fits_(const struct waft_span *span, uint64_t from)
 {
 	return WAFT_LIKELY_(from == WAFT_WORD_((uint32_t *)&span->shape_));
@@ -555,7 +555,7 @@ WAFT_HOT_INLINE_ void waft_attr_string_(
 	waft_pair_ lane;
 	uint64_t from;
 
-	if (span == NULL || value == NULL)
+	if (span == NULL || span->open_ == NULL || value == NULL)
 		return;
 	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
 	if (waft_attr_fits_(span, from) && waft_attr_text_(value, &lane))
@@ -574,7 +574,7 @@ WAFT_HOT_INLINE_ void waft_attr_int_(struct waft_span *span, struct waft_key_ *k
 	int32_t small = (int32_t)value;
 	uint64_t from;
 
-	if (span == NULL)
+	if (span == NULL || span->open_ == NULL)
 		return;
 	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
 	if (waft_attr_fits_(span, from) && WAFT_LIKELY_(small == value))
@@ -595,7 +595,7 @@ WAFT_HOT_INLINE_ void waft_attr_double_(struct waft_span *span, struct waft_key_
 {
 	uint64_t from;
 
-	if (span == NULL)
+	if (span == NULL || span->open_ == NULL)
 		return;
 	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
 	if (waft_attr_fits_(span, from))
@@ -613,7 +613,7 @@ WAFT_HOT_INLINE_ void waft_attr_bool_(struct waft_span *span, struct waft_key_ *
 {
 	uint64_t from;
 
-	if (span == NULL)
+	if (span == NULL || span->open_ == NULL)
 		return;
 	from = __atomic_load_n(&key->from, __ATOMIC_ACQUIRE);
 	if (waft_attr_fits_(span, from))
