@@ -159,6 +159,16 @@ static void on_async(uv_async_t *async)
 	committer->config.on_round(committer->config.context, error);
 }
 
+/* A handle that isn't closed keeps its loop from ending. */
+static void on_never_started(uv_handle_t *handle)
+{
+	struct committer *committer = handle->data;
+
+	uv_cond_destroy(&committer->wake);
+	uv_mutex_destroy(&committer->lock);
+	free(committer);
+}
+
 int committer_start(const struct committer_config *config, struct committer **ret)
 {
 	struct committer *committer = calloc(1, sizeof(*committer));
@@ -178,11 +188,11 @@ int committer_start(const struct committer_config *config, struct committer **re
 	status = uv_async_init(config->loop, &committer->async, on_async);
 	if (status < 0)
 		goto destroy_wake;
-	/* Without the thread the handle has to be closed: so it comes last, and a
-	 * failure here ends the program's start. */
 	status = uv_thread_create(&committer->thread, run_thread, committer);
-	if (status < 0)
+	if (status < 0) {
+		uv_close((uv_handle_t *)&committer->async, on_never_started);
 		return status;
+	}
 	*ret = committer;
 	return 0;
 

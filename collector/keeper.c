@@ -440,6 +440,17 @@ static int new_sealer(struct keeper *keeper, const struct sealer_config *config)
 	return sealer_new(&own, &keeper->sealer);
 }
 
+/* A handle that isn't closed keeps its loop from ending. */
+static void on_never_started(uv_handle_t *handle)
+{
+	struct keeper *keeper = handle->data;
+
+	sealer_free(keeper->sealer);
+	uv_cond_destroy(&keeper->wake);
+	uv_mutex_destroy(&keeper->lock);
+	free(keeper);
+}
+
 int keeper_start(const struct keeper_config *config, struct keeper **ret)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
@@ -463,12 +474,12 @@ int keeper_start(const struct keeper_config *config, struct keeper **ret)
 	if (status < 0)
 		goto destroy_wake;
 	status = new_sealer(keeper, config->sealer);
-	if (status < 0)
+	if (status == 0)
+		status = uv_thread_create(&keeper->thread, run_thread, keeper);
+	if (status < 0) {
+		uv_close((uv_handle_t *)&keeper->async, on_never_started);
 		return status;
-	/* As in committer.c: a failure here ends the program's start. */
-	status = uv_thread_create(&keeper->thread, run_thread, keeper);
-	if (status < 0)
-		return status;
+	}
 	*ret = keeper;
 	return 0;
 
