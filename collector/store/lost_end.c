@@ -128,6 +128,7 @@ static int on_name(void *ctx, const char *text)
 	struct disk_stat stat;
 	char plain[PART_NAME_BYTES];
 	uint64_t text_bytes, file_bytes;
+	bool plain_there;
 	int ret;
 
 	if (part_name_parse(text, &name) != 0)
@@ -142,13 +143,16 @@ static int on_name(void *ctx, const char *text)
 	if (part == NULL || part_name_format(&name, plain) != 0)
 		return 0;
 	ret = disk_stat_name(names->disk, names->dirs->top, plain, &stat);
-	/* Whoever seals has seen that the plain file holds what is committed, and no more. */
-	if (ret == 0 && stat.length_bytes > part->length_bytes)
-		ret = measure_sealed(
-			names->disk, names->dirs->top, &name, &text_bytes, &file_bytes);
-	else
-		return ret == -ENOENT;
-	return ret == -ENOMEM ? ret : ret == 0 && text_bytes == stat.length_bytes;
+	if (ret == 0 ? stat.length_bytes <= part->length_bytes
+		     : ret != -ENOENT || part->length_bytes == 0)
+		return 0;
+	plain_there = ret == 0;
+	ret = measure_sealed(names->disk, names->dirs->top, &name, &text_bytes, &file_bytes);
+	if (ret != 0)
+		return ret == -ENOMEM ? ret : 0;
+	/* Whoever seals has seen that the plain file holds what is committed, and no more.
+	 * Anyone may leave a file of that name; only one of ours can be in its place. */
+	return plain_there ? text_bytes == stat.length_bytes : text_bytes >= part->length_bytes;
 }
 
 int lost_end_is_cut(

@@ -15,7 +15,7 @@ foreach(name sequence hostile descriptors idle)
 endforeach()
 
 # Damaged files; each function of test_damage.py is one test.
-foreach(name part found cut bad_lines)
+foreach(name part found cut foreign bad_lines)
   waft_integration_test(damage_${name}
     COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_damage.py ${name}
     TIMEOUT 120)

@@ -129,6 +129,22 @@ def test_cut():
         assert warned == "", warned
 
 
+def test_foreign():
+    """A file that anyone may leave under a part's name says nothing of the manifest."""
+    with Daemon() as daemon:
+        daemon.start()
+        exported(daemon)
+        assert daemon.stop() == 0
+        part, = [name for name in os.listdir(daemon.store) if name.endswith(".jsonl")]
+        path = os.path.join(daemon.store, part)
+        subprocess.run(["zstd", "-q", "--rm", path], check=True)
+        daemon.start("--http", "127.0.0.1:0")
+        said = daemon.http("/healthz")[1]
+        assert "manifest" not in said and "manifest" not in daemon.log(), said + daemon.log()
+        assert os.listdir(os.path.join(daemon.store, ".waft", "quarantine")) == []
+        assert daemon.stop() == 0
+
+
 def test_bad_lines():
     """Lines that are no records are counted."""
     with Daemon() as daemon:
