@@ -261,7 +261,8 @@ void flow_on_round(void *context, int error)
 			"nothing is acknowledged until it can");
 	collector->commit_error = error;
 	/* A start that failed half-way ends what it had. */
-	if (collector->keepers == NULL || collector->exports == NULL)
+	if (collector->keepers == NULL || collector->exports == NULL ||
+		collector->forwarded == NULL)
 		return;
 	flow_balance(collector);
 	export_service_flush(collector->exports);
