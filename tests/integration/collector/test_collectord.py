@@ -163,10 +163,14 @@ def test_second():
     with Daemon() as daemon:
         daemon.start()
         exported(daemon)
+        # What changes meanwhile, the first one did not.
+        daemon.process.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(daemon.process.pid, os.WUNTRACED)[1])
         before = snapshot(daemon.store)
         code, output = daemon.run_to_end("--socket", daemon.socket + "2")
         assert code == 1 and "another waft-collectord writes to the store" in output, output
         assert snapshot(daemon.store) == before
+        daemon.process.send_signal(signal.SIGCONT)
         assert not os.path.exists(daemon.socket + "2")
         code, output = daemon.run_to_end("--store", daemon.store + "2")
         assert code == 1 and "listens on" in output, output
