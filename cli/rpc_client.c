@@ -265,6 +265,10 @@ int rpc_client_next(struct rpc_client *client, const ProtobufCMessageDescriptor 
 				slice_of(frame.payload, frame.length));
 		if (frame.type == FRAME_MESSAGE && frame.stream == client->stream)
 			break;
+		/* What never pauses is not waited for, where the deadline is looked at. */
+		if (result == 0 && client->deadline_ms >= 0 &&
+			wire_link_now_ms() >= client->deadline_ms)
+			result = -ETIMEDOUT;
 		if (result != 0)
 			return disconnect(client, result);
 	}

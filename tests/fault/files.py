@@ -66,30 +66,35 @@ def remove(path):
         os.unlink(path)
 
 
+def replace(path, make):
+    """Puts something in the place of a name, where the daemon may make a file in between."""
+    while True:
+        remove(path)
+        try:
+            return make()
+        except FileExistsError:
+            pass
+
+
 def to_symlink(path, outside):
     target = outside.directory if os.path.isdir(path) else outside.file
-    remove(path)
-    os.symlink(target, path)
+    replace(path, lambda: os.symlink(target, path))
 
 
 def to_dangling(path, outside):
-    remove(path)
-    os.symlink(os.path.join(outside.top, "new"), path)
+    replace(path, lambda: os.symlink(os.path.join(outside.top, "new"), path))
 
 
 def to_hard_link(path, outside):
-    remove(path)
-    os.link(outside.file, path)
+    replace(path, lambda: os.link(outside.file, path))
 
 
 def to_fifo(path, _):
-    remove(path)
-    os.mkfifo(path)
+    replace(path, lambda: os.mkfifo(path))
 
 
 def to_directory(path, _):
-    remove(path)
-    os.mkdir(path)
+    replace(path, lambda: os.mkdir(path))
 
 
 def to_file(path, _):
