@@ -41,22 +41,6 @@ struct run {
 	unsigned int parts_plain;
 };
 
-static struct profile_batch probe_batch;
-
-static void probe_send(struct wire_client *client, uint64_t sequence)
-{
-	struct profile_batch_plan plan = {.first_trace = UINT64_C(1) << 40,
-		.traces = 1,
-		.start_ns = (uint64_t)clock_now_ns(CLOCK_REALTIME)};
-
-	plan.first_trace += sequence;
-	profile_batch_make(&plan, &probe_batch);
-	bench_check(wire_client_wait_credit(client), "waiting for credit");
-	bench_check(wire_client_batch(client, sequence, probe_batch.bytes, probe_batch.length),
-		"sending a batch");
-	bench_check(wire_client_wait(client, sequence), "waiting for an acknowledgement");
-}
-
 /* What lies in the store now. */
 static void look_at_store(const struct daemon *daemon, struct run *run)
 {
@@ -95,7 +79,7 @@ static void probe(struct daemon *daemon, struct wire_client *client, uint64_t *s
 	while (clock_now_ns(CLOCK_MONOTONIC) < until_ns) {
 		double begin = clock_now_ns(CLOCK_MONOTONIC), rss;
 
-		probe_send(client, ++*sequence);
+		daemon_probe(client, ++*sequence);
 		samples_add(&run->answers, (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e6);
 		rss = daemon_rss_mib(daemon);
 		run->rss_most = rss > run->rss_most ? rss : run->rss_most;
@@ -123,7 +107,7 @@ static void run_load(
 	daemon_start(options, &daemon);
 	wire_client_init(&client, id);
 	bench_check(wire_client_hello(&client, daemon.socket, 0), "hello");
-	probe_send(&client, ++sequence);
+	daemon_probe(&client, ++sequence);
 	ret->first_answer_ms = (clock_now_ns(CLOCK_MONOTONIC) - daemon.started_ns) / 1e6;
 	ret->rss_idle = daemon_rss_mib(&daemon);
 	if (asprintf(&endpoint, "unix:%s", daemon.socket) < 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "profile.h"
 
 enum { OPTIONS_MAX = 8 };
 
@@ -97,6 +98,21 @@ static double proc_number(pid_t pid, const char *file, const char *name)
 double daemon_rss_mib(const struct daemon *daemon)
 {
 	return proc_number(daemon->pid, "status", "VmRSS:") / 1024;
+}
+
+void daemon_probe(struct wire_client *client, uint64_t sequence)
+{
+	static struct profile_batch probe_batch;
+	struct profile_batch_plan plan = {.first_trace = UINT64_C(1) << 40,
+		.traces = 1,
+		.start_ns = (uint64_t)clock_now_ns(CLOCK_REALTIME)};
+
+	plan.first_trace += sequence;
+	profile_batch_make(&plan, &probe_batch);
+	bench_check(wire_client_wait_credit(client), "waiting for credit");
+	bench_check(wire_client_batch(client, sequence, probe_batch.bytes, probe_batch.length),
+		"sending a batch");
+	bench_check(wire_client_wait(client, sequence), "waiting for an acknowledgement");
 }
 
 void daemon_stop(struct daemon *daemon, struct daemon_usage *ret)

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "support/wire_client.h"
+
 struct daemon {
 	pid_t pid;
 	char *directory;   /* owned */
@@ -24,6 +26,9 @@ void daemon_start(const char *const *options, struct daemon *ret);
 /* Ends it by SIGTERM, so that all goes to files, and removes its store. ret may be
  * NULL. */
 void daemon_stop(struct daemon *daemon, struct daemon_usage *ret);
+
+/* Sends a trace of its own as batch number sequence and waits until it is durable. */
+void daemon_probe(struct wire_client *client, uint64_t sequence);
 
 /* Resident memory now, in MiB. */
 double daemon_rss_mib(const struct daemon *daemon);

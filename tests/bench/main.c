@@ -30,9 +30,13 @@ static const char usage[] =
 	"                  profile)\n"
 	"  seal            what sealed files and their index take\n"
 	"  generate DIR    makes a store of --spans spans over 10 days, sealed (add `snapshots`\n"
-	"                  for PS, `plain` to leave it unsealed)\n"
+	"                  for PS, `plain` to leave it unsealed, `pressed` to seal it as for\n"
+	"                  lack of room, in less time)\n"
 	"  query DIR       times queries of a store that generate made (add `show`, `list` or\n"
 	"                  `stats` for these alone)\n"
+	"  growth          what a span costs to store, a trace to show and the daemon to start,\n"
+	"                  with --spans stored, a tenth and a hundredth of that (add\n"
+	"                  `snapshots`, `pressed` as above)\n"
 	"  snapshots       prints 2 x --spans snapshots, for compressors\n"
 	"  count WHAT      runs a fixed piece of work, for callgrind\n"
 	"\n"
@@ -69,6 +73,7 @@ static const struct {
 	{"seal", bench_seal},
 	{"generate", bench_generate},
 	{"query", bench_query},
+	{"growth", bench_growth},
 	{"snapshots", bench_snapshots},
 	{"count", bench_count},
 };

@@ -203,3 +203,16 @@ void bench_directory_remove(const char *path)
 	if (!bench_options.keep)
 		(void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
+
+uint64_t bench_spans(void)
+{
+	return bench_options.spans > 0 ? bench_options.spans : 10000000;
+}
+
+bool bench_has_word(int argc, char **argv, const char *word)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], word) == 0)
+			return true;
+	return false;
+}

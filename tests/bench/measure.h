@@ -75,12 +75,18 @@ struct bench_options {
 	unsigned int rounds;
 	double seconds;	       /* of a load */
 	double rate;	       /* spans a second */
-	uint64_t spans;	       /* of a store, or of a load */
+	uint64_t spans;	       /* of a store, or of a load; 0: as many as usual */
 	const char *directory; /* for stores; on the disk to be measured */
 	bool tsv;	       /* rows for programs, tab-separated */
 	bool keep;
 };
 extern struct bench_options bench_options;
+
+/* Spans of a store: those asked for, or 10 million. */
+uint64_t bench_spans(void);
+
+/* Whether a word is among a subcommand's arguments, behind its name. */
+bool bench_has_word(int argc, char **argv, const char *word);
 
 /* Ends the program with a message unless status is 0 or more. */
 void bench_check(long status, const char *doing);
@@ -98,6 +104,7 @@ int bench_sustained(int argc, char **argv);
 int bench_beside_sealing(int argc, char **argv);
 int bench_generate(int argc, char **argv);
 int bench_query(int argc, char **argv);
+int bench_growth(int argc, char **argv);
 int bench_put(int argc, char **argv);
 int bench_seal(int argc, char **argv);
 int bench_snapshots(int argc, char **argv);

@@ -186,3 +186,33 @@ uint32_t world_store(struct world *world, uint32_t max_traces, bool snapshots, u
 	world->traces += plan.traces;
 	return plan.traces;
 }
+
+/* How many traces, from number first on, are of the same day. */
+static uint64_t left_in_day(uint64_t first, uint64_t gap_ns)
+{
+	uint64_t offset_ns = first * gap_ns;
+	uint64_t end_ns = (offset_ns / WORLD_DAY_NS + 1) * WORLD_DAY_NS;
+
+	return (end_ns - offset_ns + gap_ns - 1) / gap_ns;
+}
+
+void world_fill(struct world *world, const struct world_plan *plan, uint64_t until)
+{
+	uint64_t gap_ns = WORLD_DAYS * WORLD_DAY_NS / (plan->traces_in_all + 1);
+	uint64_t day = world->traces * gap_ns / WORLD_DAY_NS;
+
+	while (world->traces < until) {
+		uint64_t left = until - world->traces;
+		uint64_t of_day = left_in_day(world->traces, gap_ns);
+
+		left = left < of_day ? left : of_day;
+		(void)world_store(world, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
+			plan->snapshots, WORLD_FIRST_NS + world->traces * gap_ns, gap_ns);
+		if (plan->sealed != NULL && world->traces * gap_ns / WORLD_DAY_NS != day) {
+			day = world->traces * gap_ns / WORLD_DAY_NS;
+			world_seal(world, plan->level, plan->sealed);
+		}
+	}
+	if (plan->sealed != NULL)
+		world_seal(world, plan->level, plan->sealed);
+}

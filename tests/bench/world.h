@@ -9,6 +9,15 @@
 #include "collector/depot.h"
 #include "profile.h"
 
+/* A store's days, the first of which is 2026-01-05, so that stores are the same whenever
+ * they are made. */
+#define WORLD_DAYS 10
+#define WORLD_DAY_NS UINT64_C(86400000000000)
+#define WORLD_FIRST_NS UINT64_C(1767571200000000000)
+
+/* The daemon's level of compression, and that for lack of room. */
+enum { SEAL_LEVEL = 9, SEAL_LEVEL_PRESSED = 1 };
+
 struct world {
 	struct disk disk;
 	struct depot depot;
@@ -36,5 +45,16 @@ void world_seal(struct world *world, int level, struct world_sealed *sum);
  * at most max_traces. Returns the traces stored. */
 uint32_t world_store(struct world *world, uint32_t max_traces, bool snapshots, uint64_t start_ns,
 	uint64_t trace_gap_ns);
+
+/* How a store of traces_in_all is filled over WORLD_DAYS. */
+struct world_plan {
+	uint64_t traces_in_all;
+	bool snapshots;
+	int level;		     /* of compression */
+	struct world_sealed *sealed; /* parts of full days are sealed; NULL: all stay plain */
+};
+
+/* Stores traces until there are so many. */
+void world_fill(struct world *world, const struct world_plan *plan, uint64_t until);
 
 #endif
