@@ -5,19 +5,8 @@
  */
 #include "batch.h"
 
+#include "batch_hot.h"
 #include "batch_internal.h"
-
-/* What a span's fields said, before it is turned into a view. */
-struct span_fields {
-	uint64_t times;
-	uint64_t ids;
-	uint64_t parent_id;
-	uint64_t end_raw;
-	uint64_t duration_raw;
-	struct slice trace;
-	uint32_t trace_at;
-	uint8_t next[WIRE_KEY_TYPES + 2]; /* next of each type, as in first_of_type */
-};
 
 /* ---- Trace -------------------------------------------------------------- */
 
@@ -27,13 +16,6 @@ static int trace_parse(struct slice bytes, struct batch_trace *ret)
 	struct cursor cursor = cursor_of_slice(bytes);
 	struct slice id = {0};
 
-	/* An id and nothing else is what nearly all of them are. */
-	if (bytes.length == 2 + sizeof(trace.id.bytes) && bytes.data[0] == TAG_TRACE_TRACE_ID &&
-		bytes.data[1] == sizeof(trace.id.bytes)) {
-		memcpy(trace.id.bytes, bytes.data + 2, sizeof(trace.id.bytes));
-		*ret = trace;
-		return 0;
-	}
 	while (cursor_more(&cursor)) {
 		uint32_t tag = cursor_tag(&cursor);
 
@@ -63,9 +45,8 @@ static int trace_parse(struct slice bytes, struct batch_trace *ret)
 	return 0;
 }
 
-/* Makes it the trace of the spans from here on. at: of the field's tag, 0 when
- * there is none. */
-static int set_trace(struct batch *batch, struct batch_iter *iter, uint32_t at, struct slice bytes)
+static int set_any_trace(
+	struct batch *batch, struct batch_iter *iter, uint32_t at, struct slice bytes)
 {
 	struct batch_trace trace;
 	int ret = trace_parse(bytes, &trace);
@@ -85,6 +66,14 @@ static int set_trace(struct batch *batch, struct batch_iter *iter, uint32_t at, 
 	iter->trace = trace;
 	iter->trace_at = at;
 	return 0;
+}
+
+/* Makes it the trace of the spans from here on. at: of the field's tag, 0 when
+ * there is none. */
+static inline int set_trace(
+	struct batch *batch, struct batch_iter *iter, uint32_t at, struct slice bytes)
+{
+	return set_plain_trace(iter, at, bytes) ? 0 : set_any_trace(batch, iter, at, bytes);
 }
 
 /* ---- Detail ------------------------------------------------------------- */
@@ -354,19 +343,6 @@ static int span_scan_heads(struct cursor cursor, struct span_fields *fields)
 	return cursor.error;
 }
 
-/* All that span_decode does not set anyway. Field by field: a memset of these
- * 200 bytes took a third of the time of a hot span. */
-static inline void view_clear(struct span_view *view)
-{
-	view->status = WIRE_STATUS_SUCCESS;
-	view->kind = WIRE_KIND_INTERNAL;
-	view->repairs = 0;
-	view->input = view->output = view->error = view->detail = (struct slice){0};
-	view->dropped_attributes = view->dropped_events = view->dropped_links = 0;
-	view->attribute_count = view->event_count = view->link_count = 0;
-	view->present = 0;
-}
-
 static int span_parse(const struct batch *batch, struct cursor cursor, bool scan,
 	struct span_view *view, struct span_fields *fields)
 {
@@ -396,46 +372,6 @@ static int span_parse(const struct batch *batch, struct cursor cursor, bool scan
 	return cursor_more(&cursor) ? span_rest(batch, &cursor, scan, view, fields) : 0;
 }
 
-static void set_ids(
-	const struct batch_iter *iter, const struct span_fields *fields, struct span_view *view)
-{
-	uint64_t base = iter->id_base + (uint32_t)fields->ids;
-	uint16_t distance = (uint16_t)(fields->ids >> 32);
-
-	view->span_id = id_mix(base);
-	view->parent_id = fields->parent_id;
-	if (distance != 0) {
-		view->parent_id = id_mix(base - distance);
-		if (view->parent_id == 0)
-			view->repairs |= REPAIR_PARENT_ID;
-	}
-}
-
-static void set_times(const struct batch *batch, const struct batch_iter *iter,
-	const struct span_fields *fields, struct span_view *view)
-{
-	const struct batch_clock *clock = &batch->clock;
-	uint64_t end =
-		fields->end_raw != 0 ? fields->end_raw : iter->clock_base + (uint32_t)fields->times;
-	uint64_t duration = fields->duration_raw != 0 ? fields->duration_raw : fields->times >> 32;
-	bool bad = false;
-	uint64_t end_ns = batch_convert_time(clock, end, &bad);
-
-	if (bad)
-		view->repairs |= REPAIR_TIMESTAMP;
-	if (clock->ns_per_tick != 1) {
-		double ns = (double)duration * clock->ns_per_tick + 0.5;
-
-		duration = ns < 9.2e18 ? (uint64_t)ns : UINT64_MAX;
-	}
-	if (duration > end_ns) {
-		view->repairs |= REPAIR_DURATION;
-		duration = 0;
-	}
-	view->duration_ns = duration;
-	view->start_ns = end_ns - duration;
-}
-
 /* Of a span over the limit only what a reader of its trace needs is kept. */
 static void strip(struct span_view *view)
 {
@@ -446,7 +382,7 @@ static void strip(struct span_view *view)
 }
 
 /* place: of the Span field's tag. */
-static int span_decode(struct batch *batch, struct batch_iter *iter, uint32_t place,
+static int span_decode_any(struct batch *batch, struct batch_iter *iter, uint32_t place,
 	struct slice bytes, struct span_view *view)
 {
 	struct cursor cursor = cursor_of_slice(bytes);
@@ -562,7 +498,7 @@ static int next_section(struct batch *batch, struct batch_iter *iter)
 }
 
 /* 1 with a span, 0 at the end of the section. */
-static int next_span(struct batch *batch, struct batch_iter *iter, struct span_view *view)
+static int next_any_span(struct batch *batch, struct batch_iter *iter, struct span_view *view)
 {
 	struct cursor cursor = batch_cursor(batch, iter->next_span, iter->section_end);
 
@@ -584,10 +520,22 @@ static int next_span(struct batch *batch, struct batch_iter *iter, struct span_v
 		if (cursor.error != 0)
 			break;
 		iter->next_span = batch_offset(batch, cursor.at);
-		ret = span_decode(batch, iter, place, bytes, view);
+		ret = span_decode_any(batch, iter, place, bytes, view);
 		return ret < 0 ? ret : 1;
 	}
 	return cursor.error;
+}
+
+static inline int next_span(struct batch *batch, struct batch_iter *iter, struct span_view *view)
+{
+	uint32_t place = iter->next_span;
+	struct slice bytes;
+
+	if (!hot_field(batch, place, iter->section_end, &bytes) ||
+		!span_decode_hot(batch, iter, place, bytes, view))
+		return next_any_span(batch, iter, view);
+	iter->next_span = batch_offset(batch, bytes.data + bytes.length);
+	return 1;
 }
 
 int batch_next(struct batch *batch, struct batch_iter *iter, struct span_view *ret_view)
@@ -612,6 +560,10 @@ static int trace_at_place(struct batch *batch, struct batch_iter *iter, uint32_t
 	struct cursor cursor = batch_cursor(batch, at, (uint32_t)batch->length);
 	struct slice bytes = {0};
 
+	if (at != 0 && cursor_left(&cursor) >= 20 && cursor.at[1] == 18 &&
+		(cursor.at[0] == TAG_SPAN_TRACE || cursor.at[0] == TAG_SECTION_TRACE) &&
+		set_plain_trace(iter, at, slice_of(cursor.at + 2, 18)))
+		return 0;
 	if (at != 0) {
 		uint32_t tag = cursor_tag(&cursor);
 
@@ -643,12 +595,15 @@ int batch_span_at(struct batch *batch, struct batch_iter *iter, struct span_plac
 		iter->in_section = false;
 		return ret;
 	}
+	if (hot_field(batch, place.span, (uint32_t)batch->length, &bytes) &&
+		span_decode_hot(batch, iter, place.span, bytes, ret_view))
+		return 0;
 	cursor = batch_cursor(batch, place.span, (uint32_t)batch->length);
 	if (cursor_tag(&cursor) != TAG_SECTION_SPANS)
 		return cursor.error != 0 ? cursor.error : ERR_MALFORMED;
 	bytes = cursor_bytes(&cursor);
 	return cursor.error != 0 ? cursor.error
-				 : span_decode(batch, iter, place.span, bytes, ret_view);
+				 : span_decode_any(batch, iter, place.span, bytes, ret_view);
 }
 
 int batch_check(struct batch *batch, uint64_t *ret_spans)

@@ -73,6 +73,9 @@ struct batch_key {
 	struct batch_text name;
 	uint8_t type;  /* enum wire_key_type */
 	uint8_t typed; /* private: the shape's n-th key when they are ordered by type */
+	/* Private: of its values, if it is one of the shape's plain_keys. */
+	uint8_t tag;
+	uint8_t width; /* bytes with the tag; 0: a text */
 };
 
 /* What the spans of one call site share. A reader can keep its own things for
@@ -89,8 +92,9 @@ struct batch_shape {
 	uint16_t id;
 	uint8_t key_count;
 	uint8_t first_of_type[WIRE_KEY_TYPES + 1]; /* private */
-	bool bad_utf8;				   /* some of its texts must be written repaired */
-	bool odd_keys;				   /* private: some come twice or have no name */
+	uint8_t plain_keys;			   /* private: the first so many have a type */
+	bool bad_utf8 : 1;			   /* some of its texts must be written repaired */
+	bool odd_keys : 1;			   /* private: some come twice or have no name */
 };
 
 struct batch_producer {

@@ -34,7 +34,28 @@ bool attribute_valid_utf8(const struct attribute *attribute);
 /* Walks the attributes under one tag of a message, without a span. */
 void attribute_iter_list(struct slice message, uint32_t tag, struct attribute_iter *ret_iter);
 
+/* The largest double below 2^63. */
+#define BATCH_NS_MAX 9223372036854774784.0
+
 /* Nanoseconds since 1970; *ret_bad is set (never cleared) when it was clamped. */
-uint64_t batch_convert_time(const struct batch_clock *clock, uint64_t raw, bool *ret_bad);
+static inline uint64_t batch_convert_time(
+	const struct batch_clock *clock, uint64_t raw, bool *ret_bad)
+{
+	int64_t delta = (int64_t)(raw - clock->close_raw);
+	int64_t time;
+
+	if (clock->ns_per_tick != 1) {
+		double ns = (double)delta * clock->ns_per_tick;
+
+		if (ns >= BATCH_NS_MAX || ns <= -BATCH_NS_MAX)
+			goto beyond;
+		delta = (int64_t)(ns + (ns < 0 ? -0.5 : 0.5));
+	}
+	if (!__builtin_add_overflow((int64_t)clock->close_realtime_ns, delta, &time) && time >= 0)
+		return (uint64_t)time;
+beyond:
+	*ret_bad = true;
+	return raw - clock->close_raw > INT64_MAX ? 0 : INT64_MAX;
+}
 
 #endif

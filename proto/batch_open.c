@@ -104,6 +104,30 @@ static void key_parse(struct batch *batch, struct cursor *outer, struct batch_sh
 	shape->key_count++;
 }
 
+/* Says of the first keys what their values look like, up to one of no known type. */
+static void shape_plain_keys(struct batch *batch, struct batch_shape *shape)
+{
+	static const struct {
+		uint8_t tag;
+		uint8_t width;
+	} forms[WIRE_KEY_TYPES] = {
+		[WIRE_KEY_STRING] = {TAG_SPAN_STRINGS, 0},
+		[WIRE_KEY_INT32] = {TAG_SPAN_INTS, 5},
+		[WIRE_KEY_INT64] = {TAG_SPAN_LONGS, 9},
+		[WIRE_KEY_DOUBLE] = {TAG_SPAN_DOUBLES, 9},
+		[WIRE_KEY_BOOL] = {TAG_SPAN_BOOLS, 2},
+	};
+	struct batch_key *keys = batch->keys + shape->keys;
+
+	while (shape->plain_keys < shape->key_count &&
+		keys[shape->plain_keys].type != WIRE_KEY_NONE) {
+		struct batch_key *key = &keys[shape->plain_keys++];
+
+		key->tag = forms[key->type].tag;
+		key->width = forms[key->type].width;
+	}
+}
+
 /* Orders the keys by type, so that the n-th value of a type finds its key. */
 static void shape_order_keys(struct batch *batch, struct batch_shape *shape)
 {
@@ -188,6 +212,7 @@ static int shape_parse(struct batch *batch, struct slice bytes)
 		return ERR_SHAPE;
 	shape.id = (uint16_t)id;
 	shape_order_keys(batch, &shape);
+	shape_plain_keys(batch, &shape);
 	batch->shapes[batch->shape_count++] = shape;
 	batch->shape_by_id[id] = (uint16_t)batch->shape_count;
 	return 0;
@@ -377,28 +402,6 @@ uint64_t batch_made_id(struct batch *batch, uint32_t offset)
 }
 
 /* ---- Time --------------------------------------------------------------- */
-
-/* The largest double below 2^63. */
-#define NS_MAX 9223372036854774784.0
-
-uint64_t batch_convert_time(const struct batch_clock *clock, uint64_t raw, bool *ret_bad)
-{
-	int64_t delta = (int64_t)(raw - clock->close_raw);
-	int64_t time;
-
-	if (clock->ns_per_tick != 1) {
-		double ns = (double)delta * clock->ns_per_tick;
-
-		if (ns >= NS_MAX || ns <= -NS_MAX)
-			goto beyond;
-		delta = (int64_t)(ns + (ns < 0 ? -0.5 : 0.5));
-	}
-	if (!__builtin_add_overflow((int64_t)clock->close_realtime_ns, delta, &time) && time >= 0)
-		return (uint64_t)time;
-beyond:
-	*ret_bad = true;
-	return raw - clock->close_raw > INT64_MAX ? 0 : INT64_MAX;
-}
 
 uint64_t batch_time_ns(const struct batch *batch, uint64_t raw)
 {

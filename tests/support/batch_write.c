@@ -122,8 +122,17 @@ void batch_writer_shape(struct batch_writer *writer, const struct shape_write *s
 
 static void write_trace(struct writer *writer, uint32_t tag, const struct trace_write *trace)
 {
-	size_t nested = writer_nested_begin(writer, tag);
+	size_t nested;
 
+	/* As libwaft writes one that is an id alone. */
+	if (trace->state.length == 0 && trace->attribute_count == 0) {
+		writer_varint(writer, tag);
+		writer_varint(writer, 2 + sizeof(trace->id.bytes));
+		writer_field_bytes_always(writer, TAG_TRACE_TRACE_ID,
+			slice_of(trace->id.bytes, sizeof(trace->id.bytes)));
+		return;
+	}
+	nested = writer_nested_begin(writer, tag);
 	writer_field_bytes_always(
 		writer, TAG_TRACE_TRACE_ID, slice_of(trace->id.bytes, sizeof(trace->id.bytes)));
 	writer_field_bytes(writer, TAG_TRACE_STATE, trace->state);
@@ -248,6 +257,18 @@ static void write_heads(struct writer *writer, const struct span_write *span, ui
 		writer_field_fixed64(writer, TAG_SPAN_DURATION_RAW, span->duration_raw);
 }
 
+/* With a length of three bytes, as libwaft writes it. */
+static void write_snapshot(struct writer *writer, uint32_t tag, struct slice json)
+{
+	size_t nested;
+
+	if (json.length == 0)
+		return;
+	nested = writer_nested_begin(writer, tag);
+	writer_bytes(writer, json.data, json.length);
+	writer_nested_end(writer, nested);
+}
+
 bool batch_writer_span(struct batch_writer *writer, const struct span_write *span)
 {
 	struct writer *out = &writer->writer;
@@ -258,15 +279,15 @@ bool batch_writer_span(struct batch_writer *writer, const struct span_write *spa
 		return false;
 	nested = writer_nested_begin(out, TAG_SECTION_SPANS);
 	write_heads(out, span, writer->clock_base);
+	if (span->trace != NULL)
+		write_trace(out, TAG_SPAN_TRACE, span->trace);
 	for (size_t i = 0; i < span->shape->key_count; i++)
 		if (span->values[i].type != VALUE_NONE)
 			write_shape_value(out, span->shape->keys[i].type, &span->values[i]);
-	if (span->trace != NULL)
-		write_trace(out, TAG_SPAN_TRACE, span->trace);
 	if (span->distance == 0)
 		writer_field_fixed64(out, TAG_SPAN_PARENT_ID, span->parent_id);
-	writer_field_bytes(out, TAG_SPAN_INPUT, span->input);
-	writer_field_bytes(out, TAG_SPAN_OUTPUT, span->output);
+	write_snapshot(out, TAG_SPAN_INPUT, span->input);
+	write_snapshot(out, TAG_SPAN_OUTPUT, span->output);
 	if (has_detail(span))
 		write_detail(out, span);
 	writer_nested_end(out, nested);

@@ -22,6 +22,7 @@ waft_refusing(test_store_scan collector/store/scan.c)
 
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 waft_unit_test(store_line waft_test_world PkgConfig::JANSSON m)
+waft_unit_test(batch_hot waft_test_world)
 # Both sides of what libwaft leaves to the collector.
 waft_unit_test(snapshot_texts waft_static waft_test_world)
 target_include_directories(test_snapshot_texts PRIVATE ${CMAKE_SOURCE_DIR}/client/src)
