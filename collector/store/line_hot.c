@@ -46,13 +46,30 @@ static inline uint8_t *put_span_id(uint8_t *at, uint64_t id)
 	return at + ID_UUID_LENGTH + 1;
 }
 
+/* As trace_id_format. */
+static inline void put_trace_id(char ret[ID_UUID_LENGTH], const struct trace_id *id)
+{
+	char hex[32];
+	uint64_t halves[2];
+
+	memcpy(halves, id->bytes, sizeof(halves));
+	put_hex(hex, halves[0]);
+	put_hex(hex + 16, halves[1]);
+	memcpy(ret, "00000000-0000-0000-0000-000000000000", ID_UUID_LENGTH);
+	memcpy(ret, hex, 8);
+	memcpy(ret + 9, hex + 8, 4);
+	memcpy(ret + 14, hex + 12, 4);
+	memcpy(ret + 19, hex + 16, 4);
+	memcpy(ret + 24, hex + 20, 12);
+}
+
 uint8_t *line_put_front(struct line_writer *writer, const struct span_view *view, uint8_t *at)
 {
 	at = PUT(at, "{\"trace_id\":\"");
 	if (writer->trace_text[0] == 0 ||
 		memcmp(&writer->trace, &view->trace->id, sizeof(writer->trace)) != 0) {
 		writer->trace = view->trace->id;
-		trace_id_format(&writer->trace, writer->trace_text);
+		put_trace_id(writer->trace_text, &writer->trace);
 	}
 	memcpy(at, writer->trace_text, ID_UUID_LENGTH);
 	at += ID_UUID_LENGTH;
