@@ -92,10 +92,8 @@ struct collector {
 	int commit_error;
 	int store_error;
 	uint64_t flying_spans;
-	uint64_t handed_spans;	/* to the store's thread, since the start */
-	uint64_t written_spans; /* of these, those that are in files */
-	uint64_t flush_ms; /* what is held since then or before is written; 0: nothing is flushed */
-	uint64_t flush_handed;	 /* handed_spans when all of it was; UINT64_MAX: not yet */
+	uint64_t written_spans; /* to files, since the start */
+	uint64_t flush_ms; /* what is held since then or before is handed over; 0: all of it was */
 	uint64_t dropped_before; /* spans given up by an agent, and answered, before the start */
 	/* Drain. */
 	uint64_t drain_by_ms;

@@ -18,7 +18,6 @@
 static void hand_over(struct collector *collector, struct run *run)
 {
 	collector->flying_spans += run->count;
-	collector->handed_spans += run->count;
 	keepers_put(collector->keepers, run);
 }
 
@@ -74,7 +73,7 @@ void flow_pulse(struct collector *collector)
 
 		if (run == NULL) {
 			if (collector->flush_ms > 0) {
-				collector->flush_handed = collector->handed_spans;
+				keepers_mark(collector->keepers);
 				keepers_hurry(collector->keepers);
 			}
 			collector->flush_ms = 0;
@@ -89,13 +88,12 @@ void flow_pulse(struct collector *collector)
 void flow_flush(struct collector *collector)
 {
 	collector->flush_ms = collector_now_ms(collector);
-	collector->flush_handed = UINT64_MAX;
 	flow_pulse(collector);
 }
 
 bool flow_flushed(const struct collector *collector)
 {
-	return collector->written_spans >= collector->flush_handed;
+	return collector->flush_ms == 0 && keepers_are_past_mark(collector->keepers);
 }
 
 /* ---- Pressure --------------------------------------------------------------- */

@@ -13,7 +13,8 @@
 #define RETAIN_EVERY_NS (60 * CLOCK_NS_PER_S)
 /* After so long without a write, a log of at least so many bytes that are all in files goes. */
 #define REST_AFTER_NS (5 * CLOCK_NS_PER_S)
-/* So long after its last write a keeper looks for what the first one, which rests the log, trims.
+/* So long after its last write a keeper looks each second for what the first one, which rests the
+ * log, trims; then now and then: spans of other shards can hold a segment for as long as they wait.
  */
 #define LET_GO_FOR_NS (3 * REST_AFTER_NS)
 #define REST_LOG_BYTES ((uint64_t)1 << 20)
@@ -262,7 +263,7 @@ static uint64_t let_go(struct keeper *keeper, uint64_t now_ns)
 	if (wrote)
 		keeper->wrote_ns = now_ns;
 	keeper->dirty |= wrote;
-	if (keeper->dirty && now_ns - keeper->trimmed_ns >= TRIM_EVERY_NS) {
+	if (now_ns - keeper->trimmed_ns >= (keeper->dirty ? TRIM_EVERY_NS : RETAIN_EVERY_NS)) {
 		writer_forget(keeper->config.store);
 		keeper->trimmed_ns = now_ns;
 		keeper->dirty = now_ns - keeper->wrote_ns < LET_GO_FOR_NS;

@@ -13,6 +13,9 @@ struct member {
 	struct keepers *keepers;
 	struct keeper *keeper;
 	int error;
+	uint64_t handed_spans;	/* to it, since the start */
+	uint64_t written_spans; /* of these, those that are in files */
+	uint64_t marked_spans;	/* handed_spans at the mark */
 };
 
 struct keepers {
@@ -28,9 +31,10 @@ struct keepers {
 
 static void on_written(void *context, struct run *run)
 {
-	struct keepers *keepers = ((struct member *)context)->keepers;
+	struct member *member = context;
 
-	keepers->config.on_written(keepers->config.context, run);
+	member->written_spans += run->count;
+	member->keepers->config.on_written(member->keepers->config.context, run);
 }
 
 static void on_progress(void *context, int error)
@@ -130,7 +134,26 @@ void keepers_close(
 
 void keepers_put(struct keepers *keepers, struct run *run)
 {
-	keeper_put(keepers->members[run->shard].keeper, run);
+	struct member *member = &keepers->members[run->shard];
+
+	member->handed_spans += run->count;
+	keeper_put(member->keeper, run);
+}
+
+void keepers_mark(struct keepers *keepers)
+{
+	for (uint32_t i = 0; i < keepers->count; i++)
+		keepers->members[i].marked_spans = keepers->members[i].handed_spans;
+}
+
+/* A keeper writes in the order in which it was handed to. */
+bool keepers_are_past_mark(const struct keepers *keepers)
+{
+	bool past = true;
+
+	for (uint32_t i = 0; i < keepers->count && past; i++)
+		past = keepers->members[i].written_spans >= keepers->members[i].marked_spans;
+	return past;
 }
 
 void keepers_hurry(struct keepers *keepers)

@@ -21,6 +21,11 @@ struct keeper *keepers_first(struct keepers *keepers);
 /* To the keeper of the run's shard. */
 void keepers_put(struct keepers *keepers, struct run *run);
 
+/* Marks what was handed over until now, instead of what was marked before; whether each keeper
+ * has written all of that: on_written was called for it. */
+void keepers_mark(struct keepers *keepers);
+bool keepers_are_past_mark(const struct keepers *keepers);
+
 void keepers_hurry(struct keepers *keepers);
 bool keepers_busy(struct keepers *keepers);
 
