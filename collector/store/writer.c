@@ -598,7 +598,6 @@ static void jsonl_free(struct jsonl_store *store)
 	free(store->fresh);
 	free(store->seal.refused);
 	span_sources_free(store->sources);
-	writer_leave_group(store);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -608,6 +607,8 @@ static void jsonl_close(struct store *base)
 	struct jsonl_store *store = (struct jsonl_store *)base;
 	struct store_put *put = store->head;
 
+	/* From here on nobody brings it to rest, which would commit what it gave back. */
+	writer_leave_group(store);
 	while (put != NULL) {
 		struct store_put *next = put->next;
 

@@ -204,6 +204,13 @@ void writer_leave_part(struct jsonl_store *store, uint32_t id)
 	}
 }
 
+static bool is_removed(struct manifest *manifest, uint32_t id)
+{
+	struct manifest_part part;
+
+	return !manifest_copy_part(manifest, id, &part) || part.state == PART_REMOVED;
+}
+
 static int remove_part(struct jsonl_store *store, const struct manifest_part *part)
 {
 	struct manifest *manifest = store->config.manifest;
@@ -213,7 +220,9 @@ static int remove_part(struct jsonl_store *store, const struct manifest_part *pa
 
 	if (ret != 0)
 		return ret;
-	ret = manifest_removed(manifest, id);
+	/* The store that was to write to it may have taken it back meanwhile. */
+	if (!is_removed(manifest, id))
+		ret = manifest_removed(manifest, id);
 	if (open)
 		writer_resume_all(store);
 	if (ret == 0)
@@ -224,18 +233,31 @@ static int remove_part(struct jsonl_store *store, const struct manifest_part *pa
 	return writer_delete_file(store, id);
 }
 
+/* The first removed part behind `after` whose file may be there; 0: none. */
+static uint32_t next_to_delete(struct jsonl_store *store, uint32_t after)
+{
+	const struct manifest_state *state = manifest_state(store->config.manifest);
+	uint32_t found = 0;
+
+	manifest_lock(store->config.manifest);
+	for (size_t i = 0; found == 0 && i < state->part_count; i++) {
+		const struct manifest_part *part = &state->parts[i];
+
+		if (part->id > after && part->state == PART_REMOVED && !part->gone)
+			found = part->id;
+	}
+	manifest_unlock(store->config.manifest);
+	return found;
+}
+
 /* Files that could not be deleted before. */
 static int retry_deletions(struct jsonl_store *store)
 {
-	const struct manifest_state *state = manifest_state(store->config.manifest);
+	uint32_t part = 0;
 	int ret = 0;
 
-	manifest_lock(store->config.manifest);
-	for (size_t i = 0; i < state->part_count && ret == 0; i++) {
-		if (state->parts[i].state == PART_REMOVED && !state->parts[i].gone)
-			ret = writer_delete_file(store, state->parts[i].id);
-	}
-	manifest_unlock(store->config.manifest);
+	while (ret == 0 && (part = next_to_delete(store, part)) != 0)
+		ret = writer_delete_file(store, part);
 	return ret;
 }
 

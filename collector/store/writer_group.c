@@ -2,9 +2,9 @@
  * Stores that share a manifest, and what each may do while the others work. See writer.h.
  *
  * What they share is the manifest, which has locks of its own, and the names under which parts
- * and files of quarantine are made (`making`). A part is written to by one of them, its holder.
- * Chores are the first's; for what must change a part that another may hold, it has them all
- * at rest, on its own thread.
+ * and files of quarantine are made, and parts deleted (`making`). A part is written to by one of
+ * them, its holder. Chores are the first's; for what must change a part that another may hold, it
+ * has them all at rest, on its own thread.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,9 +14,15 @@
 int store_group_new(struct store_group **ret)
 {
 	struct store_group *group = calloc(1, sizeof(*group));
+	pthread_mutexattr_t recursive;
 	pthread_rwlockattr_t fair;
 
 	if (group == NULL || pthread_rwlockattr_init(&fair) != 0) {
+		free(group);
+		return -ENOMEM;
+	}
+	if (pthread_mutexattr_init(&recursive) != 0) {
+		pthread_rwlockattr_destroy(&fair);
 		free(group);
 		return -ENOMEM;
 	}
@@ -24,7 +30,11 @@ int store_group_new(struct store_group **ret)
 	(void)pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&group->turn, &fair);
 	pthread_rwlockattr_destroy(&fair);
-	pthread_mutex_init(&group->making, NULL);
+	/* A part whose making failed is deleted. */
+	(void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&group->making, &recursive);
+	pthread_mutexattr_destroy(&recursive);
+	pthread_mutex_init(&group->telling, NULL);
 	pthread_mutex_init(&group->mutex, NULL);
 	*ret = group;
 	return 0;
@@ -36,6 +46,7 @@ void store_group_free(struct store_group *group)
 		return;
 	pthread_rwlock_destroy(&group->turn);
 	pthread_mutex_destroy(&group->making);
+	pthread_mutex_destroy(&group->telling);
 	pthread_mutex_destroy(&group->mutex);
 	free(group);
 }
@@ -65,6 +76,7 @@ void writer_leave_group(struct jsonl_store *store)
 	pthread_rwlock_unlock(&store->group->turn);
 	if (store->config.group == NULL)
 		store_group_free(store->group);
+	store->group = NULL;
 }
 
 /* ---- Turns ------------------------------------------------------------ */

@@ -26,7 +26,9 @@ struct store_group {
 	/* Held for reading while a store works, for writing by whoever needs all of them at rest:
 	 * they are its own then. */
 	pthread_rwlock_t turn;
-	pthread_mutex_t making; /* of a part, or of a file of quarantine: these have one name */
+	/* Of a part, or of a file of quarantine: these have one name. Recursive. */
+	pthread_mutex_t making;
+	pthread_mutex_t telling; /* of a part: who is told last is told what it is last */
 	struct jsonl_store *stores[STORES_MAX];
 	size_t count;
 	/* Of the manifest, as of the last commit. */
@@ -150,7 +152,8 @@ MUST_CHECK int writer_settle(struct jsonl_store *store);
 MUST_CHECK int writer_rest_all(struct jsonl_store *store, uint32_t part);
 void writer_resume_all(struct jsonl_store *store);
 
-/* Into its group, or one of its own: before any of the group works. */
+/* Into its group, or one of its own: before any of the group works. Out of it: waits for the turn
+ * of whoever has all at rest; then nobody else does anything to the store. */
 MUST_CHECK int writer_join_group(struct jsonl_store *store);
 void writer_leave_group(struct jsonl_store *store);
 
@@ -212,6 +215,7 @@ void writer_leave_part(struct jsonl_store *store, uint32_t part);
 /* The output lets go of its part. */
 void writer_drop_part(struct jsonl_store *store, struct output *output);
 
+/* Calls on_part with what the part is now. The manifest is not locked. */
 void writer_tell_part(struct jsonl_store *store, uint32_t part);
 
 #endif

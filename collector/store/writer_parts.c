@@ -17,9 +17,12 @@ void writer_tell_part(struct jsonl_store *store, uint32_t id)
 {
 	struct manifest_part part;
 
-	if (store->config.hooks.on_part != NULL &&
-		manifest_copy_part(store->config.manifest, id, &part))
+	if (store->config.hooks.on_part == NULL)
+		return;
+	pthread_mutex_lock(&store->group->telling);
+	if (manifest_copy_part(store->config.manifest, id, &part))
 		store->config.hooks.on_part(store->config.hooks.ctx, &part);
+	pthread_mutex_unlock(&store->group->telling);
 }
 
 void writer_drop_part(struct jsonl_store *store, struct output *output)
@@ -129,6 +132,8 @@ int writer_delete_file(struct jsonl_store *store, uint32_t id)
 
 	if (!manifest_copy_part(store->config.manifest, id, &part))
 		return 0;
+	/* Nobody gives its name to a new one in between. */
+	pthread_mutex_lock(&store->group->making);
 	ret = delete_form(store, &part, false);
 	if (ret == 0 && part.sealed_length_bytes != 0)
 		ret = delete_form(store, &part, true);
@@ -137,6 +142,7 @@ int writer_delete_file(struct jsonl_store *store, uint32_t id)
 		ret = disk_sync_dir(store->config.disk, store->config.dirs->top);
 	if (ret == 0)
 		manifest_part_gone(store->config.manifest, id);
+	pthread_mutex_unlock(&store->group->making);
 	return ret;
 }
 

@@ -123,10 +123,10 @@ static bool name_is_taken(struct jsonl_store *store, const struct manifest_part 
 	       disk_stat_name(store->config.disk, store->config.dirs->top, name, &st) != -ENOENT;
 }
 
-static bool may_seal(struct jsonl_store *store, const struct manifest_part *part)
+static bool may_seal(const struct jsonl_store *store, const struct manifest_part *part)
 {
 	return part->state == PART_CLOSED && part->verified && part->length_bytes > 0 &&
-	       !is_refused(store, part->id) && !name_is_taken(store, part);
+	       !is_refused(store, part->id);
 }
 
 static uint64_t total_bytes(const struct manifest_state *state)
@@ -143,28 +143,30 @@ static uint64_t total_bytes(const struct manifest_state *state)
 	return bytes;
 }
 
-/* Locked: 1, or 0 when there is none. */
+/* The oldest part that may be sealed of those behind *after, or of all (NULL), whoever has its
+ * new name. 1, or 0 when there is none. after may be ret_part. */
 static int choose(struct jsonl_store *store, const struct seal_rule *rule, uint64_t now_ns,
-	struct manifest_part *ret_part, bool *ret_pressed)
+	const struct manifest_part *after, struct manifest_part *ret_part, bool *ret_pressed)
 {
 	const struct manifest_state *state = state_of(store);
 	const struct manifest_part *oldest = NULL;
-	bool pressed =
-		rule->max_bytes != 0 && total_bytes(state) > rule->max_bytes - rule->max_bytes / 4;
 
+	manifest_lock(store->config.manifest);
+	*ret_pressed =
+		rule->max_bytes != 0 && total_bytes(state) > rule->max_bytes - rule->max_bytes / 4;
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if ((oldest != NULL && !is_older(part, oldest)) || !may_seal(store, part))
+		if ((oldest != NULL && !is_older(part, oldest)) ||
+			(after != NULL && !is_older(after, part)) || !may_seal(store, part))
 			continue;
-		if (pressed || is_quiet(part, now_ns, rule->after_ns))
+		if (*ret_pressed || is_quiet(part, now_ns, rule->after_ns))
 			oldest = part;
 	}
-	if (oldest == NULL)
-		return 0;
-	*ret_part = *oldest;
-	*ret_pressed = pressed;
-	return 1;
+	if (oldest != NULL)
+		*ret_part = *oldest;
+	manifest_unlock(store->config.manifest);
+	return oldest != NULL;
 }
 
 int writer_seal_next(struct store *base, const struct seal_rule *rule,
@@ -184,9 +186,9 @@ int writer_seal_next(struct store *base, const struct seal_rule *rule,
 		return ret;
 	/* Those are closed since now. */
 	now_ns = writer_now(store);
-	manifest_lock(store->config.manifest);
-	ret = choose(store, rule, now_ns, ret_part, ret_pressed);
-	manifest_unlock(store->config.manifest);
+	ret = choose(store, rule, now_ns, NULL, ret_part, ret_pressed);
+	while (ret == 1 && name_is_taken(store, ret_part))
+		ret = choose(store, rule, now_ns, ret_part, ret_part, ret_pressed);
 	return ret;
 }
 
