@@ -355,6 +355,8 @@ static void gather_reasons(struct collector *collector, struct report *report)
 			report, "the manifest was lost or damaged: files may be unverified", NULL);
 	if (recovery->parts_missing + recovery->parts_short > 0)
 		add_reason(report, "files are missing or shorter than committed", NULL);
+	if (recovery->parts_unreadable > 0)
+		add_reason(report, "files could not be read at the start", error_text(-EIO));
 	if (verified.damaged > 0)
 		add_reason(report,
 			verified.damaged > 1 ? "committed bytes of files are damaged, at first of"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crc32c.h"
 #include "ids.h"
 #include "run_list.h"
 #include "sealed.h"
@@ -233,6 +234,11 @@ static int find_plain(struct disk *disk, int file, struct manifest_part *part)
 		(part->length_bytes == 0 && part->inode != st.inode))
 		return ret;
 	ret = last_line_end(disk, file, st.length_bytes, &end);
+	/* What can be read now, or later, is not to be cut off. */
+	if (ret == -EIO) {
+		end = st.length_bytes;
+		ret = 0;
+	}
 	if (ret != 0 || end <= part->length_bytes)
 		return ret;
 	part->length_bytes = end;
@@ -275,4 +281,69 @@ int lost_end_find(struct disk *disk, int top, struct manifest_part *part)
 	if (file == -ENOENT && part->length_bytes > 0)
 		return find_sealed(disk, top, part);
 	return is_none(file) ? 0 : file;
+}
+
+/* ---- The checksum of a sealed file ----------------------------------------------------- */
+
+static int sum_sealed(struct sealed_file *sealed, uint64_t length, uint32_t *ret_crc)
+{
+	uint8_t *chunk = malloc(CHUNK_BYTES);
+	int ret = chunk == NULL ? -ENOMEM : 0;
+
+	*ret_crc = 0;
+	for (uint64_t at = 0; ret == 0 && at < length; at += CHUNK_BYTES) {
+		size_t take = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
+
+		ret = read_sealed(sealed, chunk, take, at);
+		if (ret == 0)
+			*ret_crc = crc32c(*ret_crc, chunk, take);
+	}
+	free(chunk);
+	return ret;
+}
+
+/* Whether all frames can be unpacked: they have checksums of what is in them. 1, 0 or a negative
+ * errno. */
+static int frames_are_whole(struct sealed_file *sealed, uint64_t length)
+{
+	struct sealed_unpacker unpacker = {0};
+	struct sealed_reader *reader;
+	const uint8_t *text;
+	int ret = sealed_reader_open(read_sealed, sealed, length, &reader);
+
+	if (ret != 0)
+		return ret == ERR_MALFORMED ? 0 : ret;
+	for (uint64_t at = 0; ret == 0 && at < sealed_reader_size(reader);
+		at = sealed_reader_frame_end(reader, at))
+		ret = sealed_reader_unpack(
+			reader, sealed_reader_frame(reader, at), &unpacker, &text);
+	sealed_unpacker_done(&unpacker);
+	sealed_reader_close(reader);
+	if (ret == ERR_CHECKSUM || ret == ERR_MALFORMED)
+		return 0;
+	return ret == 0 ? 1 : ret;
+}
+
+int lost_end_sum_sealed(
+	struct disk *disk, int top, const struct manifest_part *part, uint32_t *ret_crc)
+{
+	struct part_name part_name = part->name;
+	struct sealed_file sealed = {.disk = disk};
+	char name[PART_NAME_BYTES];
+	int ret;
+
+	part_name.sealed = true;
+	ret = part_name_format(&part_name, name);
+	if (ret != 0)
+		return ret;
+	sealed.file = disk_open(disk, top, name, DISK_READ);
+	if (sealed.file < 0)
+		return sealed.file;
+	ret = sum_sealed(&sealed, part->sealed_length_bytes, ret_crc);
+	if (ret == 0)
+		ret = frames_are_whole(&sealed, part->sealed_length_bytes);
+	disk_close(disk, sealed.file);
+	if (ret == 0)
+		*ret_crc = ~*ret_crc;
+	return ret < 0 ? ret : 0;
 }

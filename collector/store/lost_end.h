@@ -30,10 +30,17 @@ MUST_CHECK int lost_end_is_cut(
 bool lost_end_of_log(const struct manifest_state *state, struct log_place end);
 
 /* What the files say of a part whose last commits may be lost with the manifest's end, or by its
- * damage: all whole lines of the plain file; where that is gone and the sealed form is there, all
- * of that one, which is PART_SEALED then, with its length and without its CRC. Else the part
- * stays as it is: also when nothing of it was committed and the file is not the one that was made
- * for it, or none is there. top: the handle of the trace directory. 0 or a negative errno. */
+ * damage: all whole lines of the plain file, or all of it where its end can't be read; where that
+ * is gone and the sealed form is there, all of that one, which is PART_SEALED then, with its length
+ * and without its CRC. Else the part stays as it is: also when nothing of it was committed and the
+ * file is not the one that was made for it, or none is there. top: the handle of the trace
+ * directory. 0 or a negative errno. */
 MUST_CHECK int lost_end_find(struct disk *disk, int top, struct manifest_part *part);
+
+/* The CRC that the sealed form of a part, found by lost_end_find, is to have from now on: that of
+ * its file; when a frame doesn't match the checksum that it was sealed with, one that the file
+ * hasn't, so that it counts as damaged. 0 or a negative errno. */
+MUST_CHECK int lost_end_sum_sealed(
+	struct disk *disk, int top, const struct manifest_part *part, uint32_t *ret_crc);
 
 #endif

@@ -487,8 +487,8 @@ int recover(
 bool recovery_found_damage(const struct recovery *recovery)
 {
 	return recovery->manifest_lost || recovery->manifest_damaged || recovery->log_cut ||
-	       recovery->parts_missing + recovery->parts_short + recovery->log_bytes_damaged +
-			       recovery->log_segments_lost >
+	       recovery->parts_missing + recovery->parts_short + recovery->parts_unreadable +
+			       recovery->log_bytes_damaged + recovery->log_segments_lost >
 		       0;
 }
 
@@ -500,13 +500,15 @@ size_t recovery_text(const struct recovery *recovery, char *ret, size_t size)
 		length = snprintf(ret, size, "recovered: nothing, the store is new");
 	else
 		length = snprintf(ret, size,
-			"recovered: %llu parts (%llu missing, %llu too short, %llu bytes never "
+			"recovered: %llu parts (%llu missing, %llu too short, %llu unreadable, "
+			"%llu bytes never "
 			"committed set aside from %llu), %llu log records of %llu clients, %llu "
 			"spans waiting, %llu to forward, log: %llu bytes damaged, %llu torn, %llu "
 			"segments lost%s%s",
 			(unsigned long long)recovery->parts,
 			(unsigned long long)recovery->parts_missing,
 			(unsigned long long)recovery->parts_short,
+			(unsigned long long)recovery->parts_unreadable,
 			(unsigned long long)recovery->bytes_cut,
 			(unsigned long long)recovery->parts_cut,
 			(unsigned long long)recovery->log_records,

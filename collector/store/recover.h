@@ -73,10 +73,11 @@ struct recovery {
 	bool manifest_lost;	   /* there were files, but no readable manifest */
 	bool manifest_damaged;
 	uint64_t parts;
-	uint64_t parts_missing; /* named in the manifest, not there */
-	uint64_t parts_short;	/* shorter than committed */
-	uint64_t parts_cut;	/* had uncommitted bytes at their end */
-	uint64_t bytes_cut;	/* of them, now in quarantine */
+	uint64_t parts_missing;	   /* named in the manifest, not there */
+	uint64_t parts_short;	   /* shorter than committed */
+	uint64_t parts_unreadable; /* could not be looked at (EIO), and are left as they are */
+	uint64_t parts_cut;	   /* had uncommitted bytes at their end */
+	uint64_t bytes_cut;	   /* of them, now in quarantine */
 	uint64_t log_records;
 	uint64_t log_bytes_damaged;
 	uint64_t log_bytes_torn;

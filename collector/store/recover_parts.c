@@ -171,6 +171,10 @@ static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
 			part->sealed_length_bytes, part->sealed_crc);
 	else
 		there = 1;
+	/* What can't be read or named isn't needed. */
+	if (there == -EIO && has_plain &&
+		disk_stat_name(config->disk, config->dirs->top, name, &st) == -ENOENT)
+		there = 0;
 	if (there < 0)
 		return there;
 	if (there == 0 && has_plain) {
@@ -193,27 +197,24 @@ static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
 static int mend_part(struct recoverer *recoverer, struct manifest_part *part)
 {
 	const struct recovery_config *config = recoverer->config;
-	uint64_t sealed_before = part->sealed_length_bytes;
-	struct part_name part_name = part->name;
-	char name[PART_NAME_BYTES];
+	struct manifest_part before = *part;
 	int error = lost_end_find(config->disk, config->dirs->top, part);
 
-	if (error != 0 || part->sealed_length_bytes == sealed_before)
-		return error;
-	part_name.sealed = true;
-	error = part_name_format(&part_name, name);
-	return error != 0 ? error
-			  : sum_file(config->disk, config->dirs->top, name,
-				    part->sealed_length_bytes, NULL, &part->sealed_crc);
+	if (error == 0 && part->sealed_length_bytes != before.sealed_length_bytes)
+		error = lost_end_sum_sealed(
+			config->disk, config->dirs->top, part, &part->sealed_crc);
+	/* A sealed file that stands alone is found again by the next start. */
+	if (error == -EIO)
+		*part = before;
+	return error;
 }
 
-static int check_part(struct recoverer *recoverer, struct manifest_part *part)
+static int look_at_part(struct recoverer *recoverer, struct manifest_part *part)
 {
 	struct disk *disk = recoverer->config->disk;
 	char name[PART_NAME_BYTES];
 	int file, error;
 
-	recoverer->result->parts++;
 	error = recoverer->state.damaged ? mend_part(recoverer, part) : 0;
 	if (error != 0)
 		return error;
@@ -243,6 +244,40 @@ static int check_part(struct recoverer *recoverer, struct manifest_part *part)
 	error = check_length(recoverer, part, name, file);
 	disk_close(disk, file);
 	return error;
+}
+
+/* Whether a file has one of its names, or may have. */
+static bool has_name(const struct recoverer *recoverer, const struct manifest_part *part)
+{
+	const struct recovery_config *config = recoverer->config;
+	bool has = false;
+
+	for (int sealed = 0; sealed < 2 && !has; sealed++) {
+		struct part_name part_name = part->name;
+		char name[PART_NAME_BYTES];
+		struct disk_stat st;
+
+		part_name.sealed = sealed == 1;
+		has = part_name_format(&part_name, name) == 0 &&
+		      disk_stat_name(config->disk, config->dirs->top, name, &st) != -ENOENT;
+	}
+	return has;
+}
+
+/* One that can't be read is left as it is, and closed, for the next start: nothing of it is cut
+ * or deleted, and the others are there. But what has no name yet would be deleted. */
+static int check_part(struct recoverer *recoverer, struct manifest_part *part)
+{
+	int error;
+
+	recoverer->result->parts++;
+	error = look_at_part(recoverer, part);
+	if (error != -EIO || !has_name(recoverer, part))
+		return error;
+	recoverer->result->parts_unreadable++;
+	if (part->state == PART_OPEN)
+		part->state = PART_CLOSED;
+	return 0;
 }
 
 /* Retention was killed before it deleted the file, or could not. */

@@ -248,11 +248,15 @@ static int fake_close(struct disk *disk, int handle)
 static ssize_t fake_pread(struct disk *disk, int file, void *data, size_t length, uint64_t offset)
 {
 	struct fake_disk *fake = enter(disk);
-	const struct inode *inode = &fake->inodes[inode_of(fake, file)];
+	int number = inode_of(fake, file);
+	const struct inode *inode = &fake->inodes[number];
 	size_t there = offset < inode->length ? inode->length - offset : 0;
 
 	if (length > there)
 		length = there;
+	if (number == fake->spoiled && offset < fake->spoiled_end &&
+		offset + length > fake->spoiled_from)
+		return leave(fake, -EIO);
 	if (length > 0)
 		memcpy(data, inode->data + offset, length);
 	leave(fake, 0);

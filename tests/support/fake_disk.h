@@ -54,6 +54,9 @@ uint64_t fake_disk_operations(struct fake_disk *fake);
 void fake_disk_fail(
 	struct fake_disk *fake, uint64_t n, uint64_t count, enum fake_fault fault, int error);
 
+/* Reads that touch these bytes of the file fail with -EIO: a bad sector. length 0: none do. */
+void fake_disk_spoil(struct fake_disk *fake, const char *path, uint64_t offset, uint64_t length);
+
 /* Syncs of files report success and keep nothing safe: a broken disk. */
 void fake_disk_ignore_syncs(struct fake_disk *fake, bool ignore);
 

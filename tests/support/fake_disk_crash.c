@@ -192,6 +192,19 @@ void fake_disk_remove(struct fake_disk *fake, const char *path)
 	fake_unlink_name(fake, dir, name);
 }
 
+void fake_disk_spoil(struct fake_disk *fake, const char *path, uint64_t offset, uint64_t length)
+{
+	char name[256];
+	int dir = walk(fake, path, name);
+	const struct entry *entry = dir != NEVER ? fake_find(fake, dir, name) : NULL;
+
+	if (entry == NULL)
+		fake_die("no file to spoil");
+	fake->spoiled = entry->inode;
+	fake->spoiled_from = offset;
+	fake->spoiled_end = offset + length;
+}
+
 static const struct entry *entry_of(const struct fake_disk *fake, int inode)
 {
 	for (size_t i = 0; i < fake->entry_count; i++)

@@ -67,6 +67,10 @@ struct fake_disk {
 	int error;
 	bool ignore_syncs;
 	uint64_t capacity;
+	int spoiled; /* inode, of whose bytes from spoiled_from up to spoiled_end none can be read
+		      */
+	uint64_t spoiled_from;
+	uint64_t spoiled_end;
 };
 
 void fake_die(const char *what);
