@@ -591,7 +591,8 @@ void waft_errno(struct waft_span *span, int error_number, const char *doing)
 /* ---- Snapshots ------------------------------------------------------------------------------ */
 
 /* Where a snapshot goes; NULL: nowhere. */
-static struct buffer *snapshot_place(struct waft_span *span, bool input)
+static inline __attribute__((always_inline)) struct buffer *snapshot_place(
+	struct waft_span *span, bool input)
 {
 	struct open *open = span_open(span);
 	struct extra *extra;
@@ -604,7 +605,8 @@ static struct buffer *snapshot_place(struct waft_span *span, bool input)
 	return input ? &extra->input : &extra->output;
 }
 
-static void snapshot_json(struct waft_span *span, bool input, const char *text, size_t length)
+static inline __attribute__((always_inline)) void snapshot_json(
+	struct waft_span *span, bool input, const char *text, size_t length)
 {
 	struct buffer *place = text != NULL ? snapshot_place(span, input) : NULL;
 
@@ -656,12 +658,17 @@ void waft_output_fn(struct waft_span *span, waft_snapshot_fn fn, void *arg)
 	snapshot_fn(span, false, fn, arg);
 }
 
+static void snapshot_short(struct waft_span *span, bool input, const char *text)
+{
+	snapshot_json(span, input, text, SIZE_MAX);
+}
+
 static void snapshot_int(struct waft_span *span, bool input, int64_t value)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%lld", (long long)value);
-	snapshot_json(span, input, text, SIZE_MAX);
+	snapshot_short(span, input, text);
 }
 
 static void snapshot_double(struct waft_span *span, bool input, double value)
@@ -669,12 +676,12 @@ static void snapshot_double(struct waft_span *span, bool input, double value)
 	char text[JSON_NUMBER_BYTES];
 
 	json_double_format(value, text);
-	snapshot_json(span, input, text, SIZE_MAX);
+	snapshot_short(span, input, text);
 }
 
 static void snapshot_bool(struct waft_span *span, bool input, bool value)
 {
-	snapshot_json(span, input, value ? "true" : "false", SIZE_MAX);
+	snapshot_short(span, input, value ? "true" : "false");
 }
 
 static void string_write(struct waft_json *json, void *arg)
@@ -718,7 +725,7 @@ void waft_output_unsigned_(struct waft_span *span, uint64_t value)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	snapshot_json(span, false, text, SIZE_MAX);
+	snapshot_short(span, false, text);
 }
 
 void waft_output_double(struct waft_span *span, double value)

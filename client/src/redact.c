@@ -21,16 +21,17 @@ struct name {
 
 static struct {
 	size_t count;
-	uint8_t first[256];   /* some name begins with this character, in either case */
-	uint8_t letter[256];  /* letter_of */
-	uint32_t second[256]; /* by first character: the letters that come second, a bit
-				 each; all: another character may */
-	uint32_t third[256];  /* the same of those that come third */
-	struct scan scan;
+	uint8_t first[256];		  /* some name begins with this character, in either case */
+	uint8_t letter[256];		  /* letter_of */
+	uint32_t second[256];		  /* by first character: the letters that come second, a bit
+					     each; all: another character may */
+	uint32_t third[256];		  /* the same of those that come third */
 	uint8_t initials[INITIALS_LIMIT]; /* first characters, or with bit 5 set */
 	unsigned int initial_count;	  /* more than INITIALS_LIMIT: not all are there */
 	struct name names[REDACT_NAMES_LIMIT];
 } all;
+
+struct scan redact_scan;
 
 static const char *const default_names[] = {"password", "passwd", "secret", "token",
 	"authorization", "api key", "cookie", "private key"};
@@ -79,7 +80,7 @@ static void initial_add(const struct name *name)
 	letters_add(first, name);
 	if (first >= 'a' && first <= 'z')
 		letters_add((uint8_t)(first - 'a' + 'A'), name);
-	scan_add(&all.scan, name->text, name->length);
+	scan_add(&redact_scan, name->text, name->length);
 	if (!known && all.initial_count < INITIALS_LIMIT)
 		all.initials[all.initial_count] = first | 0x20;
 	all.initial_count += !known;
@@ -106,7 +107,7 @@ int redact_set_names(const char *more)
 	int ret = 0;
 
 	memset(&all, 0, sizeof(all));
-	scan_init(&all.scan);
+	scan_init(&redact_scan);
 	for (unsigned int c = 0; c < 256; c++)
 		all.letter[c] = (uint8_t)letter_of((unsigned char)c);
 	for (size_t i = 0; i < sizeof(default_names) / sizeof(default_names[0]); i++)
@@ -378,7 +379,7 @@ bool redact_text_holds(const char *text, size_t length)
 
 	if (length == 0)
 		return false;
-	if (scan_search(&all.scan, &scanned))
+	if (scan_search(&redact_scan, &scanned))
 		return true;
 	if (!scanned.searched) {
 		if (plain_holds(text, length))
@@ -386,43 +387,6 @@ bool redact_text_holds(const char *text, size_t length)
 		scanned.backslash = memchr(text, '\\', length) != NULL;
 	}
 	return scanned.backslash && escaped_holds(text, length);
-}
-
-/* Whether a name is where scan_copy found that one may be. */
-static __attribute__((noinline)) bool copied_holds(
-	const struct scan_copied *copied, const char *text, size_t length)
-{
-	size_t last = length - SCAN_BLOCK;
-
-	for (size_t block = 0; block * SCAN_BLOCK < length; block++) {
-		uint32_t found = ~copied->not_found[block];
-		size_t begin = block * SCAN_BLOCK < last ? block * SCAN_BLOCK : last;
-
-		for (; found != 0; found &= found - 1) {
-			size_t at = begin + (size_t)__builtin_ctz(found) - SCAN_BEHIND;
-
-			if (all.first[(unsigned char)text[at]] != 0 && plain_at(text, length, at))
-				return true;
-		}
-	}
-	return false;
-}
-
-bool redact_copy(char *to, const char *text, size_t length, bool *ret_ascii)
-{
-	struct scan_copied copied;
-
-	if (!scan_can_copy(&all.scan, length)) {
-		memcpy(to, text, length);
-		*ret_ascii = false;
-		return redact_text_holds(to, length);
-	}
-	scan_copy(&all.scan, to, text, length, &copied);
-	*ret_ascii = !copied.high;
-	return (copied.found && copied_holds(&copied, to, length)) ||
-	       (all.scan.threes && all.first[(unsigned char)to[length - 3]] != 0 &&
-		       plain_at(to, length, length - 3)) ||
-	       (copied.backslash && escaped_holds(to, length));
 }
 
 bool redact_key_matches(const char *key, size_t length)

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "redact_scan.h"
+
 #define REDACT_TEXT "[redacted]"
 
 enum {
@@ -33,9 +35,20 @@ bool redact_key_matches(const char *key, size_t length);
 /* Whether any of the names stands anywhere in the text. */
 bool redact_text_holds(const char *text, size_t length);
 
-/* Copies a text; whether any of the names stands anywhere in it. *ret_ascii: it has no
- * byte above 0x7f, as far as is known. */
-bool redact_copy(char *to, const char *text, size_t length, bool *ret_ascii);
+/* Where names may be, set with them; for redact_copy. */
+extern struct scan redact_scan;
+
+/* Copies a text that may be copied and searched at once (redact_can_copy). SCAN_SUSPECT:
+ * it is for redact_text_holds to say whether it holds a name. */
+static inline bool redact_can_copy(size_t length)
+{
+	return scan_can_copy(&redact_scan, length);
+}
+
+static inline enum scan_seen redact_copy(char *to, const char *text, size_t length)
+{
+	return scan_copy(&redact_scan, to, text, length);
+}
 
 /* Where the redacted text goes, piece by piece. */
 typedef void (*redact_write_fn)(void *arg, const char *bytes, size_t length);

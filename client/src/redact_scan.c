@@ -176,14 +176,13 @@ struct passing {
 	 * word begins. */
 	__m256i classes;
 	__m256i first;
-	/* Of all. */
-	__m256i backslash;
+	/* Of all: what a name or a backslash left, and the bytes themselves. */
+	__m256i found;
 	__m256i high;
 };
 
-/* Copies 32 bytes; not_found is returned. A high bit, which a separator has, makes 0 of
- * what is looked up. */
-static WIDE inline __attribute__((always_inline)) uint32_t pass(
+/* Copies 32 bytes. A high bit, which a separator has, makes 0 of what is looked up. */
+static WIDE inline __attribute__((always_inline)) void pass(
 	struct passing *passing, char *to, const char *text)
 {
 	const struct wide_values *values = &passing->values;
@@ -200,16 +199,15 @@ static WIDE inline __attribute__((always_inline)) uint32_t pass(
 		_mm256_shuffle_epi8(passing->not_second, SHIFTED(passing->classes, classes, 2));
 	__m256i fourth = _mm256_shuffle_epi8(passing->not_fourth, classes);
 	__m256i differs = _mm256_or_si256(_mm256_or_si256(second, third), fourth);
-	__m256i begins =
-		_mm256_shuffle_epi8(passing->begins, SHIFTED(passing->first, first, SCAN_BEHIND));
+	__m256i begins = _mm256_shuffle_epi8(passing->begins, SHIFTED(passing->first, first, 3));
+	__m256i found = _mm256_or_si256(
+		_mm256_andnot_si256(differs, begins), _mm256_cmpeq_epi8(bytes, values->backslash));
 
 	_mm256_storeu_si256((void *)to, bytes);
-	passing->backslash =
-		_mm256_or_si256(passing->backslash, _mm256_cmpeq_epi8(bytes, values->backslash));
+	passing->found = _mm256_or_si256(passing->found, found);
 	passing->high = _mm256_or_si256(passing->high, bytes);
 	passing->classes = classes;
 	passing->first = first;
-	return top(_mm256_cmpeq_epi8(_mm256_andnot_si256(differs, begins), _mm256_setzero_si256()));
 }
 
 static WIDE inline __m256i table(const uint8_t bytes[16])
@@ -217,8 +215,7 @@ static WIDE inline __m256i table(const uint8_t bytes[16])
 	return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes));
 }
 
-WIDE void scan_copy(
-	const struct scan *scan, char *to, const char *text, size_t length, struct scan_copied *ret)
+WIDE enum scan_seen scan_copy(const struct scan *scan, char *to, const char *text, size_t length)
 {
 	struct passing passing = {.values = {.letter_bit = value(0x20),
 					  .minus_a = value(-'a'),
@@ -231,32 +228,27 @@ WIDE void scan_copy(
 		.not_fourth = table(scan->not_fourth),
 		.classes = _mm256_set1_epi8(-1),
 		.first = _mm256_set1_epi8(-1),
-		.backslash = _mm256_setzero_si256(),
+		.found = _mm256_setzero_si256(),
 		.high = _mm256_setzero_si256()};
-	uint32_t *not_found = ret->not_found;
 	const char *last = text + length - SCAN_BLOCK;
-	uint32_t none = UINT32_MAX;
 
-	for (; text < last; text += SCAN_BLOCK, to += SCAN_BLOCK) {
-		*not_found = pass(&passing, to, text);
-		none &= *not_found++;
-	}
+	for (; text < last; text += SCAN_BLOCK, to += SCAN_BLOCK)
+		pass(&passing, to, text);
 	/* The last are met again, behind what is before them. */
 	passing.classes = passing.first = class_of(&passing.values,
 		_mm256_or_si256(load(last - SCAN_BLOCK), passing.values.letter_bit));
-	*not_found = pass(&passing, to - (text - last), last);
-	ret->found = (none & *not_found) != UINT32_MAX;
-	ret->backslash = _mm256_testz_si256(passing.backslash, passing.backslash) == 0;
-	ret->high = top(passing.high) != 0;
+	pass(&passing, to - (text - last), last);
+	if (!_mm256_testz_si256(passing.found, passing.found) ||
+		(scan->threes && scan->letters[0][last[SCAN_BLOCK - 3] & 15] != 0))
+		return SCAN_SUSPECT;
+	return _mm256_movemask_epi8(passing.high) != 0 ? SCAN_HIGH : SCAN_NOTHING;
 }
 #else
-void scan_copy(
-	const struct scan *scan, char *to, const char *text, size_t length, struct scan_copied *ret)
+enum scan_seen scan_copy(const struct scan *scan, char *to, const char *text, size_t length)
 {
 	(void)scan;
 	memcpy(to, text, length);
-	memset(ret, 0, sizeof(*ret));
-	ret->found = ret->backslash = ret->high = true;
+	return SCAN_SUSPECT;
 }
 #endif
 

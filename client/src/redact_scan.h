@@ -25,7 +25,7 @@ struct scan {
 	uint8_t not_second[16];
 	uint8_t not_third[16];
 	uint8_t not_fourth[16];
-	bool threes; /* names of three letters: one that ends the text scan_copy overlooks */
+	bool threes; /* names of three letters: one that ends the text has no fourth place */
 	unsigned int names;
 	bool wide; /* the processor can, and the names suit it */
 };
@@ -48,31 +48,22 @@ struct scan_text {
 /* True: check was true somewhere. Else, with text->searched, it is true nowhere. */
 bool scan_search(const struct scan *scan, struct scan_text *text);
 
-enum {
-	SCAN_BLOCK = 32,
-	SCAN_BEHIND = 3,
-	SCAN_COPY_LEAST = 2 * SCAN_BLOCK,
-	SCAN_COPY_MOST = 4096,
-};
+enum { SCAN_BLOCK = 32, SCAN_COPY_LEAST = 2 * SCAN_BLOCK };
 
 /* What scan_copy saw in a text. */
-struct scan_copied {
-	bool found;	/* a name may begin somewhere */
-	bool backslash; /* there is one */
-	bool high;	/* there are bytes above 0x7f */
-	/* Of each SCAN_BLOCK bytes, the last of which end with the text: 0 at SCAN_BEHIND
-	 * bytes behind the place where a name may begin. */
-	uint32_t not_found[SCAN_COPY_MOST / SCAN_BLOCK];
+enum scan_seen {
+	SCAN_NOTHING, /* no name, and no byte above 0x7f */
+	SCAN_HIGH,    /* no name */
+	SCAN_SUSPECT, /* there may be a name, or a backslash is there */
 };
 
 /* Whether scan_copy can, by processor, names and length. */
 static inline bool scan_can_copy(const struct scan *scan, size_t length)
 {
-	return scan->wide && length - SCAN_COPY_LEAST <= SCAN_COPY_MOST - SCAN_COPY_LEAST;
+	return scan->wide && length >= SCAN_COPY_LEAST;
 }
 
-/* Copies a text, and looks on the way where names may begin. */
-void scan_copy(const struct scan *scan, char *to, const char *text, size_t length,
-	struct scan_copied *ret);
+/* Copies a text, and looks on the way whether a name may begin somewhere. */
+enum scan_seen scan_copy(const struct scan *scan, char *to, const char *text, size_t length);
 
 #endif

@@ -173,23 +173,30 @@ void snapshot_take(struct buffer *out, const char *text, size_t length, size_t l
 	buffer_done(&redacted);
 }
 
-/* Whether a text without names may go as it is: as a string that was repaired it may not
- * be longer than the limit either. */
-static bool is_within(const uint8_t *text, size_t length, size_t limit, bool ascii)
+/* Whether the text has gone into out as it is: a text without names, which as a string
+ * that was repaired is no longer than the limit either. */
+static bool text_put(struct buffer *out, const char *text, size_t length, size_t limit)
 {
-	return ascii || length <= limit / 3 || utf8_valid(text, length);
+	enum scan_seen seen = SCAN_SUSPECT;
+
+	if (length - 1 >= limit || !buffer_reserve(out, length))
+		return false;
+	if (redact_can_copy(length))
+		seen = redact_copy((char *)out->bytes, text, length);
+	else
+		memcpy(out->bytes, text, length);
+	if (seen == SCAN_SUSPECT && redact_text_holds((const char *)out->bytes, length))
+		return false;
+	if (seen != SCAN_NOTHING && length > limit / 3 && !utf8_valid(out->bytes, length))
+		return false;
+	out->length = length;
+	return true;
 }
 
-void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit)
+void snapshot_put_any(struct buffer *out, const char *text, size_t length, size_t limit)
 {
-	bool ascii;
-
 	out->length = 0;
 	out->failed = false;
-	if (length - 1 < limit && buffer_reserve(out, length) &&
-		!redact_copy((char *)out->bytes, text, length, &ascii) &&
-		is_within(out->bytes, length, limit, ascii))
-		out->length = length;
-	else
+	if (!text_put(out, text, length, limit))
 		snapshot_take(out, text, length, limit);
 }

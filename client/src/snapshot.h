@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "redact.h"
 
 /* Puts the text into *out (emptied first) as one JSON value: as it is when it
  * is JSON, without what must not be seen; else as a string when it holds none
@@ -20,7 +21,23 @@ void snapshot_take(struct buffer *out, const char *text, size_t length, size_t l
 
 /* The same to who takes what is no JSON for a text, and makes that string of it himself
  * (Producer.texts): most often the text as it is, not checked. */
-void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit);
+void snapshot_put_any(struct buffer *out, const char *text, size_t length, size_t limit);
+
+/* The commonest of that in the caller's own code: a text of which a glance says that it
+ * holds no name, into a buffer that has room. */
+static inline void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit)
+{
+	enum scan_seen seen = SCAN_SUSPECT;
+
+	if (length <= limit && length <= out->capacity && redact_can_copy(length))
+		seen = redact_copy((char *)out->bytes, text, length);
+	if (seen == SCAN_NOTHING || (seen == SCAN_HIGH && length <= limit / 3)) {
+		out->failed = false;
+		out->length = length;
+		return;
+	}
+	snapshot_put_any(out, text, length, limit);
+}
 
 /* "[invalid JSON, N bytes]". */
 void snapshot_invalid(struct buffer *out, size_t length);

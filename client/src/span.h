@@ -63,7 +63,16 @@ struct extra *span_extra_begin(struct waft_span *span, struct open *open);
 /* As span_extra, for who adds snapshots alone. */
 static inline struct extra *span_extra_snapshots(struct waft_span *span, struct open *open)
 {
-	return (span->bits_ & WAFT_SPAN_EXTRA_) != 0 ? open->extra : span_extra_begin(span, open);
+	struct extra *extra = open->extra;
+
+	if ((span->bits_ & WAFT_SPAN_EXTRA_) != 0)
+		return extra;
+	if (extra == NULL || extra->used)
+		return span_extra_begin(span, open);
+	/* It is empty. */
+	extra->used = true;
+	span->bits_ |= WAFT_SPAN_EXTRA_;
+	return extra;
 }
 
 /* Ends the claimed slot's span as pending. The thread is the caller's; it writes. */
