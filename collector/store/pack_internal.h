@@ -20,6 +20,7 @@ enum {
 	PACK_RUNS_MAX = 1 << 24,
 	PACK_HASH_COUNT = 3, /* bits of each attribute in a group's filter */
 	PACK_PASSES_ALL = 0xffff,
+	PACK_SUMS_BYTES_MAX = 32 << 20, /* that are compressed */
 };
 
 /* Pieces that the header tells of. */

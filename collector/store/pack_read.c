@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "index_run.h"
 #include "pack_internal.h"
@@ -614,15 +615,46 @@ bool pack_sums_within(const struct pack *pack, int64_t since_ns, int64_t until_n
 	       (until_ns == 0 || header->sum_max_ns < until_ns);
 }
 
+/* A row begins with a text's length and the text: none can look like zstd's frame, whose magic is
+ * 40 and two bytes that no text begins with. */
+static bool is_packed(struct slice sums)
+{
+	return sums.length >= 4 && le32_read(sums.data) == ZSTD_MAGICNUMBER;
+}
+
+/* *bytes, of that length, become what they were before they were compressed. */
+static int unpack_sums(uint8_t **bytes, size_t *length)
+{
+	unsigned long long whole = ZSTD_getFrameContentSize(*bytes, *length);
+	uint8_t *text;
+	size_t got;
+
+	/* Which includes that it isn't known. */
+	if (whole > PACK_SUMS_BYTES_MAX)
+		return ERR_INDEX;
+	text = malloc((size_t)whole + 1);
+	if (text == NULL)
+		return -ENOMEM;
+	got = ZSTD_decompress(text, (size_t)whole, *bytes, *length);
+	free(*bytes);
+	*bytes = text;
+	*length = (size_t)whole;
+	return ZSTD_isError(got) || got != whole ? ERR_INDEX : 0;
+}
+
 int pack_sums(struct pack *pack, const struct filter *filter, struct stats *into)
 {
+	size_t length = pack->header.places[PACK_SUMS].length;
 	uint8_t *bytes;
 	int ret = read_section(pack, PACK_SUMS, &bytes);
 
 	if (ret != 0)
 		return ret;
-	ret = stats_take(into, slice_of(bytes, pack->header.places[PACK_SUMS].length),
-		filter->service, filter->operation, filter->layer);
+	if (is_packed(slice_of(bytes, length)))
+		ret = unpack_sums(&bytes, &length);
+	if (ret == 0)
+		ret = stats_take(into, slice_of(bytes, length), filter->service, filter->operation,
+			filter->layer);
 	free(bytes);
 	return ret == ERR_MALFORMED ? ERR_INDEX : ret;
 }

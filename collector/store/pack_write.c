@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "index_run.h"
 #include "pack_internal.h"
@@ -17,6 +18,7 @@ enum {
 	FILTER_SPAN_BITS = 10, /* at most, a span of the group */
 	KINDS_MAX = 1 << 16,
 	KIND_BYTES_MAX = 4096,
+	SUMS_LEVEL = 9, /* zstd's */
 };
 
 struct pack_id {
@@ -500,14 +502,27 @@ static int put_kinds(struct pack_builder *builder)
 	return ret;
 }
 
+/* Nearly all of it are counts in histograms, most of them 1. */
 static int put_sums(struct pack_builder *builder)
 {
-	struct bytes sums = {0};
+	struct bytes sums = {0}, packed = {0};
 	int ret = builder->sums_given_up ? 0 : stats_put(builder->sums, &sums);
+	const struct bytes *put = &sums;
 
+	if (ret == 0 && sums.length <= PACK_SUMS_BYTES_MAX)
+		ret = bytes_reserve(&packed, ZSTD_compressBound(sums.length));
+	if (ret == 0 && packed.capacity > 0) {
+		size_t length = ZSTD_compress(
+			packed.data, packed.capacity, sums.data, sums.length, SUMS_LEVEL);
+
+		packed.length = ZSTD_isError(length) ? 0 : length;
+		if (packed.length > 0 && packed.length < sums.length)
+			put = &packed;
+	}
 	if (ret == 0)
-		ret = put_section(builder, PACK_SUMS, sums.data, sums.length);
+		ret = put_section(builder, PACK_SUMS, put->data, put->length);
 	bytes_done(&sums);
+	bytes_done(&packed);
 	return ret;
 }
 

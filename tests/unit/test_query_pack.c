@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <zstd.h>
 
 #include "bytes.h"
 #include "crc32c.h"
@@ -611,6 +612,41 @@ static void groups_leave_out(void **state)
 	assert_true(all > 0 && passed * 4 < all);
 }
 
+/* Where the header says that the sums lie. */
+static void read_sums(size_t part, uint8_t **ret, size_t *ret_length)
+{
+	char name[PACK_NAME_BYTES];
+	uint8_t place[12];
+	int file;
+
+	assert_int_equal(pack_name(&parts[part].name, name), 0);
+	file = disk_open(&disk, index_dir, name, DISK_READ);
+	assert_true(file >= 0);
+	assert_int_equal(disk_read(&disk, file, place, sizeof(place), 80 + 16 * 6), sizeof(place));
+	*ret_length = le32_read(place + 8);
+	*ret = malloc(*ret_length);
+	assert_non_null(*ret);
+	assert_int_equal(disk_read(&disk, file, *ret, *ret_length, le64_read(place)), *ret_length);
+	disk_close(&disk, file);
+}
+
+/* What they say as_the_lines_say asks. */
+static void sums_are_small(void **state)
+{
+	(void)state;
+	fill(10, 300, false);
+	seal_all();
+	for (size_t i = 0; i < PARTS; i++) {
+		uint8_t *sums;
+		size_t length;
+
+		read_sums(i, &sums, &length);
+		assert_true(length > 4 && le32_read(sums) == ZSTD_MAGICNUMBER);
+		assert_true(ZSTD_getFrameContentSize(sums, length) > length);
+		free(sums);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -621,6 +657,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flipped_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(found_by_id, setup, teardown),
 		cmocka_unit_test_setup_teardown(groups_leave_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(sums_are_small, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
