@@ -2,10 +2,12 @@
 #include "sealer.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -15,7 +17,9 @@ enum {
 	LEVEL_PRESSED = 1,
 	NICE = 19,
 	IOPRIO_WHO_PROCESS = 1,
-	IOPRIO_CLASS_IDLE = 3 << 13,
+	IOPRIO_LAST = 2 << 13 | 7, /* of those that are not idle */
+	IOPRIO_IDLE = 3 << 13,
+	STARVED_S = 1, /* behind all others, for a frame or two: some 20 ms of work */
 };
 
 struct sealer {
@@ -27,23 +31,81 @@ struct sealer {
 	bool busy;
 	atomic_bool done;
 	atomic_bool stop;
+	/* The thread while it may be behind all others, and can be taken from there; 0. */
+	atomic_int behind;
+	struct timespec since; /* the thread's: it is behind */
 };
 
-/* Where that isn't allowed it goes on as it is. */
-static void be_modest(void)
+/* Where something isn't allowed it goes on as it is. */
+static void set_policy(pid_t thread, bool behind)
 {
-	id_t self = (id_t)syscall(SYS_gettid);
+	const struct sched_param none = {0};
 
-	(void)setpriority(PRIO_PROCESS, self, NICE);
-	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE);
+	(void)sched_setscheduler(thread, behind ? SCHED_IDLE : SCHED_OTHER, &none);
+}
+
+/* Idle for reading alone: a sync of another file may wait for what this one writes. */
+static void set_io(pid_t thread, bool behind)
+{
+	(void)syscall(
+		SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread, behind ? IOPRIO_IDLE : IOPRIO_LAST);
+}
+
+/*
+ * Behind all others: what has work preempts it at once, where the lowest nice alone leaves it the
+ * processor for some milliseconds, and takes its processor for an idle one. But who may not go
+ * back to where it was stays there: what others wait for would wait, too, and so would a
+ * stop. To lower one's nice wants the same right. And who makes room must get some time.
+ */
+static void be_modest(struct sealer *sealer, bool pressed)
+{
+	pid_t self = (pid_t)syscall(SYS_gettid);
+	int before = getpriority(PRIO_PROCESS, (id_t)self);
+	bool may_return = setpriority(PRIO_PROCESS, (id_t)self, NICE) == 0 && !pressed &&
+			  before < NICE && setpriority(PRIO_PROCESS, (id_t)self, before) == 0;
+
+	atomic_store(&sealer->behind, may_return ? self : 0);
+}
+
+/* Where others leave it nothing it goes on with what the lowest nice gets. */
+static void leave_if_starved(struct sealer *sealer)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - sealer->since.tv_sec <= STARVED_S)
+		return;
+	atomic_store(&sealer->behind, 0);
+	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+}
+
+/* Two may race here: the thread, and who stops it and takes it from behind. */
+static void on_hurry(void *context, bool on)
+{
+	struct sealer *sealer = context;
+	pid_t self = atomic_load(&sealer->behind);
+
+	set_io(0, !on);
+	if (self == 0)
+		return;
+	set_policy(self, !on);
+	if (on)
+		leave_if_starved(sealer);
+	else
+		clock_gettime(CLOCK_MONOTONIC, &sealer->since);
+	if (!on && atomic_load(&sealer->stop))
+		set_policy(self, false);
 }
 
 static void run(void *context)
 {
 	struct sealer *sealer = context;
 
-	be_modest();
+	be_modest(sealer, sealer->job.level == LEVEL_PRESSED);
+	on_hurry(sealer, false);
 	sealer->status = seal_part(&sealer->job, &sealer->result);
+	on_hurry(sealer, true);
+	atomic_store(&sealer->behind, 0);
 	atomic_store(&sealer->done, true);
 	sealer->config.on_done(sealer->config.context);
 }
@@ -57,6 +119,7 @@ int sealer_new(const struct sealer_config *config, struct sealer **ret)
 	sealer->config = *config;
 	atomic_init(&sealer->done, false);
 	atomic_init(&sealer->stop, false);
+	atomic_init(&sealer->behind, 0);
 	*ret = sealer;
 	return 0;
 }
@@ -70,7 +133,9 @@ int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool p
 		.index_dir = sealer->config.index_dir,
 		.part = *part,
 		.level = pressed ? LEVEL_PRESSED : LEVEL,
-		.stop = &sealer->stop};
+		.stop = &sealer->stop,
+		.hurry = on_hurry,
+		.context = sealer};
 	memcpy(sealer->job.store_id, sealer->config.store_id, sizeof(sealer->job.store_id));
 	sealer->result = (struct seal_result){.part = part->id};
 	atomic_store(&sealer->done, false);
@@ -97,9 +162,15 @@ bool sealer_result(struct sealer *sealer, int *ret_status, struct seal_result *r
 
 void sealer_free(struct sealer *sealer)
 {
+	pid_t behind;
+
 	if (sealer == NULL)
 		return;
 	atomic_store(&sealer->stop, true);
+	/* Behind all others it would not get to where it looks, on a busy machine. */
+	behind = atomic_load(&sealer->behind);
+	if (behind != 0)
+		set_policy(behind, false);
 	if (sealer->busy)
 		uv_thread_join(&sealer->thread);
 	free(sealer);

@@ -1,6 +1,6 @@
 /*
- * The thread that makes sealed files (store/seal.h), one at a time, at the lowest
- * priority. It is told by the store's thread, and tells it when it is done: that one
+ * The thread that makes sealed files (store/seal.h), one at a time, behind
+ * all others. It is told by the store's thread, and tells it when it is done: that one
  * does what the manifest needs.
  */
 #ifndef WAFT_COLLECTOR_SEALER_H

@@ -282,6 +282,15 @@ static void real_will_read(struct disk *disk, int file, uint64_t offset, uint64_
 	(void)posix_fadvise(file, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 }
 
+static int real_write_out(struct disk *disk, int file, uint64_t offset, uint64_t length)
+{
+	unsigned int how =
+		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+	(void)disk;
+	return sync_file_range(file, (off_t)offset, (off_t)length, how) == 0 ? 0 : fail();
+}
+
 static const struct disk_ops real_ops = {
 	.open_root = real_open_root,
 	.open_dir = real_open_dir,
@@ -301,6 +310,7 @@ static const struct disk_ops real_ops = {
 	.lock = real_lock,
 	.set_direct = real_set_direct,
 	.will_read = real_will_read,
+	.write_out = real_write_out,
 };
 
 void disk_real(struct disk *disk)
@@ -408,6 +418,17 @@ int disk_write_direct(struct disk *disk, int file, const void *data, size_t leng
 int disk_sync(struct disk *disk, int file)
 {
 	return disk->ops->sync(disk, file);
+}
+
+int disk_write_out(struct disk *disk, int file, uint64_t offset, uint64_t length)
+{
+	int ret = disk->ops->write_out != NULL ? disk->ops->write_out(disk, file, offset, length)
+					       : -EOPNOTSUPP;
+
+	/* What the kernel or a sandbox doesn't have. Any other error may be one that the next
+	 * sync would have told, and won't again. */
+	return ret == -ENOSYS || ret == -ESPIPE || ret == -EINVAL || ret == -EPERM ? -EOPNOTSUPP
+										   : ret;
 }
 
 int disk_sync_dir(struct disk *disk, int dir)

@@ -71,6 +71,8 @@ struct disk_ops {
 	int (*set_direct)(struct disk *disk, int file, bool direct);
 	/* Begins to read ahead; NULL: there is nothing to gain. */
 	void (*will_read)(struct disk *disk, int file, uint64_t offset, uint64_t length);
+	/* Brings to the device what was written there; NULL: this disk can't. */
+	int (*write_out)(struct disk *disk, int file, uint64_t offset, uint64_t length);
 };
 
 /* The base of every disk. Modes are those of files and directories that are
@@ -129,6 +131,11 @@ bool disk_can_direct(struct disk *disk, int file);
  * have forgotten the pages (see docs/STORE.md). EINTR counts as failure. */
 MUST_CHECK int disk_sync(struct disk *disk, int file);
 MUST_CHECK int disk_sync_dir(struct disk *disk, int dir);
+
+/* Brings what was written at offset to the device and waits for it, so that a sync has little
+ * left to do: it makes nothing durable. -EOPNOTSUPP: it can't be done here; after any other
+ * error the file must not be synced, as after a failed sync. */
+MUST_CHECK int disk_write_out(struct disk *disk, int file, uint64_t offset, uint64_t length);
 
 /* Renames. Without replace: -EEXIST when `to` is there. */
 MUST_CHECK int disk_rename(struct disk *disk, int from_dir, const char *from, int to_dir,

@@ -25,7 +25,9 @@
 enum {
 	WINDOW_RUNS = 1 << 19,
 	JOIN_BYTES_MAX = 8 << 20, /* a trace with more stays in several runs */
-	SYNC_BYTES = 4 << 20,	  /* so much is synced at once: others sync too */
+	/* So much is written at once: others sync meanwhile. */
+	WRITE_OUT_BYTES = 256 << 10,
+	SYNC_BYTES = 4 << 20, /* where that can't be done without a sync */
 	CHUNK_BYTES = 1 << 18,
 	LINE_BYTES_MIN = 64,
 };
@@ -59,7 +61,8 @@ struct sealing {
 	uint64_t text_bytes; /* written, before compression */
 	int file;
 	uint64_t file_bytes;
-	uint64_t synced;
+	uint64_t written_out; /* as far as the file is on the device */
+	bool cant_write_out;
 	uint32_t crc;
 	struct index_place index_place;
 	struct index_state index;
@@ -74,22 +77,51 @@ static bool is_stopped(const struct sealing *sealing)
 
 /* ---- The new file -------------------------------------------------------------- */
 
+static void hurry(const struct sealing *sealing, bool on)
+{
+	if (sealing->job->hurry != NULL)
+		sealing->job->hurry(sealing->job->context, on);
+}
+
+/* What waits for the device in one piece is what a sync of others may have to wait for. A sync
+ * would let them wait for the file system's journal, too. */
+static int write_out(struct sealing *sealing)
+{
+	struct disk *disk = sealing->job->disk;
+	uint64_t from = sealing->written_out;
+	uint64_t length = sealing->file_bytes - from;
+	int ret;
+
+	if (length < (sealing->cant_write_out ? SYNC_BYTES : WRITE_OUT_BYTES))
+		return 0;
+	if (!sealing->cant_write_out) {
+		ret = disk_write_out(disk, sealing->file, from, length);
+		sealing->cant_write_out = ret == -EOPNOTSUPP;
+		if (sealing->cant_write_out)
+			return 0;
+	} else {
+		ret = disk_sync(disk, sealing->file);
+	}
+	sealing->written_out = sealing->file_bytes;
+	return ret;
+}
+
 static int append(void *ctx, const void *data, size_t length)
 {
 	struct sealing *sealing = ctx;
-	struct disk *disk = sealing->job->disk;
-	int ret = disk_write(disk, sealing->file, data, length, sealing->file_bytes);
+	int ret;
 
-	if (ret != 0)
-		return ret;
 	sealing->crc = crc32c(sealing->crc, data, length);
-	sealing->file_bytes += length;
 	if (is_stopped(sealing))
 		return -ECANCELED;
-	if (sealing->file_bytes - sealing->synced < SYNC_BYTES)
-		return 0;
-	sealing->synced = sealing->file_bytes;
-	return disk_sync(disk, sealing->file);
+	hurry(sealing, true);
+	ret = disk_write(sealing->job->disk, sealing->file, data, length, sealing->file_bytes);
+	if (ret == 0) {
+		sealing->file_bytes += length;
+		ret = write_out(sealing);
+	}
+	hurry(sealing, false);
+	return ret;
 }
 
 /* What can't be indexed is found by the next start, which reads the whole part. */
@@ -431,7 +463,7 @@ static void start_index(struct sealing *sealing)
 	sealing->has_index = true;
 }
 
-static int write_all(struct sealing *sealing)
+static int begin_file(struct sealing *sealing)
 {
 	const struct seal_job *job = sealing->job;
 	int ret = open_plain_index(sealing);
@@ -453,6 +485,19 @@ static int write_all(struct sealing *sealing)
 	if (ret < 0)
 		return ret;
 	start_index(sealing);
+	return 0;
+}
+
+static int write_all(struct sealing *sealing)
+{
+	const struct seal_job *job = sealing->job;
+	int ret;
+
+	hurry(sealing, true);
+	ret = begin_file(sealing);
+	hurry(sealing, false);
+	if (ret != 0)
+		return ret;
 	sealing->first_window = true;
 	for (ret = 0; ret == 0 && sealing->next < job->part.length_bytes;) {
 		ret = seal_window(sealing);
@@ -462,7 +507,12 @@ static int write_all(struct sealing *sealing)
 		ret = -EBADMSG;
 	if (ret == 0)
 		ret = sealed_writer_finish(sealing->writer, &sealing->result.length_bytes);
-	return ret == 0 ? disk_sync(job->disk, sealing->file) : ret;
+	if (ret != 0)
+		return ret;
+	hurry(sealing, true);
+	ret = disk_sync(job->disk, sealing->file);
+	hurry(sealing, false);
+	return ret;
 }
 
 static void end_index(struct sealing *sealing, bool done)
@@ -486,6 +536,8 @@ int seal_part(const struct seal_job *job, struct seal_result *ret)
 	error = open_part(&sealing);
 	if (error == 0)
 		error = write_all(&sealing);
+	/* Until the end: memory goes, too, and files. */
+	hurry(&sealing, true);
 	end_index(&sealing, error == 0);
 	disk_close(job->disk, sealing.file);
 	if (error != 0 && sealing.file >= 0)

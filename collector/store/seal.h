@@ -33,6 +33,10 @@ struct seal_job {
 	struct manifest_part part; /* closed */
 	int level;		   /* zstd's */
 	const atomic_bool *stop;   /* NULL: never; checked every few MiB */
+	/* Called before something that others may have to wait for (a change of the file
+	 * system), and with false after it; NULL: they don't wait. */
+	void (*hurry)(void *context, bool on);
+	void *context;
 };
 
 struct seal_result {

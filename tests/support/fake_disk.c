@@ -323,6 +323,19 @@ static int fake_sync(struct disk *disk, int file)
 	return leave(fake, fault < 0 ? fault : 0);
 }
 
+/* Makes nothing durable; may fail like any other. */
+static int fake_write_out(struct disk *disk, int file, uint64_t offset, uint64_t length)
+{
+	struct fake_disk *fake = enter(disk);
+	int fault;
+
+	(void)offset;
+	(void)length;
+	(void)inode_of(fake, file);
+	fault = next_operation(fake);
+	return leave(fake, fault < 0 ? fault : 0);
+}
+
 static int fake_sync_dir(struct disk *disk, int dir)
 {
 	struct fake_disk *fake = enter(disk);
@@ -485,6 +498,7 @@ static const struct disk_ops fake_ops = {
 	.pwritev = fake_pwritev,
 	.sync = fake_sync,
 	.sync_dir = fake_sync_dir,
+	.write_out = fake_write_out,
 	.rename = fake_rename,
 	.unlink = fake_unlink,
 	.truncate = fake_truncate,

@@ -1,5 +1,5 @@
 # The daemon's modules: collector/ without store/.
-foreach(module assembler assembly connection export quotas settings)
+foreach(module assembler assembly connection export quotas sealer settings)
   waft_unit_test(collector_${module} waft_collector waft_test_support)
 endforeach()
 waft_unit_test(collector_pipeline waft_collector waft_test_world LABELS threads TIMEOUT 300)
