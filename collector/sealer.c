@@ -2,14 +2,16 @@
 #include "sealer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
+
+#include "clock.h"
 
 enum {
 	/* zstd's: see docs/STORE.md, "Sealing". */
@@ -19,8 +21,10 @@ enum {
 	IOPRIO_WHO_PROCESS = 1,
 	IOPRIO_LAST = 2 << 13 | 7, /* of those that are not idle */
 	IOPRIO_IDLE = 3 << 13,
-	STARVED_S = 1, /* behind all others, for a frame or two: some 20 ms of work */
 };
+
+/* So long it may wait for a processor between two changes of the file system. */
+#define STARVED_NS (2 * CLOCK_NS_PER_S)
 
 struct sealer {
 	struct sealer_config config;
@@ -33,15 +37,35 @@ struct sealer {
 	atomic_bool stop;
 	/* The thread while it may be behind all others, and can be taken from there; 0. */
 	atomic_int behind;
-	struct timespec since; /* the thread's: it is behind */
+	uint64_t waited_ns; /* the thread's: until it was behind */
 };
 
-/* Where something isn't allowed it goes on as it is. */
-static void set_policy(pid_t thread, bool behind)
+static bool set_policy(pid_t thread, bool behind)
 {
 	const struct sched_param none = {0};
 
-	(void)sched_setscheduler(thread, behind ? SCHED_IDLE : SCHED_OTHER, &none);
+	return sched_setscheduler(thread, behind ? SCHED_IDLE : SCHED_OTHER, &none) == 0;
+}
+
+/* How long the calling thread has been ready to run and had no processor, by the kernel: the
+ * second number of proc(5)'s schedstat. Not the time it read or wrote. */
+static bool thread_waited_ns(uint64_t *ret)
+{
+	int file = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	char text[96];
+	const char *space;
+	ssize_t length;
+
+	if (file < 0)
+		return false;
+	length = read(file, text, sizeof(text) - 1);
+	close(file);
+	text[length > 0 ? length : 0] = '\0';
+	space = strchr(text, ' ');
+	if (space == NULL)
+		return false;
+	*ret = strtoull(space, NULL, 10);
+	return true;
 }
 
 /* Idle for reading alone: a sync of another file may wait for what this one writes. */
@@ -56,24 +80,29 @@ static void set_io(pid_t thread, bool behind)
  * processor for some milliseconds, and takes its processor for an idle one. But who may not go
  * back to where it was stays there: what others wait for would wait, too, and so would a
  * stop. To lower one's nice wants the same right. And who makes room must get some time.
+ * Where something isn't allowed it goes on with the lowest nice, or as it is.
  */
 static void be_modest(struct sealer *sealer, bool pressed)
 {
 	pid_t self = (pid_t)syscall(SYS_gettid);
 	int before = getpriority(PRIO_PROCESS, (id_t)self);
-	bool may_return = setpriority(PRIO_PROCESS, (id_t)self, NICE) == 0 && !pressed &&
-			  before < NICE && setpriority(PRIO_PROCESS, (id_t)self, before) == 0;
+	bool behind = setpriority(PRIO_PROCESS, (id_t)self, NICE) == 0 && !pressed &&
+		      before < NICE && sealer->config.waited_ns(&sealer->waited_ns) &&
+		      setpriority(PRIO_PROCESS, (id_t)self, before) == 0;
 
-	atomic_store(&sealer->behind, may_return ? self : 0);
+	if (behind && !set_policy(self, true)) {
+		(void)setpriority(PRIO_PROCESS, (id_t)self, NICE);
+		behind = false;
+	}
+	atomic_store(&sealer->behind, behind ? self : 0);
 }
 
 /* Where others leave it nothing it goes on with what the lowest nice gets. */
 static void leave_if_starved(struct sealer *sealer)
 {
-	struct timespec now;
+	uint64_t now_ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec - sealer->since.tv_sec <= STARVED_S)
+	if (!sealer->config.waited_ns(&now_ns) || now_ns - sealer->waited_ns <= STARVED_NS)
 		return;
 	atomic_store(&sealer->behind, 0);
 	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
@@ -88,13 +117,13 @@ static void on_hurry(void *context, bool on)
 	set_io(0, !on);
 	if (self == 0)
 		return;
-	set_policy(self, !on);
+	(void)set_policy(self, !on);
 	if (on)
 		leave_if_starved(sealer);
 	else
-		clock_gettime(CLOCK_MONOTONIC, &sealer->since);
+		(void)sealer->config.waited_ns(&sealer->waited_ns);
 	if (!on && atomic_load(&sealer->stop))
-		set_policy(self, false);
+		(void)set_policy(self, false);
 }
 
 static void run(void *context)
@@ -117,6 +146,8 @@ int sealer_new(const struct sealer_config *config, struct sealer **ret)
 	if (sealer == NULL)
 		return -ENOMEM;
 	sealer->config = *config;
+	if (config->waited_ns == NULL)
+		sealer->config.waited_ns = thread_waited_ns;
 	atomic_init(&sealer->done, false);
 	atomic_init(&sealer->stop, false);
 	atomic_init(&sealer->behind, 0);
@@ -170,7 +201,7 @@ void sealer_free(struct sealer *sealer)
 	/* Behind all others it would not get to where it looks, on a busy machine. */
 	behind = atomic_load(&sealer->behind);
 	if (behind != 0)
-		set_policy(behind, false);
+		(void)set_policy(behind, false);
 	if (sealer->busy)
 		uv_thread_join(&sealer->thread);
 	free(sealer);

@@ -20,6 +20,8 @@ struct sealer_config {
 	/* On the sealer's thread: sealer_result has something. */
 	void (*on_done)(void *context);
 	void *context;
+	/* How long the calling thread has waited for a processor; NULL: as the kernel says. */
+	bool (*waited_ns)(uint64_t *ret);
 };
 
 /* All but sealer_new's config is the store's thread's. */

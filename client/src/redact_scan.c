@@ -231,15 +231,17 @@ WIDE enum scan_seen scan_copy(const struct scan *scan, char *to, const char *tex
 		.found = _mm256_setzero_si256(),
 		.high = _mm256_setzero_si256()};
 	const char *last = text + length - SCAN_BLOCK;
+	char *to_last = to + length - SCAN_BLOCK;
 
 	for (; text < last; text += SCAN_BLOCK, to += SCAN_BLOCK)
 		pass(&passing, to, text);
-	/* The last are met again, behind what is before them. */
+	/* The last are met again, behind what is before them: as it was copied, whatever the
+	 * text's owner does to it meanwhile. */
 	passing.classes = passing.first = class_of(&passing.values,
-		_mm256_or_si256(load(last - SCAN_BLOCK), passing.values.letter_bit));
-	pass(&passing, to - (text - last), last);
+		_mm256_or_si256(load(to_last - SCAN_BLOCK), passing.values.letter_bit));
+	pass(&passing, to_last, last);
 	if (!_mm256_testz_si256(passing.found, passing.found) ||
-		(scan->threes && scan->letters[0][last[SCAN_BLOCK - 3] & 15] != 0))
+		(scan->threes && scan->letters[0][to_last[SCAN_BLOCK - 3] & 15] != 0))
 		return SCAN_SUSPECT;
 	return _mm256_movemask_epi8(passing.high) != 0 ? SCAN_HIGH : SCAN_NOTHING;
 }

@@ -13,7 +13,7 @@
 
 /* ---- Ids and times ---------------------------------------------------------- */
 
-/* 16 hex digits of an id, by the order of its bytes in memory. */
+/* 16 hex digits of an id, its least byte first. */
 static inline void put_hex(char ret[16], uint64_t id)
 {
 #if defined(__SSE2__)
@@ -50,11 +50,9 @@ static inline uint8_t *put_span_id(uint8_t *at, uint64_t id)
 static inline void put_trace_id(char ret[ID_UUID_LENGTH], const struct trace_id *id)
 {
 	char hex[32];
-	uint64_t halves[2];
 
-	memcpy(halves, id->bytes, sizeof(halves));
-	put_hex(hex, halves[0]);
-	put_hex(hex + 16, halves[1]);
+	put_hex(hex, le64_read(id->bytes));
+	put_hex(hex + 16, le64_read(id->bytes + 8));
 	memcpy(ret, "00000000-0000-0000-0000-000000000000", ID_UUID_LENGTH);
 	memcpy(ret, hex, 8);
 	memcpy(ret + 9, hex + 8, 4);

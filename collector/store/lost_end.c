@@ -278,8 +278,11 @@ int lost_end_find(struct disk *disk, int top, struct manifest_part *part)
 		disk_close(disk, file);
 		return ret;
 	}
-	if (file == -ENOENT && part->length_bytes > 0)
-		return find_sealed(disk, top, part);
+	if (file == -ENOENT && part->length_bytes > 0) {
+		ret = find_sealed(disk, top, part);
+		/* It stands alone: the next start looks again. */
+		return ret == -EIO ? 0 : ret;
+	}
 	return is_none(file) ? 0 : file;
 }
 
@@ -343,7 +346,7 @@ int lost_end_sum_sealed(
 	if (ret == 0)
 		ret = frames_are_whole(&sealed, part->sealed_length_bytes);
 	disk_close(disk, sealed.file);
-	if (ret == 0)
+	if (ret == 0 || ret == -EIO)
 		*ret_crc = ~*ret_crc;
-	return ret < 0 ? ret : 0;
+	return ret < 0 && ret != -EIO ? ret : 0;
 }

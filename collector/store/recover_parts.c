@@ -197,15 +197,12 @@ static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
 static int mend_part(struct recoverer *recoverer, struct manifest_part *part)
 {
 	const struct recovery_config *config = recoverer->config;
-	struct manifest_part before = *part;
+	uint64_t sealed_before = part->sealed_length_bytes;
 	int error = lost_end_find(config->disk, config->dirs->top, part);
 
-	if (error == 0 && part->sealed_length_bytes != before.sealed_length_bytes)
+	if (error == 0 && part->sealed_length_bytes != sealed_before)
 		error = lost_end_sum_sealed(
 			config->disk, config->dirs->top, part, &part->sealed_crc);
-	/* A sealed file that stands alone is found again by the next start. */
-	if (error == -EIO)
-		*part = before;
 	return error;
 }
 
@@ -215,9 +212,6 @@ static int look_at_part(struct recoverer *recoverer, struct manifest_part *part)
 	char name[PART_NAME_BYTES];
 	int file, error;
 
-	error = recoverer->state.damaged ? mend_part(recoverer, part) : 0;
-	if (error != 0)
-		return error;
 	if (part->state == PART_SEALED) {
 		error = check_sealed(recoverer, part);
 		if (error != 1)
@@ -271,6 +265,11 @@ static int check_part(struct recoverer *recoverer, struct manifest_part *part)
 	int error;
 
 	recoverer->result->parts++;
+	/* A part that was not mended would be short to the next start, and cut: none of it may be
+	 * left out. */
+	error = recoverer->state.damaged ? mend_part(recoverer, part) : 0;
+	if (error != 0)
+		return error;
 	error = look_at_part(recoverer, part);
 	if (error != -EIO || !has_name(recoverer, part))
 		return error;

@@ -96,7 +96,8 @@ static int write_out(struct sealing *sealing)
 		return 0;
 	if (!sealing->cant_write_out) {
 		ret = disk_write_out(disk, sealing->file, from, length);
-		sealing->cant_write_out = ret == -EOPNOTSUPP;
+		/* Later it is an error of a write, whatever number it has. */
+		sealing->cant_write_out = ret == -EOPNOTSUPP && from == 0;
 		if (sealing->cant_write_out)
 			return 0;
 	} else {

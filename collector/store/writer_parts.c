@@ -130,10 +130,14 @@ int writer_delete_file(struct jsonl_store *store, uint32_t id)
 	struct manifest_part part;
 	int ret;
 
-	if (!manifest_copy_part(store->config.manifest, id, &part))
-		return 0;
-	/* Nobody gives its name to a new one in between. */
+	/* Nobody gives its name to a new one in between, or before: another store may have
+	 * deleted it meanwhile, and its number may be free. */
 	pthread_mutex_lock(&store->group->making);
+	if (!manifest_copy_part(store->config.manifest, id, &part) || part.gone ||
+		part.state != PART_REMOVED) {
+		pthread_mutex_unlock(&store->group->making);
+		return 0;
+	}
 	ret = delete_form(store, &part, false);
 	if (ret == 0 && part.sealed_length_bytes != 0)
 		ret = delete_form(store, &part, true);

@@ -105,6 +105,11 @@ int bench_growth(int argc, char **argv)
 	struct row row = {
 		.group = "growth", .profile = bench_has_word(argc, argv, "snapshots") ? "PS" : "P"};
 
+	if (bench_spans() < 100 * PROFILE_TREE) {
+		fprintf(stderr, "waft-bench: growth needs --spans of %d or more\n",
+			100 * PROFILE_TREE);
+		return 2;
+	}
 	for (int i = 0, share = 100; i < SIZES; i++, share /= 10) {
 		grown[i].spans = bench_spans() / (uint64_t)share;
 		grow(argc, argv, &grown[i]);

@@ -35,7 +35,7 @@ enum {
 static struct {
 	const struct disk_ops *real;
 	int write_out_fails;  /* -EIO …; 0 */
-	unsigned int delay_s; /* at the third read */
+	uint64_t wait_ns;     /* for a processor, from the third read on */
 	int hold_read;	      /* hold the thread up at the n-th read */
 	atomic_bool released; /* it was, since it is no longer behind */
 	atomic_uint reads_behind, changes, changes_behind;
@@ -63,6 +63,12 @@ static bool wait_s(sem_t *of, unsigned int seconds)
 	return ret == 0;
 }
 
+static bool waited_ns(uint64_t *ret)
+{
+	*ret = atomic_load(&seen.reads_behind) >= 3 ? seen.wait_ns : 0;
+	return true;
+}
+
 static bool is_behind(void)
 {
 	return sched_getscheduler(0) == SCHED_IDLE;
@@ -81,10 +87,6 @@ static ssize_t on_pread(struct disk *of, int file, void *data, size_t length, ui
 		for (int i = 0; i < 20 && is_behind(); i++)
 			wait_s(&never, 1);
 		atomic_store(&seen.released, !is_behind());
-	}
-	if (atomic_load(&seen.reads_behind) == 3 && seen.delay_s > 0) {
-		wait_s(&never, seen.delay_s);
-		seen.delay_s = 0;
 	}
 	return seen.real->pread(of, file, data, length, offset);
 }
@@ -211,11 +213,14 @@ static void on_done(void *context)
 
 static struct sealer *begin(bool pressed)
 {
-	const struct sealer_config config = {
-		.disk = &disk, .dirs = &dirs, .index_dir = -1, .on_done = on_done};
+	const struct sealer_config config = {.disk = &disk,
+		.dirs = &dirs,
+		.index_dir = -1,
+		.on_done = on_done,
+		.waited_ns = waited_ns};
 	const struct disk_ops *real = seen.real;
 	int fails = seen.write_out_fails, hold = seen.hold_read;
-	unsigned int delay_s = seen.delay_s;
+	uint64_t wait_ns = seen.wait_ns;
 	struct sealer *sealer;
 
 	(void)unlinkat(dirs.waft, SEAL_NEW_NAME, 0);
@@ -223,7 +228,7 @@ static struct sealer *begin(bool pressed)
 	seen.real = real;
 	seen.write_out_fails = fails;
 	seen.hold_read = hold;
-	seen.delay_s = delay_s;
+	seen.wait_ns = wait_ns;
 	assert_int_equal(sealer_new(&config, &sealer), 0);
 	assert_int_equal(sealer_begin(sealer, &part, pressed), 0);
 	return sealer;
@@ -333,7 +338,7 @@ static void starved_gets_time(void **state)
 	if (!may_return())
 		skip();
 	seen.write_out_fails = seen.hold_read = 0;
-	seen.delay_s = 3;
+	seen.wait_ns = 3000000000;
 	assert_int_equal(seal(false), 0);
 	assert_in_range(nice_at_end, 19, 19);
 	assert_int_equal(atomic_load(&seen.changes_behind), 0);
@@ -350,6 +355,7 @@ static void stop_takes_it_from_behind(void **state)
 		skip();
 	make_part(SHORT_BYTES);
 	seen.write_out_fails = 0;
+	seen.wait_ns = 0;
 	seen.hold_read = 3;
 	sealer = begin(false);
 	assert_true(wait_s(&held, 600));
