@@ -58,6 +58,7 @@ void world_seal(struct world *world, int level, struct world_sealed *sum)
 		sum->cpu_ns += clock_now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 		bench_check(writer_seal_commit(world->depot.stores[0], &result), "sealing");
 		sum->files++;
+		sum->spans += job.part.spans;
 		sum->text_bytes += result.text_bytes;
 		sum->file_bytes += result.length_bytes;
 	}

@@ -33,6 +33,7 @@ void world_close(struct world *world);
 /* What was sealed, in all. */
 struct world_sealed {
 	uint64_t files;
+	uint64_t spans;
 	uint64_t text_bytes;
 	uint64_t file_bytes;
 	double cpu_ns;
