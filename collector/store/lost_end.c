@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crc32c.h"
 #include "ids.h"
 #include "run_list.h"
 #include "sealed.h"
@@ -38,24 +37,29 @@ static int read_sealed(void *ctx, void *ret_data, size_t length, uint64_t offset
 	return (size_t)got == length ? 0 : -EIO;
 }
 
+/* Opens the sealed form of a part; a negative errno: it can't be. The file is the caller's. */
+static int open_sealed(struct disk *disk, int top, const struct part_name *part)
+{
+	struct part_name part_name = *part;
+	char name[PART_NAME_BYTES];
+	int ret;
+
+	part_name.sealed = true;
+	ret = part_name_format(&part_name, name);
+	return ret != 0 ? ret : disk_open(disk, top, name, DISK_READ);
+}
+
 /* How much text the sealed form of a part has, by the seek table; 0: there is none, or it has no
  * table that fits. */
 static int measure_sealed(struct disk *disk, int top, const struct part_name *part,
 	uint64_t *ret_text_bytes, uint64_t *ret_file_bytes)
 {
-	struct part_name part_name = *part;
-	struct sealed_file sealed = {.disk = disk};
+	struct sealed_file sealed = {.disk = disk, .file = open_sealed(disk, top, part)};
 	struct sealed_reader *reader;
-	char name[PART_NAME_BYTES];
 	struct disk_stat st;
 	int ret;
 
 	*ret_text_bytes = *ret_file_bytes = 0;
-	part_name.sealed = true;
-	ret = part_name_format(&part_name, name);
-	if (ret != 0)
-		return ret;
-	sealed.file = disk_open(disk, top, name, DISK_READ);
 	if (sealed.file < 0)
 		return is_none(sealed.file) ? 0 : sealed.file;
 	ret = disk_stat_file(disk, sealed.file, &st);
@@ -286,67 +290,29 @@ int lost_end_find(struct disk *disk, int top, struct manifest_part *part)
 	return is_none(file) ? 0 : file;
 }
 
-/* ---- The checksum of a sealed file ----------------------------------------------------- */
+/* ---- The frames of a sealed file ------------------------------------------------------- */
 
-static int sum_sealed(struct sealed_file *sealed, uint64_t length, uint32_t *ret_crc)
+int lost_end_sealed_is_whole(struct disk *disk, int top, const struct manifest_part *part)
 {
-	uint8_t *chunk = malloc(CHUNK_BYTES);
-	int ret = chunk == NULL ? -ENOMEM : 0;
-
-	*ret_crc = 0;
-	for (uint64_t at = 0; ret == 0 && at < length; at += CHUNK_BYTES) {
-		size_t take = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
-
-		ret = read_sealed(sealed, chunk, take, at);
-		if (ret == 0)
-			*ret_crc = crc32c(*ret_crc, chunk, take);
-	}
-	free(chunk);
-	return ret;
-}
-
-/* Whether all frames can be unpacked: they have checksums of what is in them. 1, 0 or a negative
- * errno. */
-static int frames_are_whole(struct sealed_file *sealed, uint64_t length)
-{
+	struct sealed_file sealed = {.disk = disk, .file = open_sealed(disk, top, &part->name)};
 	struct sealed_unpacker unpacker = {0};
 	struct sealed_reader *reader;
 	const uint8_t *text;
-	int ret = sealed_reader_open(read_sealed, sealed, length, &reader);
+	int ret;
 
-	if (ret != 0)
-		return ret == ERR_MALFORMED ? 0 : ret;
-	for (uint64_t at = 0; ret == 0 && at < sealed_reader_size(reader);
-		at = sealed_reader_frame_end(reader, at))
-		ret = sealed_reader_unpack(
-			reader, sealed_reader_frame(reader, at), &unpacker, &text);
-	sealed_unpacker_done(&unpacker);
-	sealed_reader_close(reader);
+	if (sealed.file < 0)
+		return sealed.file;
+	ret = sealed_reader_open(read_sealed, &sealed, part->sealed_length_bytes, &reader);
+	if (ret == 0) {
+		for (uint64_t at = 0; ret == 0 && at < sealed_reader_size(reader);
+			at = sealed_reader_frame_end(reader, at))
+			ret = sealed_reader_unpack(
+				reader, sealed_reader_frame(reader, at), &unpacker, &text);
+		sealed_unpacker_done(&unpacker);
+		sealed_reader_close(reader);
+	}
+	disk_close(disk, sealed.file);
 	if (ret == ERR_CHECKSUM || ret == ERR_MALFORMED)
 		return 0;
 	return ret == 0 ? 1 : ret;
-}
-
-int lost_end_sum_sealed(
-	struct disk *disk, int top, const struct manifest_part *part, uint32_t *ret_crc)
-{
-	struct part_name part_name = part->name;
-	struct sealed_file sealed = {.disk = disk};
-	char name[PART_NAME_BYTES];
-	int ret;
-
-	part_name.sealed = true;
-	ret = part_name_format(&part_name, name);
-	if (ret != 0)
-		return ret;
-	sealed.file = disk_open(disk, top, name, DISK_READ);
-	if (sealed.file < 0)
-		return sealed.file;
-	ret = sum_sealed(&sealed, part->sealed_length_bytes, ret_crc);
-	if (ret == 0)
-		ret = frames_are_whole(&sealed, part->sealed_length_bytes);
-	disk_close(disk, sealed.file);
-	if (ret == 0 || ret == -EIO)
-		*ret_crc = ~*ret_crc;
-	return ret < 0 && ret != -EIO ? ret : 0;
 }

@@ -37,10 +37,9 @@ bool lost_end_of_log(const struct manifest_state *state, struct log_place end);
  * directory. 0 or a negative errno. */
 MUST_CHECK int lost_end_find(struct disk *disk, int top, struct manifest_part *part);
 
-/* The CRC that the sealed form of a part, found by lost_end_find, is to have from now on: that of
- * its file; when a frame can't be read or doesn't match the checksum that it was sealed with, one
- * that the file hasn't, so that it counts as damaged. 0 or a negative errno. */
-MUST_CHECK int lost_end_sum_sealed(
-	struct disk *disk, int top, const struct manifest_part *part, uint32_t *ret_crc);
+/* Whether all frames of the sealed form of a part, found by lost_end_find, match the checksums that
+ * they were sealed with: 1, 0 or a negative errno. */
+MUST_CHECK int lost_end_sealed_is_whole(
+	struct disk *disk, int top, const struct manifest_part *part);
 
 #endif

@@ -193,6 +193,28 @@ static int check_sealed(struct recoverer *recoverer, struct manifest_part *part)
 	return error < 0 ? error : 0;
 }
 
+/* The CRC that a sealed file found by lost_end_find is to have from now on: that of its file; when
+ * a frame can't be read or doesn't match its own checksum, one that the file hasn't, so
+ * that it counts as damaged. */
+static int sum_found(struct recoverer *recoverer, struct manifest_part *part)
+{
+	const struct recovery_config *config = recoverer->config;
+	struct part_name part_name = part->name;
+	char name[PART_NAME_BYTES];
+	uint32_t crc = 0;
+	int ret;
+
+	part_name.sealed = true;
+	ret = part_name_format(&part_name, name);
+	if (ret == 0)
+		ret = sum_file(config->disk, config->dirs->top, name, part->sealed_length_bytes,
+			NULL, &crc);
+	if (ret == 0)
+		ret = lost_end_sealed_is_whole(config->disk, config->dirs->top, part);
+	part->sealed_crc = ret == 1 ? crc : ~crc;
+	return ret < 0 && ret != -EIO && ret != -ENODATA ? ret : 0;
+}
+
 /* Commits may have been lost with a damaged manifest: whole lines stay where they are. */
 static int mend_part(struct recoverer *recoverer, struct manifest_part *part)
 {
@@ -201,8 +223,7 @@ static int mend_part(struct recoverer *recoverer, struct manifest_part *part)
 	int error = lost_end_find(config->disk, config->dirs->top, part);
 
 	if (error == 0 && part->sealed_length_bytes != sealed_before)
-		error = lost_end_sum_sealed(
-			config->disk, config->dirs->top, part, &part->sealed_crc);
+		error = sum_found(recoverer, part);
 	return error;
 }
 

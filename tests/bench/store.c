@@ -74,7 +74,7 @@ static uint64_t files_bytes(const char *path, const char *ending)
 	return bytes;
 }
 
-/* What sealed files and their index take; both: with what they are held against. */
+/* What sealed files and their index take; goals: with what they are held against. */
 static void rows_sealed(const char *profile, int level, const struct world_sealed *sealed,
 	const char *directory, bool goals)
 {
