@@ -16,6 +16,7 @@ enum {
 	SPAN_HEAD = 4,			/* tag and a length of 3 bytes */
 	RESERVE_UNITS = 128,		/* for the shared chunk alone */
 	TIGHT_UNITS = REGION_UNITS / 4, /* with less, new chunks are small */
+	WAKE_UNITS = 192,		/* the sender is woken for these, which are a batch */
 	/* With them the length of a span still takes 2 bytes. */
 	HOT_SNAPSHOTS_BYTES = (1 << 14) - 1 - CHUNK_TRACE_BYTES - CHUNK_HOT_BYTES,
 };
@@ -34,6 +35,7 @@ void chunk_fork_child(void)
 	process.chunks = NULL;
 	process.chunks_tail = NULL;
 	process.given = 0;
+	process.filled = 0;
 	shared.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	shared.thread = NULL;
 }
@@ -68,10 +70,24 @@ static struct chunk *chunk_append_locked(uint32_t unit, uint32_t units)
 	return chunk;
 }
 
-/* A run of at most `wanted` units and at least `least`. */
-static struct chunk *chunk_take(
-	uint32_t wanted, uint32_t least, const struct thread *thread, uint64_t clock_base)
+/* Whether the sender is to look, now that `filled` units more are full: at what is less
+ * than a batch it looks by age, while there is room. lock held. */
+static bool wake_due_locked(uint32_t filled)
 {
+	process.filled += filled;
+	if (filled == 0 ||
+		(process.filled < WAKE_UNITS && process.region.free_units >= REGION_UNITS / 2))
+		return false;
+	process.filled = 0;
+	return true;
+}
+
+/* A run of at most `wanted` units and at least `least`; filled: those that were full soon
+ * after they were taken. */
+static struct chunk *chunk_take(uint32_t wanted, uint32_t least, uint32_t filled,
+	const struct thread *thread, bool *ret_wake)
+{
+	uint64_t clock_base = clock_raw((enum wire_clock_source)thread->source);
 	struct region_chunk *head;
 	struct chunk *chunk = NULL;
 	uint32_t reserve = thread == shared.thread ? 0 : RESERVE_UNITS;
@@ -100,6 +116,7 @@ static struct chunk *chunk_take(
 		chunk->clock_base = head->clock_base;
 		chunk->thread = head->thread;
 	}
+	*ret_wake = wake_due_locked(filled);
 	pthread_mutex_unlock(&process.lock);
 	return chunk;
 }
@@ -114,6 +131,7 @@ static bool chunk_next(struct thread *thread, size_t need)
 	bool busy = thread->chunk_units != 0 && now - thread->chunk_ns < BUSY_NS;
 	uint32_t units = thread->chunk_units != 0 ? thread->chunk_units : CHUNK_UNITS_FIRST;
 	struct chunk *chunk;
+	bool wake;
 
 	if (thread->full_at == given + 1)
 		return false;
@@ -125,10 +143,10 @@ static bool chunk_next(struct thread *thread, size_t need)
 		least = CHUNK_UNITS_LEAST;
 	if (units < least)
 		units = least;
-	chunk = chunk_take(units, least, thread, clock_raw((enum wire_clock_source)thread->source));
+	chunk = chunk_take(units, least, busy ? thread->chunk_units : 0, thread, &wake);
 	if (chunk == NULL)
 		thread->full_at = given + 1;
-	if (busy || chunk == NULL)
+	if (wake || chunk == NULL)
 		wake_ring();
 	if (chunk == NULL)
 		return false;

@@ -45,7 +45,8 @@ struct process {
 	struct thread *threads; /* all that ever were, to be counted */
 	struct thread *retired; /* those that a new thread can take over */
 	struct chunk *chunks_tail;
-	uint8_t *arena; /* what is left of the last page run */
+	uint32_t filled; /* units that were filled since the sender was last woken for them */
+	uint8_t *arena;	 /* what is left of the last page run */
 	size_t arena_bytes;
 	uint8_t *hots;
 	size_t hots_bytes;

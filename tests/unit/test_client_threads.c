@@ -23,6 +23,8 @@ static void thread_run(void *(*body)(void *), void *arg)
 /* ---- Each for itself ------------------------------------------------------------- */
 
 enum { THREADS = 8, ROUNDS = 100 };
+/* Some 1 MiB, where memory is 3. */
+enum { FILLED_SPANS = 25000 };
 
 static void *work(void *arg)
 {
@@ -294,6 +296,28 @@ static void asleep_body(void)
 	fake_free(fake);
 }
 
+/* The sender is woken by as much as a batch takes, long before it would look by age. */
+static void filled_body(void)
+{
+	struct fake_collector *fake = fake_start("sock");
+	struct waft_options options = {
+		.size = sizeof(options), .service = "test", .batch_age_ms = 60000};
+	struct waft_span span;
+
+	options.endpoint = "unix:sock";
+	CHECK_INT(waft_init(&options), 0);
+	WAFT_BEGIN(&span, "first");
+	waft_end(&span);
+	CHECK_INT(waft_flush(10000), 0);
+	for (int i = 0; i < FILLED_SPANS; i++) {
+		WAFT_BEGIN(&span, "many");
+		waft_end(&span);
+	}
+	CHECK(fake_wait_spans(fake, 2));
+	tracer_end(fake, NULL);
+	fake_free(fake);
+}
+
 #define TEST(name)                            \
 	static void test_##name(void **state) \
 	{                                     \
@@ -307,6 +331,7 @@ TEST(race)
 TEST(exited)
 TEST(shutdown)
 TEST(asleep)
+TEST(filled)
 
 int main(void)
 {
@@ -318,6 +343,7 @@ int main(void)
 		cmocka_unit_test(test_exited),
 		cmocka_unit_test(test_shutdown),
 		cmocka_unit_test(test_asleep),
+		cmocka_unit_test(test_filled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
