@@ -88,37 +88,46 @@ int filter_match_span(
 	return match_attributes(filter, record, scratch);
 }
 
-static bool contains(struct slice text, struct slice part)
-{
-	return text.length >= part.length &&
-	       memmem(text.data, text.length, part.data, part.length) != NULL;
-}
-
 /* JSON has backslashes inside strings only: decoding a whole text as if it were
  * one string decodes all strings in it. */
-static int contains_decoded(struct slice json, struct slice part, struct scratch *scratch)
+static int for_json(struct slice json, struct scratch *scratch,
+	int (*on_text)(void *ctx, struct slice text), void *ctx)
 {
 	struct slice decoded;
-	int ret;
+	int ret = on_text(ctx, json);
 
-	if (contains(json, part))
-		return 1;
-	if (memchr(json.data, '\\', json.length) == NULL)
-		return 0;
+	if (ret != 0 || memchr(json.data, '\\', json.length) == NULL)
+		return ret;
 	ret = json_walk_decode(json, scratch, &decoded);
-	return ret != 0 ? ret : contains(decoded, part);
+	return ret != 0 ? ret : on_text(ctx, decoded);
+}
+
+int filter_for_each_text(const struct record *record, struct scratch *scratch,
+	int (*on_text)(void *ctx, struct slice text), void *ctx)
+{
+	int ret = on_text(ctx, record->operation);
+
+	if (ret == 0)
+		ret = on_text(ctx, record->error);
+	if (ret == 0)
+		ret = for_json(record->input, scratch, on_text, ctx);
+	return ret == 0 ? for_json(record->output, scratch, on_text, ctx) : ret;
+}
+
+static int contains(void *ctx, struct slice text)
+{
+	const struct slice *part = ctx;
+
+	return text.length >= part->length &&
+	       memmem(text.data, text.length, part->data, part->length) != NULL;
 }
 
 int filter_match_grep(
 	const struct filter *filter, const struct record *record, struct scratch *scratch)
 {
-	int ret;
+	struct slice part = filter->grep;
 
-	if (filter->grep.length == 0 || contains(record->operation, filter->grep) ||
-		contains(record->error, filter->grep))
-		return 1;
-	ret = contains_decoded(record->input, filter->grep, scratch);
-	return ret != 0 ? ret : contains_decoded(record->output, filter->grep, scratch);
+	return part.length == 0 ? 1 : filter_for_each_text(record, scratch, contains, &part);
 }
 
 int filter_match_record(

@@ -46,6 +46,12 @@ bool filter_has_span_part(const struct filter *filter);
 int filter_match_span(const struct filter *filter, const struct record *record,
 	struct scratch *scratch) MUST_CHECK;
 
+/* Calls on_text for each text in which grep looks: the operation, the error, the input's and the
+ * output's JSON texts as they stand and, where there are escapes in them, with these decoded. A
+ * result other than 0 ends it and is returned. */
+int filter_for_each_text(const struct record *record, struct scratch *scratch,
+	int (*on_text)(void *ctx, struct slice text), void *ctx) MUST_CHECK;
+
 /* Whether the text of grep is in the operation, the error, the input or the output:
  * in decoded texts, and in the JSON texts both as they stand and with their
  * escapes decoded. 1, 0 or -ENOMEM. Without grep 1. */

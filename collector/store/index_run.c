@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ids.h"
+#include "pack.h"
 #include "scan.h"
 #include "scratch.h"
 
@@ -302,6 +303,7 @@ void index_question_init(struct index_question *question, const struct filter *f
 	for (size_t i = 0; i < filter->attribute_count && i < INDEX_QUESTION_HASHES; i++)
 		question->hashes[question->hash_count++] = index_hash_attribute(
 			filter->attributes[i].key, filter->attributes[i].value);
+	question->gram_count = pack_grams_of(filter->grep, question->grams, INDEX_QUESTION_GRAMS);
 }
 
 bool index_zone_may_match(const struct index_zone *zone, const struct index_question *question)

@@ -59,6 +59,7 @@ void index_builder_end(struct index_builder *builder);
 
 /* More attributes than that are looked for in the lines alone. */
 #define INDEX_QUESTION_HASHES 16
+#define INDEX_QUESTION_GRAMS 64
 
 /* What a filter asks of runs. */
 struct index_question {
@@ -66,6 +67,8 @@ struct index_question {
 	uint64_t mask[INDEX_FILTER_WORDS];	/* bits that must be set */
 	uint64_t hashes[INDEX_QUESTION_HASHES]; /* of attributes that must be there */
 	size_t hash_count;
+	uint16_t grams[INDEX_QUESTION_GRAMS]; /* of the text that must be there */
+	size_t gram_count;
 };
 
 void index_question_init(struct index_question *question, const struct filter *filter);

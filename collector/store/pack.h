@@ -6,8 +6,8 @@
  *
  * Made in memory by pack_builder, as the part is sealed (seal.c) or when the file was
  * missing (index.c); read piece by piece, each with a CRC that includes the store, the part,
- * its kind and number. Memory of a reader: 64 bytes a block of 255 runs. Of a builder: about
- * 70 bytes a run. Each is used by one thread at a time.
+ * its kind and number. Memory of a reader: 64 bytes a block of 255 runs, 8 KiB when texts were
+ * asked for. Of a builder: about 70 bytes a run. Each is used by one thread at a time.
  *
  * ERR_INDEX from any call: the file is damaged.
  */
@@ -79,6 +79,14 @@ int pack_block(struct pack *pack, size_t block, struct index_run ret[INDEX_BLOCK
 /* Which groups of a block may hold a span with all of these attributes, by index_hash_value:
  * a bit each. */
 int pack_block_groups(struct pack *pack, size_t block, const uint64_t *hashes, size_t count,
+	uint32_t *ret_groups) MUST_CHECK;
+
+/* Hashes of what stands in a text four bytes by four, at most capacity of them. */
+size_t pack_grams_of(struct slice text, uint16_t *ret, size_t capacity);
+
+/* Which groups of a block may hold a span with a text for grep that has all of these grams: a bit
+ * each. */
+int pack_block_texts(struct pack *pack, size_t block, const uint16_t *grams, size_t count,
 	uint32_t *ret_groups) MUST_CHECK;
 
 /* Calls on_run for each run of the trace, in order of place. A result other than 0 ends it and is

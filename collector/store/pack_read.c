@@ -10,6 +10,7 @@
 
 #include "index_run.h"
 #include "pack_internal.h"
+#include "pack_texts.h"
 
 /* One read as a rule: header and first hashes of a million runs. */
 #define FRONT_BYTES 4096
@@ -29,7 +30,10 @@ struct pack {
 	uint8_t *page; /* of ids, checked; NULL: none yet */
 	uint64_t page_number;
 	bool has_absent;
-	uint64_t absent;  /* hash of the trace id that was found not to be here last */
+	uint64_t absent;	   /* hash of the trace id that was found not to be here last */
+	struct pack_grams *common; /* of the blocks from common_block on; NULL: not asked yet */
+	size_t common_block;
+	bool has_no_texts;
 	uint8_t *scratch; /* a block or its filter */
 	size_t scratch_capacity;
 };
@@ -189,6 +193,7 @@ void pack_close(struct pack *pack)
 	free(pack->kinds);
 	free(pack->kind_texts);
 	free(pack->page);
+	free(pack->common);
 	free(pack->scratch);
 	free(pack);
 }
@@ -340,13 +345,17 @@ static bool may_hold(struct slice filter, const uint64_t *hashes, size_t count)
 	return true;
 }
 
-int pack_block_groups(
-	struct pack *pack, size_t block, const uint64_t *hashes, size_t count, uint32_t *ret_groups)
+static unsigned int groups_in(uint32_t runs)
+{
+	return (runs + PACK_GROUP_RUNS - 1) / PACK_GROUP_RUNS;
+}
+
+/* A block's filters, in the scratch. */
+static int read_filters(
+	struct pack *pack, size_t block, struct cursor *ret_in, unsigned int *ret_groups)
 {
 	struct pack_entry entry;
 	struct slice bytes;
-	struct cursor in;
-	uint32_t groups = 0;
 	int error = read_entry(pack, block, &entry);
 
 	if (error == 0)
@@ -354,16 +363,87 @@ int pack_block_groups(
 			entry.filter_length, &bytes);
 	if (error != 0)
 		return error;
-	in = cursor_of_slice(bytes);
-	for (unsigned int i = 0; i * PACK_GROUP_RUNS < entry.zone.runs; i++) {
-		struct slice length = cursor_take(&in, 2);
+	*ret_in = cursor_of_slice(bytes);
+	*ret_groups = groups_in(entry.zone.runs);
+	return 0;
+}
+
+/* Takes the filters of attributes. */
+static uint32_t take_attributes(
+	struct cursor *in, unsigned int groups, const uint64_t *hashes, size_t count)
+{
+	uint32_t ret = 0;
+
+	for (unsigned int i = 0; i < groups; i++) {
+		struct slice length = cursor_take(in, 2);
 		uint16_t filter_bytes = length.length == 2 ? le16_read(length.data) : 0;
 
 		if (filter_bytes == PACK_PASSES_ALL ||
-			may_hold(cursor_take(&in, filter_bytes), hashes, count))
-			groups |= UINT32_C(1) << i;
+			may_hold(cursor_take(in, filter_bytes), hashes, count))
+			ret |= UINT32_C(1) << i;
 	}
-	*ret_groups = groups;
+	return ret;
+}
+
+int pack_block_groups(
+	struct pack *pack, size_t block, const uint64_t *hashes, size_t count, uint32_t *ret_groups)
+{
+	struct cursor in;
+	unsigned int groups;
+	int error = read_filters(pack, block, &in, &groups);
+
+	if (error != 0)
+		return error;
+	*ret_groups = take_attributes(&in, groups, hashes, count);
+	return in.error != 0 ? ERR_INDEX : 0;
+}
+
+/* The grams that say nothing about groups of the block. */
+static int keep_common(struct pack *pack, size_t block)
+{
+	struct cursor in;
+	unsigned int groups;
+	int error;
+
+	block -= block % PACK_COMMON_BLOCKS;
+	if (pack->common != NULL && pack->common_block == block)
+		return 0;
+	error = read_filters(pack, block, &in, &groups);
+	if (error == 0 && pack->common == NULL)
+		pack->common = malloc(sizeof(*pack->common));
+	if (error != 0 || pack->common == NULL)
+		return error != 0 ? error : -ENOMEM;
+	pack->common_block = SIZE_MAX;
+	(void)take_attributes(&in, groups, NULL, 0);
+	if (in.error == 0 && pack_texts_common(&in, pack->common))
+		pack->common_block = block;
+	else
+		pack->has_no_texts = true;
+	return in.error != 0 ? ERR_INDEX : 0;
+}
+
+int pack_block_texts(
+	struct pack *pack, size_t block, const uint16_t *grams, size_t count, uint32_t *ret_groups)
+{
+	uint16_t telling[INDEX_QUESTION_GRAMS];
+	size_t telling_count = 0;
+	struct cursor in;
+	unsigned int groups;
+	int error = pack->has_no_texts ? 0 : keep_common(pack, block);
+
+	*ret_groups = UINT32_MAX;
+	if (error != 0 || pack->has_no_texts)
+		return error;
+	for (size_t i = 0; i < count && telling_count < INDEX_QUESTION_GRAMS; i++)
+		if (!pack_grams_have(pack->common, grams[i]))
+			telling[telling_count++] = grams[i];
+	if (telling_count == 0)
+		return 0;
+	error = read_filters(pack, block, &in, &groups);
+	if (error != 0)
+		return error;
+	(void)take_attributes(&in, groups, NULL, 0);
+	*ret_groups = pack_texts_groups(&in, block, groups, telling, telling_count);
 	return in.error != 0 ? ERR_INDEX : 0;
 }
 

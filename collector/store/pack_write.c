@@ -9,6 +9,7 @@
 
 #include "index_run.h"
 #include "pack_internal.h"
+#include "pack_texts.h"
 #include "scan.h"
 #include "scratch.h"
 #include "trace_load.h"
@@ -45,7 +46,8 @@ struct pack_builder {
 	uint64_t *hashes;
 	size_t hash_count, hash_capacity;
 	uint64_t group_spans;
-	bool group_passes; /* not all of its attributes are known */
+	bool group_passes;	  /* not all of its attributes are known */
+	struct pack_texts *texts; /* of the block under way */
 	/* Of all runs. */
 	struct pack_id *ids;
 	size_t id_capacity;
@@ -72,9 +74,11 @@ struct pack_builder *pack_builder_new(const uint8_t store_id[16], const struct p
 	builder->header.sum_min_ns = INT64_MAX;
 	builder->header.sum_max_ns = INT64_MIN;
 	builder->sums = stats_new();
+	builder->texts = calloc(1, sizeof(*builder->texts));
 	builder->kind_slots = calloc((size_t)KINDS_MAX * 2, sizeof(*builder->kind_slots));
 	builder->kind_ends = calloc((size_t)KINDS_MAX + 1, sizeof(*builder->kind_ends));
-	if (builder->sums != NULL && builder->kind_slots != NULL && builder->kind_ends != NULL)
+	if (builder->sums != NULL && builder->texts != NULL && builder->kind_slots != NULL &&
+		builder->kind_ends != NULL)
 		return builder;
 	pack_builder_free(builder);
 	return NULL;
@@ -92,6 +96,7 @@ void pack_builder_free(struct pack_builder *builder)
 	bytes_done(&builder->kinds);
 	bytes_done(&builder->kind);
 	free(builder->hashes);
+	free(builder->texts);
 	free(builder->ids);
 	free(builder->kind_ends);
 	free(builder->kind_slots);
@@ -140,6 +145,7 @@ static int on_attribute(void *ctx, struct slice key, struct slice value)
 	return add_hash(ctx, index_hash_attribute(key, value));
 }
 
+/* What is said of texts is put behind that of attributes, when the block ends. */
 static int end_group(struct pack_builder *builder)
 {
 	uint64_t bits = builder->hash_count * FILTER_BITS;
@@ -173,6 +179,9 @@ static int end_group(struct pack_builder *builder)
 	}
 	if (builder->hash_capacity > 0)
 		memset(builder->hashes, 0, builder->hash_capacity * sizeof(*builder->hashes));
+	if (builder->group_passes)
+		pack_texts_pass(builder->texts);
+	pack_texts_end_group(builder->texts, builder->group_spans);
 	builder->hash_count = 0;
 	builder->group_spans = 0;
 	builder->group_passes = false;
@@ -198,8 +207,11 @@ static int end_block(struct pack_builder *builder)
 	const struct index_zone *zone = &builder->zone;
 	uint8_t entry[PACK_ENTRY_BYTES];
 	uint64_t offset, filter_offset;
-	int ret = end_group(builder);
+	int ret = builder->block_runs % PACK_GROUP_RUNS != 0 ? end_group(builder) : 0;
 
+	if (ret == 0)
+		ret = pack_texts_end_block(
+			builder->texts, pack_blocks(builder->header.runs) - 1, &builder->filter);
 	if (ret == 0)
 		ret = put_piece(builder, PACK_PIECE_BLOCK, &builder->block, &offset);
 	if (ret == 0)
@@ -277,6 +289,14 @@ static int add_kind(
 
 /* ---- Lines --------------------------------------------------------------------------- */
 
+static int on_text(void *ctx, struct slice text)
+{
+	struct pack_builder *builder = ctx;
+
+	pack_texts_add(builder->texts, text);
+	return 0;
+}
+
 static int on_line(void *ctx, const struct scan_line *line)
 {
 	struct pack_builder *builder = ctx;
@@ -287,6 +307,8 @@ static int on_line(void *ctx, const struct scan_line *line)
 
 	if (ret == 0)
 		ret = record_for_each_attribute(&record, &builder->scratch, on_attribute, builder);
+	if (ret == 0)
+		ret = filter_for_each_text(&record, &builder->scratch, on_text, builder);
 	if (ret == 0)
 		ret = trace_load_add(&builder->load, &record);
 	scratch_reset(&builder->scratch);

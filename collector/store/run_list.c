@@ -348,6 +348,16 @@ int run_list_groups(const struct run_list *list, size_t block,
 		list->pack, block, question->hashes, question->hash_count, ret_groups);
 }
 
+int run_list_texts(const struct run_list *list, size_t block, const struct index_question *question,
+	uint32_t *ret_groups)
+{
+	*ret_groups = UINT32_MAX;
+	if (list->pack == NULL || block >= blocks_of(list->indexed) || question->gram_count == 0)
+		return 0;
+	return pack_block_texts(
+		list->pack, block, question->grams, question->gram_count, ret_groups);
+}
+
 /* ---- Searching ----------------------------------------------------------- */
 
 typedef int (*on_run_fn)(void *ctx, const struct index_run *run);

@@ -104,6 +104,10 @@ int run_list_block(const struct run_list *list, size_t block,
 int run_list_groups(const struct run_list *list, size_t block,
 	const struct index_question *question, uint32_t *ret_groups) MUST_CHECK;
 
+/* Which of them may have the question's text on a span. */
+int run_list_texts(const struct run_list *list, size_t block, const struct index_question *question,
+	uint32_t *ret_groups) MUST_CHECK;
+
 /* Calls on_run for each run of a trace, in order of place. A result other than 0 ends
  * it and is returned. */
 int run_list_find(struct run_list *list, const uint8_t trace_id[16],

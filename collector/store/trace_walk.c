@@ -215,22 +215,32 @@ static int load_waiting_block(struct trace_walk *walk, size_t block)
 	walk->run_count = left < INDEX_BLOCK_RUNS ? left : INDEX_BLOCK_RUNS;
 	memcpy(walk->runs, runs->runs + first, walk->run_count * sizeof(*walk->runs));
 	walk->sure = false;
+	walk->texts = UINT32_MAX;
 	return 0;
 }
 
-/* The runs of a file's block; those that the filters of attributes deny have an empty filter. */
+static bool is_in_group(uint32_t groups, size_t run)
+{
+	return (groups >> run / PACK_GROUP_RUNS & 1) != 0;
+}
+
+/* The runs of a file's block; those that the filters of attributes deny have an empty filter.
+ * *ret_texts: groups of runs that may have the text; it may be on another span, so a trace of
+ * several runs is not ruled out by that. */
 static int read_file_block(struct trace_walk *walk, const struct walk_piece *piece,
-	struct index_run runs[INDEX_BLOCK_RUNS], size_t *ret_count)
+	struct index_run runs[INDEX_BLOCK_RUNS], size_t *ret_count, uint32_t *ret_texts)
 {
 	const struct run_list *list = &piece->file->runs;
 	uint32_t groups;
 	int ret = run_list_groups(list, piece->block, &walk->question, &groups);
 
 	*ret_count = 0;
-	if (ret == 0 && (groups != 0 || walk->scattered.count > 0))
+	if (ret == 0)
+		ret = run_list_texts(list, piece->block, &walk->question, ret_texts);
+	if (ret == 0 && ((groups & *ret_texts) != 0 || walk->scattered.count > 0))
 		ret = run_list_block(list, piece->block, runs, ret_count);
 	for (size_t i = 0; ret == 0 && groups != UINT32_MAX && i < *ret_count; i++)
-		if ((groups >> i / PACK_GROUP_RUNS & 1) == 0)
+		if (!is_in_group(groups, i))
 			memset(runs[i].filter, 0, sizeof(runs[i].filter));
 	return ret;
 }
@@ -238,7 +248,7 @@ static int read_file_block(struct trace_walk *walk, const struct walk_piece *pie
 static int load_file_block(struct trace_walk *walk, const struct walk_piece *piece)
 {
 	walk->sure = run_list_is_sure(&piece->file->runs, piece->block);
-	return read_file_block(walk, piece, walk->runs, &walk->run_count);
+	return read_file_block(walk, piece, walk->runs, &walk->run_count, &walk->texts);
 }
 
 /* ---- Screening --------------------------------------------------------------------- */
@@ -262,11 +272,13 @@ struct screening {
 static int add_screening(struct trace_walk *walk, struct screening *screening)
 {
 	const struct walk_piece *piece = screening->piece;
+	uint32_t texts;
 	size_t count;
-	int ret = read_file_block(walk, piece, screening->runs, &count);
+	int ret = read_file_block(walk, piece, screening->runs, &count, &texts);
 
 	for (size_t i = 0; ret == 0 && i < count; i++)
-		screening->to->passes[i] = is_for_lines(walk, piece, &screening->runs[i]);
+		screening->to->passes[i] =
+			is_in_group(texts, i) && is_for_lines(walk, piece, &screening->runs[i]);
 	if (ret == 0)
 		ret = screen_add(walk->screen, piece->file->source, screening->runs, count,
 			screening->to->passes);
@@ -456,7 +468,8 @@ static int consider(
 			return 0;
 		if (walk->passes != NULL)
 			return walk->passes[run - walk->runs];
-		return index_run_may_match(run, &walk->question);
+		return is_in_group(walk->texts, (size_t)(run - walk->runs)) &&
+		       index_run_may_match(run, &walk->question);
 	}
 	if (is_summed(walk, run)) {
 		ret = walk->sums->on_run(walk->sums->ctx, walk->file, run);

@@ -68,6 +68,7 @@ struct trace_walk {
 	struct screen *screen;		/* owned; NULL: the index alone rules out */
 	struct walk_screened *screened; /* owned; WALK_SCREENED; NULL: none yet */
 	const bool *passes;  /* of the block's runs, what the screen let pass; NULL: not asked */
+	uint32_t texts;	     /* groups of its runs that may have what grep looks for */
 	bool sure;	     /* of the block */
 	bool summed;	     /* its runs are in sums that were added */
 	bool scattered_only; /* no other trace in it can match */

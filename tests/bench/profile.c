@@ -227,7 +227,8 @@ static bool make_span(struct making *making, uint64_t trace, unsigned int node, 
 	}
 	if (plan->snapshots) {
 		profile_snapshot_make(number, &snapshot);
-		span.input = slice_of(snapshot.input, snapshot.input_length);
+		span.input = needle ? slice_of_text("{\"problem\":\"" PROFILE_NEEDLE_TEXT "\"}")
+				    : slice_of(snapshot.input, snapshot.input_length);
 		span.output = slice_of(snapshot.output, snapshot.output_length);
 	}
 	span.trace = first ? &making->trace : NULL;

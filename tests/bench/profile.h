@@ -61,6 +61,8 @@ struct profile_batch {
 };
 
 #define PROFILE_NEEDLE "needle-in-the-hay"
+/* Stands in the input of the same span. */
+#define PROFILE_NEEDLE_TEXT "Find a needle"
 #define PROFILE_RARE_NS UINT64_C(5000000000)
 
 /* Ids are the same for all services of a trace. */

@@ -162,9 +162,16 @@ static void rows_list(const char *path, const char *profile)
 	row.must = (struct goal){"<= 3 s", 3000};
 	row.aim = (struct goal){"<= 0.5 s", 500};
 	row_list(path, &row, &filter);
-	/* Of what it looks at, snapshots, errors and operations: all has to be unpacked. */
-	filter = (struct filter){.grep = slice_of_text("no such text anywhere")};
+	filter = (struct filter){.grep = slice_of_text(PROFILE_NEEDLE_TEXT)};
+	row.what = "--grep, the whole store: 1 span in 1M";
+	row_list(path, &row, &filter);
+	filter.grep = slice_of_text("no such text anywhere");
 	row.what = "--grep, the whole store: found nowhere";
+	row_list(path, &row, &filter);
+	/* Too short for filters: all is unpacked. */
+	filter.grep = slice_of_text("~~~");
+	row.what = "--grep of three bytes: found nowhere";
+	row.must = row.aim = (struct goal){0};
 	row_list(path, &row, &filter);
 }
 

@@ -153,7 +153,8 @@ static char *ask(struct fuzz_part *world)
 	static const struct filter_attribute attribute = {
 		{(const uint8_t *)"key", 3}, {(const uint8_t *)"v7", 2}};
 	const struct filter filters[] = {{0}, {.service = slice_of_text("db"), .errors = true},
-		{.attributes = &attribute, .attribute_count = 1}};
+		{.attributes = &attribute, .attribute_count = 1},
+		{.grep = slice_of_text("it broke")}};
 	struct part_source source;
 	struct reader_config config = {
 		.disk = fake_disk_disk(world->fake), .directory = "store", .live = &source.live};

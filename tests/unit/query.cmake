@@ -5,6 +5,8 @@ foreach(name record filter tree stats files index pack pages)
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 endforeach()
 
+waft_unit_test(query_texts waft_store waft_test_store waft_test_world)
+
 # Several threads search frames.
 waft_unit_test(query_screen waft_store waft_test_store LABELS threads)
 

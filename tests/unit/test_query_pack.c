@@ -75,9 +75,11 @@ static int teardown(void **state)
 /* Some of what is looked for stands there with an escape. */
 static const char *random_input(void)
 {
+	static char words[64];
 	int number = rand() % 60;
 
-	return number < 2 ? "\"needle\"" : number == 2 ? "\"n\\u0065edle\"" : "{\"a\":1}";
+	sprintf(words, "{\"a\":1,\"word\":\"w%d\"}", rand() % 5000);
+	return number < 2 ? "\"needle\"" : number == 2 ? "\"n\\u0065edle\"" : words;
 }
 
 /* odd: now and then an open span, a tie, an id twice. */
@@ -180,8 +182,13 @@ static void seal_all(void)
 
 /* ---- Answers, as a text ------------------------------------------------------------------ */
 
+/* Those behind FILTERS ask for texts. */
+enum { FILTERS = 18, FILTERS_SCREENED = 26 };
+
 static struct filter filter_of(unsigned int number, uint32_t traces)
 {
+	static const char *const greps[] = {"it broke", "n\\u0065edle", "\"needle\"", "word\":\"w7",
+		"w1234", "w99", "\"a\":1,", "no such text anywhere"};
 	static const struct filter_attribute attributes[] = {
 		{{(const uint8_t *)"key", 3}, {(const uint8_t *)"v7", 2}},
 		{{(const uint8_t *)"key", 3}, {(const uint8_t *)"nowhere", 7}}};
@@ -205,9 +212,10 @@ static struct filter filter_of(unsigned int number, uint32_t traces)
 		filter.operation = slice_of_text("scan");
 	if (number == 17)
 		filter.has_status = true;
+	if (number >= FILTERS)
+		filter.grep = slice_of_text(greps[number - FILTERS]);
 	return filter;
 }
-enum { FILTERS = 18 };
 
 static void put_list(struct reader *reader, const struct filter *filter, FILE *out)
 {
@@ -338,8 +346,8 @@ static void screened_by_frames(void **state)
 	(void)state;
 	fill(11, TRACES, true);
 	seal_all();
-	expected = answers(TRACES, 13, 17, false);
-	found = answers(TRACES, 13, 17, true);
+	expected = answers(TRACES, 13, FILTERS_SCREENED, false);
+	found = answers(TRACES, 13, FILTERS_SCREENED, true);
 	assert_true(strlen(expected) > 1000);
 	assert_string_equal(found, expected);
 	free(found);
