@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "huge.h"
+
 /* Items of a word of free_bits. */
 enum { WORD_BITS = 6, WORD_ITEMS = 1 << WORD_BITS };
 
@@ -13,10 +15,45 @@ void slab_init(struct slab *slab, uint32_t item_bytes, uint32_t chunk_bits)
 	*slab = (struct slab){.item_bytes = item_bytes, .chunk_bits = chunk_bits};
 }
 
+static size_t chunk_bytes(const struct slab *slab)
+{
+	return (size_t)slab->item_bytes << slab->chunk_bits;
+}
+
+/* How many chunks a large page has room for; 1: they are alone. */
+static uint32_t chunks_of_page(const struct slab *slab)
+{
+	size_t chunks = HUGE_BYTES / chunk_bytes(slab);
+
+	return chunks > 1 ? (uint32_t)chunks : 1;
+}
+
+/* Whether the chunk of that number is memory of its own, or the first of a large page. The
+ * first page's worth are alone, so that what holds little takes little. */
+static bool is_owner(const struct slab *slab, uint32_t chunk)
+{
+	uint32_t of_page = chunks_of_page(slab);
+
+	return chunk < of_page || chunk % of_page == 0;
+}
+
+static uint8_t *new_chunk(const struct slab *slab)
+{
+	uint32_t number = slab->chunk_count;
+
+	if (!is_owner(slab, number))
+		return slab->chunks[number - 1] + chunk_bytes(slab);
+	if (number < chunks_of_page(slab))
+		return calloc(1, chunk_bytes(slab));
+	return huge_calloc(chunks_of_page(slab) > 1 ? HUGE_BYTES : chunk_bytes(slab));
+}
+
 void slab_done(struct slab *slab)
 {
-	for (uint32_t i = 0; i < slab->chunk_count; i++)
-		free(slab->chunks[i]);
+	for (uint32_t i = 0; i < slab->chunk_count; i++) {
+		if (is_owner(slab, i))
+			free(slab->chunks[i]);
+	}
 	free(slab->chunks);
 	free(slab->free_bits);
 	slab_init(slab, slab->item_bytes, slab->chunk_bits);
@@ -45,7 +82,7 @@ static int add_chunk(struct slab *slab)
 	if (free_bits == NULL)
 		return -ENOMEM;
 	slab->free_bits = free_bits;
-	chunk = calloc(items, slab->item_bytes);
+	chunk = new_chunk(slab);
 	if (chunk == NULL)
 		return -ENOMEM;
 	slab->chunks[slab->chunk_count++] = chunk;

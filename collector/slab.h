@@ -13,13 +13,14 @@
 #ifndef WAFT_COLLECTOR_SLAB_H
 #define WAFT_COLLECTOR_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define SLAB_NONE UINT32_MAX
 
 struct slab {
-	uint8_t **chunks; /* owned */
+	uint8_t **chunks; /* owned, beyond the first ones several in a large page */
 	uint32_t chunk_count;
 	uint32_t chunk_capacity;
 	uint64_t *free_bits; /* owned; of all items */
@@ -51,7 +52,7 @@ static inline void *slab_at(const struct slab *slab, uint32_t index)
 	       (size_t)(index & ((1u << slab->chunk_bits) - 1)) * slab->item_bytes;
 }
 
-/* Bytes of its chunks, and of the bits. */
+/* Bytes of its chunks, and of the bits; without those of a large page that no chunk has yet. */
 static inline size_t slab_memory(const struct slab *slab)
 {
 	size_t items = (size_t)slab->chunk_count << slab->chunk_bits;

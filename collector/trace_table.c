@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "huge.h"
+
 #define SLOTS_AT_FIRST 1024u
 
 void trace_table_init(struct trace_table *table, const uint64_t key[2],
@@ -42,7 +44,7 @@ static void put_hashed(struct trace_table_slot *slots, uint32_t mask, struct tra
 
 static int resize(struct trace_table *table, uint32_t slot_count)
 {
-	struct trace_table_slot *slots = malloc((size_t)slot_count * sizeof(*slots));
+	struct trace_table_slot *slots = huge_alloc((size_t)slot_count * sizeof(*slots));
 
 	if (slots == NULL)
 		return -ENOMEM;

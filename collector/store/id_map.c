@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "huge.h"
 #include "index_run.h"
 
 struct id_map_slot {
@@ -47,7 +48,7 @@ static int grow(struct id_map *map)
 	struct id_map old;
 	struct id_map larger = {.capacity = map->capacity > 0 ? map->capacity * 2 : 64};
 
-	larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
+	larger.slots = huge_calloc(larger.capacity * sizeof(*larger.slots));
 	larger.filter = calloc(larger.capacity / FILTER_SLOTS, sizeof(*larger.filter));
 	if (larger.slots == NULL || larger.filter == NULL) {
 		id_map_done(&larger);

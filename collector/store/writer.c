@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "crc32c.h"
+#include "huge.h"
 #include "quarantine.h"
 #include "writer_internal.h"
 
@@ -521,7 +522,11 @@ int writer_settle(struct jsonl_store *store)
 static void slim(struct jsonl_store *store)
 {
 	for (size_t i = 0; i < OUTPUTS; i++) {
-		if (store->outputs[i].lines.capacity > KEEP_BYTES)
+		const struct output *output = &store->outputs[i];
+
+		/* Of days gone by not even a large page. */
+		if (output->lines.capacity > KEEP_BYTES ||
+			(output->lines.capacity == HUGE_BYTES && output != store->last_output))
 			bytes_done(&store->outputs[i].lines);
 	}
 	if (store->run_lines.lent || store->run_lines.capacity > KEEP_BYTES)

@@ -57,6 +57,7 @@ struct output {
 	uint64_t written_at;
 	size_t write_bytes;    /* what is gathered before it is written */
 	bool direct;	       /* past the page cache */
+	bool huge;	       /* lines may lie in a large page */
 	uint64_t offset;       /* in the part, of the first run */
 	uint64_t length_bytes; /* of all runs */
 	uint32_t crc;	       /* of the same */

@@ -483,6 +483,41 @@ static void test_items_in_a_row(void **state)
 	slab_done(&slab);
 }
 
+/* Items beyond the first chunks lie in large pages, several chunks in each: new ones are 0, each
+ * is one's own, and all of it is given back (the leak check sees what isn't). */
+static void test_items_in_large_pages(void **state)
+{
+	enum { WORDS = 12, CHUNK_BITS = 12, CHUNKS = 35 };
+	const uint32_t count = CHUNKS << CHUNK_BITS;
+	struct slab slab;
+
+	(void)state;
+	slab_init(&slab, WORDS * sizeof(uint32_t), CHUNK_BITS);
+	/* One chunk at a time. */
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t *item;
+
+		assert_int_equal(slab_reserve(&slab, 1), 0);
+		item = slab_at(&slab, slab_take(&slab));
+		for (int word = 0; word < WORDS; word++) {
+			assert_int_equal(item[word], 0);
+			item[word] = i + 1;
+		}
+	}
+	assert_int_equal(slab.chunk_count, CHUNKS);
+	for (uint32_t i = 0; i < count; i++) {
+		const uint32_t *item = slab_at(&slab, i);
+
+		for (int word = 0; word < WORDS; word++)
+			assert_int_equal(item[word], i + 1);
+		slab_give(&slab, i);
+	}
+	slab_trim(&slab);
+	assert_int_equal(slab.chunk_count, 0);
+	assert_int_equal(slab_reserve(&slab, 1), 0);
+	slab_done(&slab);
+}
+
 /* What is handed out is nobody else's, over many rounds. */
 static void test_items_are_ones_own(void **state)
 {
@@ -529,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_promise_outlives_emptiness),
 		cmocka_unit_test(test_items_in_a_row),
+		cmocka_unit_test(test_items_in_large_pages),
 		cmocka_unit_test(test_items_are_ones_own),
 	};
 
