@@ -114,12 +114,13 @@ static void apply_settings(struct collector *collector)
 	};
 	uint32_t connections;
 	struct peer_groups groups;
-	const struct keeper_sealing sealing = {
+	struct keeper_sealing sealing = {
 		.on = settings->seal != 0, .after_ns = settings->seal_after_ms * CLOCK_NS_PER_MS};
 
 	log_line_set_level((enum log_level)settings->log_level);
-	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
-		&collector->limits);
+	pressure_limits_of(settings->memory_limit, settings->seal != 0, log_limit_of(settings),
+		settings->segment_size, &collector->limits);
+	sealing.memory_bytes = collector->limits.seal_bytes;
 	assembly_configure(collector->depot.assembly, settings->quiet_ms, settings->hold_ms);
 	if (collector->keepers != NULL) {
 		keeper_retain(keepers_first(collector->keepers), &retention);
@@ -573,8 +574,8 @@ static int open_depot(struct collector *collector)
 		.forward = settings->forward != NULL,
 	};
 
-	pressure_limits_of(settings->memory_limit, log_limit_of(settings), settings->segment_size,
-		&collector->limits);
+	pressure_limits_of(settings->memory_limit, settings->seal != 0, log_limit_of(settings),
+		settings->segment_size, &collector->limits);
 	config.pending_bytes = collector->limits.pending_bytes;
 	if (config.path == NULL) {
 		paths_environment_read(&environment);

@@ -23,6 +23,7 @@ struct keeper;
 struct keeper_sealing {
 	bool on;
 	uint64_t after_ns;
+	uint64_t memory_bytes; /* of what is sealed; 0: as seal.h says */
 };
 
 struct keeper_config {

@@ -197,8 +197,8 @@ static void take_sealed(struct keeper *keeper)
 	if (status == 0)
 		return;
 	log_warning("can't seal a file: %s", error_text(status));
-	/* Damage and bytes that recovery has to cut: not again in this life. */
-	if (status == ERR_CHECKSUM || status == -EBADMSG)
+	/* Damage, bytes that recovery has to cut, too much of them: not again in this life. */
+	if (status == ERR_CHECKSUM || status == -EBADMSG || status == -EFBIG)
 		writer_seal_refuse(keeper->config.store, keeper->sealed.part);
 }
 
@@ -206,19 +206,21 @@ static void seal_next(struct keeper *keeper)
 {
 	struct manifest_part part;
 	struct seal_rule rule;
+	uint64_t memory_bytes;
 	bool on, pressed;
 	int status;
 
 	uv_mutex_lock(&keeper->lock);
 	on = keeper->sealing.on;
 	rule.after_ns = keeper->sealing.after_ns;
+	memory_bytes = keeper->sealing.memory_bytes;
 	rule.max_bytes = keeper->retention.max_bytes;
 	uv_mutex_unlock(&keeper->lock);
 	if (!on)
 		return;
 	status = writer_seal_next(keeper->config.store, &rule, &part, &pressed);
 	if (status == 1)
-		status = sealer_begin(keeper->sealer, &part, pressed);
+		status = sealer_begin(keeper->sealer, &part, pressed, memory_bytes);
 	if (status < 0)
 		log_warning("can't seal a file: %s", error_text(status));
 }

@@ -6,18 +6,26 @@
 #define SPAN_BYTES 48u
 #define TRACE_BYTES 120u
 #define FLYING_BYTES 24u
+/* SEAL_MEMORY_MIN of store/seal.h; no memory limit is less than four times that. */
+#define SEAL_BYTES_MIN (4 * MIB)
 #define WINDOW_MAX (1 * MIB)
 #define WINDOW_MIN (16u << 10)
 #define DRAIN_MS_AT_MOST UINT64_C(5000)
 #define SPANS_PER_S_AT_FIRST UINT64_C(50000)
 #define BACKLOG_MIN_SPANS UINT64_C(20000)
 
-void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
-	struct pressure_limits *ret)
+void pressure_limits_of(uint64_t memory_limit, bool seals, uint64_t log_limit,
+	uint64_t segment_bytes, struct pressure_limits *ret)
 {
+	ret->seal_bytes = 0;
+	if (seals)
+		ret->seal_bytes =
+			memory_limit / 6 > SEAL_BYTES_MIN ? memory_limit / 6 : SEAL_BYTES_MIN;
 	/* The other half: messages that wait for their commit twice (log and intake),
-	 * frames, caches, the store's buffers, queries, and the program itself. */
-	ret->memory_bytes = memory_limit / 2;
+	 * frames, caches, the store's buffers, queries, and the program itself. What a seal
+	 * takes is kept free while there is none, too: memory that spans had stays the program's.
+	 */
+	ret->memory_bytes = memory_limit / 2 - ret->seal_bytes;
 	ret->pending_bytes = memory_limit / 16;
 	if (ret->pending_bytes > 16 * MIB)
 		ret->pending_bytes = 16 * MIB;

@@ -12,6 +12,7 @@
 
 struct pressure_limits {
 	uint64_t memory_bytes;	/* for spans that wait, in every form */
+	uint64_t seal_bytes;	/* for a file that is sealed; 0: none is */
 	uint64_t pending_bytes; /* of messages that wait for their commit */
 	uint64_t log_bytes;
 	uint64_t segment_bytes;
@@ -37,9 +38,10 @@ struct pressure {
 	const char *reason;   /* constant text; NULL: all is well */
 };
 
-/* The limits that follow from the daemon's memory and log limits. */
-void pressure_limits_of(uint64_t memory_limit, uint64_t log_limit, uint64_t segment_bytes,
-	struct pressure_limits *ret);
+/* The limits that follow from the daemon's memory and log limits. seals: whether files are
+ * sealed. */
+void pressure_limits_of(uint64_t memory_limit, bool seals, uint64_t log_limit,
+	uint64_t segment_bytes, struct pressure_limits *ret);
 
 void pressure_of(const struct pressure_limits *limits, const struct pressure_input *input,
 	struct pressure *ret);

@@ -155,7 +155,8 @@ int sealer_new(const struct sealer_config *config, struct sealer **ret)
 	return 0;
 }
 
-int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool pressed)
+int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool pressed,
+	uint64_t memory_bytes)
 {
 	int status;
 
@@ -164,6 +165,7 @@ int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool p
 		.index_dir = sealer->config.index_dir,
 		.part = *part,
 		.level = pressed ? LEVEL_PRESSED : LEVEL,
+		.memory_bytes = memory_bytes,
 		.stop = &sealer->stop,
 		.hurry = on_hurry,
 		.context = sealer};

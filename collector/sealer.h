@@ -27,9 +27,10 @@ struct sealer_config {
 /* All but sealer_new's config is the store's thread's. */
 int sealer_new(const struct sealer_config *config, struct sealer **ret) MUST_CHECK;
 
-/* Begins with a part; nothing may be under way. pressed: quickly rather than small. 0 or a
- * negative errno: no thread could be made. */
-int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool pressed) MUST_CHECK;
+/* Begins with a part; nothing may be under way. pressed: quickly rather than small. memory_bytes:
+ * that it may take; 0: seal.h's default. 0 or a negative errno: no thread could be made. */
+int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool pressed,
+	uint64_t memory_bytes) MUST_CHECK;
 
 /* Whether a part is under way, or its result not taken yet. */
 bool sealer_is_busy(const struct sealer *sealer);

@@ -13,6 +13,7 @@
 
 /* Pages gathered for one write. */
 #define OUT_PAGES 64
+#define CONTINUING_AT_ONCE 512
 
 static int read_exactly(struct disk *disk, int file, void *data, size_t length, uint64_t offset)
 {
@@ -140,6 +141,7 @@ int ids_find(struct disk *disk, int file, uint32_t seed, const struct index_ids 
 
 /* ---- Continuing runs ---------------------------------------------------------- */
 
+/* All of them at once. */
 static int read_continuing(
 	struct disk *disk, int file, const struct index_ids *ids, uint8_t *ret_all)
 {
@@ -154,18 +156,27 @@ static int read_continuing(
 int ids_for_each_continuing(struct disk *disk, int file, const struct index_ids *ids,
 	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
 {
-	uint8_t *all;
-	int ret;
+	uint64_t end = 16 * (uint64_t)ids->continuing;
+	uint32_t crc = 0;
+	int ret = 0;
 
-	if (ids->continuing == 0)
-		return 0;
-	all = malloc(16 * (size_t)ids->continuing);
-	if (all == NULL)
-		return -ENOMEM;
-	ret = read_continuing(disk, file, ids, all);
-	for (uint32_t i = 0; ret == 0 && i < ids->continuing; i++)
-		ret = on_id(ctx, all + 16 * (size_t)i);
-	free(all);
+	/* First whether they hold: none is given of those that don't. */
+	for (int round = 0; ret == 0 && round < 2; round++) {
+		for (uint64_t at = 0; ret == 0 && at < end;) {
+			uint8_t some[CONTINUING_AT_ONCE * 16];
+			size_t take = end - at < sizeof(some) ? (size_t)(end - at) : sizeof(some);
+
+			ret = read_exactly(
+				disk, file, some, take, index_continuing_offset(ids) + at);
+			if (ret == 0 && round == 0)
+				crc = crc32c(crc, some, take);
+			for (size_t i = 0; ret == 0 && round == 1 && i < take; i += 16)
+				ret = on_id(ctx, some + i);
+			at += take;
+		}
+		if (ret == 0 && round == 0 && end > 0 && crc != ids->continuing_crc)
+			ret = ERR_INDEX;
+	}
 	return ret;
 }
 

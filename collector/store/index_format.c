@@ -258,16 +258,14 @@ uint64_t index_bloom_bytes(uint64_t keys)
 	return (keys * 10 / 8 / 64 + 1) * 64;
 }
 
-static uint64_t bloom_block(uint64_t bytes, uint64_t hash)
+uint64_t index_bloom_block(uint64_t bytes, uint64_t hash)
 {
 	/* The high bits pick the block, the low ones the bits in it. */
 	return (uint64_t)((unsigned __int128)hash * (bytes / 64) >> 64) * 64;
 }
 
-void index_bloom_set(uint8_t *bloom, uint64_t bytes, uint64_t hash)
+void index_bloom_set_block(uint8_t block[INDEX_BLOOM_BLOCK], uint64_t hash)
 {
-	uint8_t *block = bloom + bloom_block(bytes, hash);
-
 	for (int i = 0; i < 6; i++) {
 		uint64_t bit = hash >> (9 * i) & 511;
 
@@ -275,9 +273,14 @@ void index_bloom_set(uint8_t *bloom, uint64_t bytes, uint64_t hash)
 	}
 }
 
+void index_bloom_set(uint8_t *bloom, uint64_t bytes, uint64_t hash)
+{
+	index_bloom_set_block(bloom + index_bloom_block(bytes, hash), hash);
+}
+
 bool index_bloom_has(const uint8_t *bloom, uint64_t bytes, uint64_t hash)
 {
-	const uint8_t *block = bloom + bloom_block(bytes, hash);
+	const uint8_t *block = bloom + index_bloom_block(bytes, hash);
 
 	for (int i = 0; i < 6; i++) {
 		uint64_t bit = hash >> (9 * i) & 511;

@@ -132,6 +132,11 @@ void index_zone_join(struct index_zone *zone, const struct index_zone *other);
 /* Bloom filter: 6 bits in one of its blocks of 64 bytes; 10 bits a key. */
 uint64_t index_bloom_bytes(uint64_t keys);
 void index_bloom_set(uint8_t *bloom, uint64_t bytes, uint64_t hash);
+/* The same in two steps, for who doesn't hold all of it: where the hash's INDEX_BLOOM_BLOCK bytes
+ * begin, which grows with the hash, and its bits in them. */
+#define INDEX_BLOOM_BLOCK 64
+uint64_t index_bloom_block(uint64_t bytes, uint64_t hash);
+void index_bloom_set_block(uint8_t block[INDEX_BLOOM_BLOCK], uint64_t hash);
 bool index_bloom_has(const uint8_t *bloom, uint64_t bytes, uint64_t hash);
 
 #endif

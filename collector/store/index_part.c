@@ -172,13 +172,26 @@ static int put_run(struct index_state *part, const struct index_run *run)
 	return put_slot(part, slot);
 }
 
+static struct pack_builder *new_builder(const struct index_state *part)
+{
+	struct pack_config config = {.part = part->name,
+		.disk = part->place->disk,
+		.index_dir = part->place->index_dir,
+		.memory_bytes = part->pack_memory_bytes,
+		.hurry = part->pack_hurry,
+		.context = part->pack_context};
+
+	memcpy(config.store_id, part->place->store_id, sizeof(config.store_id));
+	return pack_builder_new(&config);
+}
+
 /* Into the builder; what can't be packed is read by its lines. */
 static int add_to_pack(struct index_state *part, const struct index_run *run)
 {
 	int ret = 0;
 
 	if (part->builder == NULL && part->runs == 0)
-		part->builder = pack_builder_new(part->place->store_id, &part->name);
+		part->builder = new_builder(part);
 	if (part->builder == NULL)
 		ret = part->runs == 0 ? -ENOMEM : -EINVAL;
 	if (ret == 0)
@@ -342,8 +355,7 @@ static int write_pack(struct index_state *part)
 
 	if (part->builder == NULL)
 		return part->stalled ? -EIO : 0;
-	ret = pack_builder_write(
-		part->builder, part->place->disk, part->place->index_dir, part->covered);
+	ret = pack_builder_write(part->builder, part->covered);
 	pack_builder_free(part->builder);
 	part->builder = NULL;
 	if (ret == 0 && !part->forgets_ids)

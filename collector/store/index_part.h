@@ -52,7 +52,10 @@ struct index_state {
 	struct pack_builder *builder; /* while it is made */
 	struct slice lines;	      /* borrowed; of the run that index_part_add is to add */
 	bool forgets_ids;	      /* while it is made, nothing is searched for in it */
-	uint64_t used;		      /* when the file was used last, for closing some */
+	size_t pack_memory_bytes;     /* as in struct pack_config, */
+	void (*pack_hurry)(void *context, bool on);
+	void *pack_context;
+	uint64_t used; /* when the file was used last, for closing some */
 };
 
 /* Begins empty, nothing read or written. */

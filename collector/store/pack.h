@@ -4,10 +4,11 @@
  * appends, and more: the columns that `trace list` shows of a run, and the sums of all
  * spans for stats.
  *
- * Made in memory by pack_builder, as the part is sealed (seal.c) or when the file was
+ * Made by pack_builder, as the part is sealed (seal.c) or when the file was
  * missing (index.c); read piece by piece, each with a CRC that includes the store, the part,
  * its kind and number. Memory of a reader: 64 bytes a block of 255 runs, 8 KiB when texts were
- * asked for. Of a builder: about 70 bytes a run. Each is used by one thread at a time.
+ * asked for. Of a builder: what it is allowed, whatever the part holds. Each is used by one
+ * thread at a time.
  *
  * ERR_INDEX from any call: the file is damaged.
  */
@@ -32,19 +33,30 @@ int pack_name(const struct part_name *part, char ret[PACK_NAME_BYTES]) MUST_CHEC
 
 struct pack_builder;
 
+struct pack_config {
+	uint8_t store_id[16];
+	struct part_name part;
+	struct disk *disk; /* borrowed */
+	int index_dir;
+	/* That it may take, besides twice what trace_load takes of a run's lines; 0: 16 MiB. */
+	size_t memory_bytes;
+	/* Called before a change of the file system, and with false after it; may be NULL. */
+	void (*hurry)(void *context, bool on);
+	void *context;
+};
+
 /* NULL: no memory. */
-struct pack_builder *pack_builder_new(const uint8_t store_id[16], const struct part_name *part);
+struct pack_builder *pack_builder_new(const struct pack_config *config);
 /* NULL is fine. */
 void pack_builder_free(struct pack_builder *builder);
 
 /* Adds the next run, with its lines; without (length 0) it is always read when it is asked for.
- * 0, -ENOMEM, -EFBIG: there are too many runs for a pack. */
+ * 0, -ENOMEM, -EFBIG: there are too many runs for a pack; or an error of the disk. */
 int pack_builder_add(
 	struct pack_builder *builder, const struct index_run *run, struct slice lines) MUST_CHECK;
 
-/* Writes the file anew; covered: length of the part. 0 or a negative errno. */
-int pack_builder_write(struct pack_builder *builder, struct disk *disk, int index_dir,
-	uint64_t covered) MUST_CHECK;
+/* Writes the file anew, once; covered: length of the part. 0 or a negative errno. */
+int pack_builder_write(struct pack_builder *builder, uint64_t covered) MUST_CHECK;
 
 /* ---- Reading ---------------------------------------------------------------- */
 

@@ -1,84 +1,78 @@
 /*
- * pack_write.c: making packs; see pack.h. All of the file is put together in memory: it is
- * about 1 % of its part.
+ * pack_write.c: gathering what a pack says, run by run; see pack.h and pack_builder.h.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
 #include "index_run.h"
-#include "pack_internal.h"
-#include "pack_texts.h"
+#include "pack_builder.h"
 #include "scan.h"
-#include "scratch.h"
-#include "trace_load.h"
 
 enum {
 	FILTER_BITS = 6,       /* an attribute */
 	FILTER_SPAN_BITS = 10, /* at most, a span of the group */
 	KINDS_MAX = 1 << 16,
 	KIND_BYTES_MAX = 4096,
-	SUMS_LEVEL = 9, /* zstd's */
+	MEMORY_DEFAULT = 16 << 20,
+	SPILL_BYTES_MIN = 4096,
 };
 
-struct pack_id {
-	uint64_t hash;
-	uint32_t run;
-};
+/* No filter that is longer says anything. */
+#define HASHES_MAX ((size_t)PACK_PASSES_ALL * 8 / FILTER_BITS)
 
-struct pack_builder {
-	uint32_t seed;
-	struct part_name part;
-	struct pack_header header;
-	struct bytes blocks; /* whole ones, and filters, as they stand in the file behind the
-				header and PACK_PAGES_FIRST */
-	struct bytes directory;
-	/* The block under way. */
-	struct bytes block;
-	struct bytes filter;
-	struct index_zone zone;
-	uint64_t block_offset; /* of its text */
-	uint64_t end;	       /* of the last run's text */
-	int64_t start_ns;      /* of the last run in the block */
-	size_t block_runs;
-	/* The group under way: hashes of its attributes, each once in a table. */
-	uint64_t *hashes;
-	size_t hash_count, hash_capacity;
-	uint64_t group_spans;
-	bool group_passes;	  /* not all of its attributes are known */
-	struct pack_texts *texts; /* of the block under way */
-	/* Of all runs. */
-	struct pack_id *ids;
-	size_t id_capacity;
-	struct bytes continuing;
-	struct bytes kinds; /* each behind its length */
-	uint32_t *kind_ends;
-	uint32_t *kind_slots; /* number; 0: free */
-	uint32_t kind_count;
-	struct bytes kind; /* the one under way */
-	struct stats *sums;
-	bool sums_given_up;
-	struct trace_load load;
-	struct scratch scratch;
-};
+static int init_spills(struct pack_builder *builder, size_t memory)
+{
+	static const char *const suffixes[] = {".blk", ".dir", ".con", ".ids"};
+	struct spill_place places[4];
+	size_t bytes = memory / 32;
+	int ret = pack_name(&builder->config.part, builder->name);
 
-struct pack_builder *pack_builder_new(const uint8_t store_id[16], const struct part_name *part)
+	if (ret != 0)
+		return ret;
+	if (bytes < SPILL_BYTES_MIN)
+		bytes = SPILL_BYTES_MIN;
+	for (size_t i = 0; i < 4; i++) {
+		memcpy(builder->spill_names[i], builder->name, sizeof(builder->name));
+		strcat(builder->spill_names[i], suffixes[i]);
+		places[i] = (struct spill_place){.disk = builder->config.disk,
+			.dir = builder->config.index_dir,
+			.name = builder->spill_names[i],
+			.hurry = builder->config.hurry,
+			.context = builder->config.context};
+	}
+	spill_init(&builder->blocks, &places[0], bytes);
+	spill_init(&builder->directory, &places[1], bytes);
+	spill_init(&builder->continuing, &places[2], bytes);
+	spill_ids_init(&builder->ids, &places[3], memory / 4 / sizeof(struct spill_id));
+	return 0;
+}
+
+/* Its shares of the memory: ids a quarter, sums a quarter (and twice as much in the end, when
+ * the rest is free), kinds a quarter, the rest for blocks. */
+struct pack_builder *pack_builder_new(const struct pack_config *config)
 {
 	struct pack_builder *builder = calloc(1, sizeof(*builder));
+	size_t memory = config->memory_bytes > 0 ? config->memory_bytes : MEMORY_DEFAULT;
 
 	if (builder == NULL)
 		return NULL;
-	builder->seed = pack_seed(store_id, part);
-	builder->part = *part;
+	builder->config = *config;
+	builder->seed = pack_seed(config->store_id, &config->part);
 	builder->header.sum_min_ns = INT64_MAX;
 	builder->header.sum_max_ns = INT64_MIN;
+	builder->hashes_max = memory / 64 < HASHES_MAX ? memory / 64 : HASHES_MAX;
+	builder->sums_bytes_max = memory / 4;
+	builder->kind_bytes_max = memory / 16;
+	builder->kinds_max = KINDS_MAX;
+	while (builder->kinds_max > 64 && builder->kinds_max > memory / 64)
+		builder->kinds_max /= 2;
 	builder->sums = stats_new();
 	builder->texts = calloc(1, sizeof(*builder->texts));
-	builder->kind_slots = calloc((size_t)KINDS_MAX * 2, sizeof(*builder->kind_slots));
-	builder->kind_ends = calloc((size_t)KINDS_MAX + 1, sizeof(*builder->kind_ends));
+	builder->kind_slots = calloc((size_t)builder->kinds_max * 2, sizeof(*builder->kind_slots));
+	builder->kind_ends = calloc((size_t)builder->kinds_max + 1, sizeof(*builder->kind_ends));
 	if (builder->sums != NULL && builder->texts != NULL && builder->kind_slots != NULL &&
-		builder->kind_ends != NULL)
+		builder->kind_ends != NULL && init_spills(builder, memory) == 0)
 		return builder;
 	pack_builder_free(builder);
 	return NULL;
@@ -88,16 +82,16 @@ void pack_builder_free(struct pack_builder *builder)
 {
 	if (builder == NULL)
 		return;
-	bytes_done(&builder->blocks);
-	bytes_done(&builder->directory);
+	spill_done(&builder->blocks);
+	spill_done(&builder->directory);
+	spill_done(&builder->continuing);
+	spill_ids_done(&builder->ids);
 	bytes_done(&builder->block);
 	bytes_done(&builder->filter);
-	bytes_done(&builder->continuing);
 	bytes_done(&builder->kinds);
 	bytes_done(&builder->kind);
 	free(builder->hashes);
 	free(builder->texts);
-	free(builder->ids);
 	free(builder->kind_ends);
 	free(builder->kind_slots);
 	stats_free(builder->sums);
@@ -120,6 +114,10 @@ static void insert_hash(uint64_t *table, size_t capacity, uint64_t hash, size_t 
 
 static int add_hash(struct pack_builder *builder, uint64_t hash)
 {
+	if (builder->hash_count >= builder->hashes_max) {
+		builder->hashes_pass = true;
+		return 0;
+	}
 	if (builder->hash_count * 2 >= builder->hash_capacity) {
 		size_t capacity = builder->hash_capacity > 0 ? builder->hash_capacity * 2 : 1024;
 		uint64_t *table = calloc(capacity, sizeof(*table));
@@ -158,7 +156,7 @@ static int end_group(struct pack_builder *builder)
 	if (bits > builder->group_spans * FILTER_SPAN_BITS)
 		bits = builder->group_spans * FILTER_SPAN_BITS;
 	bytes = (size_t)(bits + 7) / 8;
-	passes = builder->group_passes || bytes >= PACK_PASSES_ALL;
+	passes = builder->group_passes || builder->hashes_pass || bytes >= PACK_PASSES_ALL;
 	le16_write(length, passes ? PACK_PASSES_ALL : (uint16_t)bytes);
 	if (passes)
 		bytes = 0;
@@ -184,7 +182,7 @@ static int end_group(struct pack_builder *builder)
 	pack_texts_end_group(builder->texts, builder->group_spans);
 	builder->hash_count = 0;
 	builder->group_spans = 0;
-	builder->group_passes = false;
+	builder->hashes_pass = builder->group_passes = false;
 	return 0;
 }
 
@@ -195,11 +193,13 @@ static int put_piece(struct pack_builder *builder, unsigned int piece, const str
 	uint64_t *ret_offset)
 {
 	uint64_t number = pack_blocks(builder->header.runs) - 1;
-	int ret = bytes_u32(&builder->blocks,
-		pack_crc(builder->seed, piece, number, bytes->data, bytes->length));
+	uint8_t crc[4];
+	int ret;
 
-	*ret_offset = builder->blocks.length - 4;
-	return ret == 0 ? bytes_put(&builder->blocks, bytes->data, bytes->length) : ret;
+	le32_write(crc, pack_crc(builder->seed, piece, number, bytes->data, bytes->length));
+	*ret_offset = spill_length(&builder->blocks);
+	ret = spill_put(&builder->blocks, crc, sizeof(crc));
+	return ret == 0 ? spill_put(&builder->blocks, bytes->data, bytes->length) : ret;
 }
 
 static int end_block(struct pack_builder *builder)
@@ -232,17 +232,10 @@ static int end_block(struct pack_builder *builder)
 	builder->zone = (struct index_zone){0};
 	builder->block.length = builder->filter.length = 0;
 	builder->block_runs = 0;
-	return bytes_put(&builder->directory, entry, sizeof(entry));
+	return spill_put(&builder->directory, entry, sizeof(entry));
 }
 
 /* ---- Kinds -------------------------------------------------------------------------- */
-
-static struct slice kind_at(const struct pack_builder *builder, uint32_t number)
-{
-	uint32_t from = builder->kind_ends[number - 1];
-
-	return slice_of(builder->kinds.data + from, builder->kind_ends[number] - from);
-}
 
 static int build_kind(struct pack_builder *builder, const struct trace_summary *summary)
 {
@@ -265,6 +258,7 @@ static int add_kind(
 	struct pack_builder *builder, const struct trace_summary *summary, uint32_t *ret_number)
 {
 	struct slice kind;
+	size_t mask = (size_t)builder->kinds_max * 2 - 1;
 	size_t at;
 	int ret = build_kind(builder, summary);
 
@@ -272,11 +266,12 @@ static int add_kind(
 	if (ret != 0 || builder->kind.length > KIND_BYTES_MAX)
 		return ret;
 	kind = slice_of(builder->kind.data, builder->kind.length);
-	at = crc32c(0, kind.data, kind.length) & (KINDS_MAX * 2 - 1);
+	at = crc32c(0, kind.data, kind.length) & mask;
 	while (builder->kind_slots[at] != 0 &&
-		!slice_equal(kind_at(builder, builder->kind_slots[at]), kind))
-		at = (at + 1) & (KINDS_MAX * 2 - 1);
-	if (builder->kind_slots[at] == 0 && builder->kind_count < KINDS_MAX) {
+		!slice_equal(pack_kind_at(builder, builder->kind_slots[at]), kind))
+		at = (at + 1) & mask;
+	if (builder->kind_slots[at] == 0 && builder->kind_count < builder->kinds_max &&
+		builder->kinds.length + kind.length <= builder->kind_bytes_max) {
 		ret = bytes_put(&builder->kinds, kind.data, kind.length);
 		if (ret != 0)
 			return ret;
@@ -321,8 +316,11 @@ static int count_spans(struct pack_builder *builder, int64_t start_ns)
 	int ret = trace_load_stats(&builder->load, builder->sums, false);
 
 	/* Which rows go into the one for all others would depend on the order. */
-	if (stats_count(builder->sums) >= STATS_OPERATIONS - 1)
-		builder->sums_given_up = true;
+	if (stats_count(builder->sums) >= STATS_OPERATIONS - 1 ||
+		stats_memory(builder->sums) > builder->sums_bytes_max) {
+		stats_free(builder->sums);
+		builder->sums = NULL;
+	}
 	if (start_ns < builder->header.sum_min_ns)
 		builder->header.sum_min_ns = start_ns;
 	if (start_ns > builder->header.sum_max_ns)
@@ -360,7 +358,7 @@ static int look_at_lines(struct pack_builder *builder, struct index_run *run, st
 	if (ret == 0 && !summary.pending)
 		ret = add_kind(builder, &summary, &run->kind);
 	scratch_reset(&builder->scratch);
-	if (ret == 0 && !builder->sums_given_up) {
+	if (ret == 0 && builder->sums != NULL) {
 		run->flags &= ~(uint32_t)INDEX_UNSUMMED;
 		ret = count_spans(builder, run->start_ns);
 	}
@@ -372,22 +370,14 @@ static int look_at_lines(struct pack_builder *builder, struct index_run *run, st
 static int add_id(struct pack_builder *builder, const struct index_run *run)
 {
 	uint64_t number = builder->header.runs;
+	int ret;
 
 	if (number >= PACK_RUNS_MAX)
 		return -EFBIG;
-	if (number == builder->id_capacity) {
-		size_t capacity = number > 0 ? builder->id_capacity * 2 : 1024;
-		struct pack_id *ids = reallocarray(builder->ids, capacity, sizeof(*ids));
-
-		if (ids == NULL)
-			return -ENOMEM;
-		builder->ids = ids;
-		builder->id_capacity = capacity;
-	}
-	builder->ids[number] = (struct pack_id){index_hash_id(run->trace_id), (uint32_t)number};
-	if ((run->flags & INDEX_CONTINUES) != 0)
-		return bytes_put(&builder->continuing, run->trace_id, 16);
-	return 0;
+	ret = spill_ids_put(&builder->ids, index_hash_id(run->trace_id), (uint32_t)number);
+	if (ret == 0 && (run->flags & INDEX_CONTINUES) != 0)
+		ret = spill_put(&builder->continuing, run->trace_id, 16);
+	return ret;
 }
 
 static int put_run(struct pack_builder *builder, const struct index_run *run)
@@ -441,210 +431,19 @@ int pack_builder_add(struct pack_builder *builder, const struct index_run *run, 
 	return builder->block_runs % PACK_GROUP_RUNS == 0 ? end_group(builder) : 0;
 }
 
-/* ---- The file ---------------------------------------------------------------------------- */
-
-static int compare_ids(const void *left, const void *right)
+int pack_builder_write(struct pack_builder *builder, uint64_t covered)
 {
-	const struct pack_id *a = left;
-	const struct pack_id *b = right;
+	int ret = builder->header.runs > 0 ? 0 : -EINVAL;
 
-	if (a->hash != b->hash)
-		return a->hash < b->hash ? -1 : 1;
-	return (a->run > b->run) - (a->run < b->run);
-}
-
-/* Appends to blocks; the place is counted from their beginning until the end. */
-static int put_section(
-	struct pack_builder *builder, enum pack_section section, const void *bytes, size_t length)
-{
-	struct pack_place *place = &builder->header.places[section];
-
-	*place = (struct pack_place){.offset = builder->blocks.length,
-		.length = (uint32_t)length,
-		.crc = pack_crc(builder->seed, section, 0, bytes, length)};
-	return length > UINT32_MAX ? -EFBIG : bytes_put(&builder->blocks, bytes, length);
-}
-
-static int put_pages(struct pack_builder *builder, uint8_t *firsts)
-{
-	uint64_t runs = builder->header.runs;
-	unsigned int bits = pack_run_bits(runs);
-	struct pack_place *place = &builder->header.places[PACK_IDS];
-	uint8_t page[PACK_PAGE_BYTES];
-	int ret = 0;
-
-	*place = (struct pack_place){.offset = builder->blocks.length,
-		.length = (uint32_t)(pack_pages(runs) * PACK_PAGE_BYTES)};
-	for (uint64_t number = 0; ret == 0 && number < pack_pages(runs); number++) {
-		const struct pack_id *ids = builder->ids + number * PACK_PAGE_IDS;
-		uint64_t left = runs - number * PACK_PAGE_IDS;
-		size_t count = left < PACK_PAGE_IDS ? (size_t)left : PACK_PAGE_IDS;
-
-		memset(page, 0, sizeof(page));
-		le32_write(page + 4, (uint32_t)count);
-		for (size_t i = 0; i < count; i++)
-			le32_write(page + 8 + 4 * i, (uint32_t)ids[i].hash << bits | ids[i].run);
-		le32_write(page, pack_crc(builder->seed, PACK_PIECE_PAGE, number, page + 4,
-					 sizeof(page) - 4));
-		le32_write(firsts + 4 * number, (uint32_t)(ids[0].hash >> 32));
-		/* The last one is only as long as it must be. */
-		ret = bytes_put(&builder->blocks, page, sizeof(page));
-	}
-	return ret;
-}
-
-static int put_bloom(struct pack_builder *builder)
-{
-	uint64_t bytes = index_bloom_bytes(builder->header.runs);
-	uint8_t *bloom = calloc(1, bytes);
-	int ret;
-
-	if (bloom == NULL)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < builder->header.runs; i++)
-		index_bloom_set(bloom, bytes, builder->ids[i].hash);
-	ret = put_section(builder, PACK_BLOOM, bloom, bytes);
-	free(bloom);
-	return ret;
-}
-
-static int put_kinds(struct pack_builder *builder)
-{
-	struct bytes kinds = {0};
-	int ret = bytes_varint(&kinds, builder->kind_count);
-
-	for (uint32_t i = 1; ret == 0 && i <= builder->kind_count; i++) {
-		struct slice kind = kind_at(builder, i);
-
-		ret = bytes_text(&kinds, kind.data, kind.length);
-	}
-	if (ret == 0)
-		ret = put_section(builder, PACK_KINDS, kinds.data, kinds.length);
-	bytes_done(&kinds);
-	return ret;
-}
-
-/* Nearly all of it are counts in histograms, most of them 1. */
-static int put_sums(struct pack_builder *builder)
-{
-	struct bytes sums = {0}, packed = {0};
-	int ret = builder->sums_given_up ? 0 : stats_put(builder->sums, &sums);
-	const struct bytes *put = &sums;
-
-	if (ret == 0 && sums.length <= PACK_SUMS_BYTES_MAX)
-		ret = bytes_reserve(&packed, ZSTD_compressBound(sums.length));
-	if (ret == 0 && packed.capacity > 0) {
-		size_t length = ZSTD_compress(
-			packed.data, packed.capacity, sums.data, sums.length, SUMS_LEVEL);
-
-		packed.length = ZSTD_isError(length) ? 0 : length;
-		if (packed.length > 0 && packed.length < sums.length)
-			put = &packed;
-	}
-	if (ret == 0)
-		ret = put_section(builder, PACK_SUMS, put->data, put->length);
-	bytes_done(&sums);
-	bytes_done(&packed);
-	return ret;
-}
-
-static void put_header(const struct pack_builder *builder, uint8_t to[PACK_HEADER_BYTES])
-{
-	const struct pack_header *header = &builder->header;
-
-	memset(to, 0, PACK_HEADER_BYTES);
-	memcpy(to + 8, "WAFTPACK", 8);
-	le64_write(to + 16, header->runs);
-	le64_write(to + 24, header->covered);
-	le32_write(to + 32, header->zone.flags);
-	le32_write(to + 36, header->zone.errors);
-	le64_write(to + 40, (uint64_t)header->zone.max_start_ns);
-	le64_write(to + 48, (uint64_t)header->zone.min_start_ns);
-	le64_write(to + 56, (uint64_t)header->zone.max_duration_ns);
-	le64_write(to + 64, (uint64_t)header->sum_min_ns);
-	le64_write(to + 72, (uint64_t)header->sum_max_ns);
-	for (size_t i = 0; i < PACK_SECTIONS; i++) {
-		le64_write(to + 80 + 16 * i, header->places[i].offset);
-		le32_write(to + 88 + 16 * i, header->places[i].length);
-		le32_write(to + 92 + 16 * i, header->places[i].crc);
-	}
-	le32_write(
-		to, pack_crc(builder->seed, PACK_PIECE_HEADER, 0, to + 4, PACK_HEADER_BYTES - 4));
-}
-
-static int put_sections(struct pack_builder *builder, uint8_t *firsts)
-{
-	struct pack_header *header = &builder->header;
-	size_t first_bytes = 4 * (size_t)pack_pages(header->runs);
-	int ret = put_section(
-		builder, PACK_DIRECTORY, builder->directory.data, builder->directory.length);
-
-	if (ret == 0)
-		ret = put_pages(builder, firsts);
-	if (ret == 0)
-		ret = put_bloom(builder);
-	if (ret == 0)
-		ret = put_section(builder, PACK_CONTINUING, builder->continuing.data,
-			builder->continuing.length);
-	if (ret == 0)
-		ret = put_kinds(builder);
-	if (ret == 0)
-		ret = put_sums(builder);
-	header->places[PACK_PAGES_FIRST] = (struct pack_place){.offset = PACK_HEADER_BYTES,
-		.length = (uint32_t)first_bytes,
-		.crc = pack_crc(builder->seed, PACK_PAGES_FIRST, 0, firsts, first_bytes)};
-	for (size_t i = PACK_DIRECTORY; i < PACK_SECTIONS; i++)
-		header->places[i].offset += PACK_HEADER_BYTES + first_bytes;
-	return ret;
-}
-
-static int write_file(const struct pack_builder *builder, struct disk *disk, int index_dir,
-	const char *name, const uint8_t *firsts)
-{
-	size_t first_bytes = builder->header.places[PACK_PAGES_FIRST].length;
-	uint8_t header[PACK_HEADER_BYTES];
-	int file, ret;
-
-	(void)!disk_unlink(disk, index_dir, name);
-	ret = file = disk_open(disk, index_dir, name, DISK_WRITE | DISK_CREATE | DISK_EXCLUSIVE);
-	if (file < 0)
-		return ret;
-	put_header(builder, header);
-	ret = disk_write(disk, file, header, sizeof(header), 0);
-	if (ret == 0)
-		ret = disk_write(disk, file, firsts, first_bytes, PACK_HEADER_BYTES);
-	if (ret == 0)
-		ret = disk_write(disk, file, builder->blocks.data, builder->blocks.length,
-			PACK_HEADER_BYTES + first_bytes);
-	disk_close(disk, file);
-	return ret;
-}
-
-int pack_builder_write(
-	struct pack_builder *builder, struct disk *disk, int index_dir, uint64_t covered)
-{
-	char name[PACK_NAME_BYTES], new_name[PACK_NAME_BYTES + 4];
-	uint8_t *firsts;
-	int ret = pack_name(&builder->part, name);
-
-	if (ret == 0 && builder->header.runs == 0)
-		ret = -EINVAL;
 	if (ret == 0 && builder->block_runs > 0)
 		ret = end_block(builder);
 	if (ret != 0)
 		return ret;
 	builder->header.covered = covered;
-	qsort(builder->ids, builder->header.runs, sizeof(*builder->ids), compare_ids);
-	firsts = calloc(pack_pages(builder->header.runs), 4);
-	if (firsts == NULL)
-		return -ENOMEM;
-	memcpy(new_name, name, sizeof(name));
-	strcat(new_name, ".new");
-	ret = put_sections(builder, firsts);
-	if (ret == 0)
-		ret = write_file(builder, disk, index_dir, new_name, firsts);
-	if (ret == 0)
-		ret = disk_rename(disk, index_dir, new_name, index_dir, name, true);
-	free(firsts);
-	return ret;
+	/* What only gathering needs: the end takes memory, too. */
+	free(builder->hashes);
+	builder->hashes = NULL;
+	trace_load_done(&builder->load);
+	scratch_done(&builder->scratch);
+	return pack_file_write(builder);
 }

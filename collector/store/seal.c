@@ -1,8 +1,8 @@
 /*
  * seal.c: see seal.h.
  *
- * The part is taken in windows of up to WINDOW_RUNS runs. Of a window the places of all
- * runs are kept, those of a trace linked; then each trace is written where its first run
+ * The part is taken in windows of as many runs as memory is allowed for. Of a window the places
+ * of all runs are kept, those of a trace linked; then each trace is written where its first run
  * stands, all its runs of the window together.
  */
 #include "seal.h"
@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "crc32c.h"
-#include "id_map.h"
 #include "index_part.h"
 #include "index_run.h"
 #include "run_list.h"
@@ -23,23 +22,40 @@
 #include "source.h"
 
 enum {
-	WINDOW_RUNS = 1 << 19,
-	JOIN_BYTES_MAX = 8 << 20, /* a trace with more stays in several runs */
+	WINDOW_RUNS_MAX = 1 << 19,
+	JOIN_BYTES_MAX = 8 << 20,
+	JOIN_BYTES_MIN = 128 << 10,
+	FILTER_BYTES_MIN = 4096,
 	/* So much is written at once: others sync meanwhile. */
 	WRITE_OUT_BYTES = 256 << 10,
 	SYNC_BYTES = 4 << 20, /* where that can't be done without a sync */
 	CHUNK_BYTES = 1 << 18,
 	LINE_BYTES_MIN = 64,
+	/* A part has so many bytes for each of memory at most: its seek table is kept. */
+	PART_TO_MEMORY = 512,
 };
 #define LAST UINT32_MAX
 
 /* A run in the plain part. */
 struct place {
 	uint8_t trace_id[16];
-	uint64_t offset;
+	uint64_t offset : 63;
+	uint64_t joined : 1; /* to an earlier one */
 	uint32_t length;
 	uint32_t next; /* run of the trace in the window; LAST */
-	bool joined;   /* to an earlier one */
+};
+
+/*
+ * What of the job's memory is for what. The rest, a third, is for buffers of 256 KiB (plain
+ * text, a frame, lines), lines of a trace that is joined, which are there up to five times over
+ * (as they stand, in order, and what is known of each), and the seek table.
+ */
+struct shares {
+	uint32_t window_runs; /* a sixth: places, and their order */
+	uint64_t join_bytes;  /* a trace with more stays in several runs */
+	size_t filter_bytes;  /* of traces that continue */
+	size_t pack_bytes;    /* a quarter: what the index gathers */
+	int level;	      /* a fifth: zstd's tables */
 };
 
 struct sealing {
@@ -47,12 +63,14 @@ struct sealing {
 	struct source *source;
 	struct run_list plain; /* runs of the part, as far as they are indexed */
 	bool all_continue;     /* they are not all indexed: any may continue a trace */
-	struct id_map continuing;
+	uint8_t *continuing;   /* owned; filter of traces that have a run that continues them */
+	struct shares shares;
 	struct place *places; /* owned */
 	uint32_t *order;      /* owned */
 	uint32_t count, capacity;
 	uint64_t next; /* where the next window begins in the part */
-	bool first_window;
+	uint64_t window_offset;
+	uint8_t last_trace_id[16]; /* of the window before; a run of it may go on */
 	struct scan_buffer buffer;
 	struct scratch scratch;
 	struct bytes lines; /* of a trace, as they stand */
@@ -151,32 +169,38 @@ static int index_run(struct sealing *sealing, const struct index_run *run, struc
 
 static int on_continuing(void *ctx, const uint8_t trace_id[16])
 {
-	int ret = id_map_add(&((struct sealing *)ctx)->continuing, trace_id, 0);
+	const struct sealing *sealing = ctx;
 
-	return ret < 0 ? ret : 0;
+	index_bloom_set(sealing->continuing, sealing->shares.filter_bytes, index_hash_id(trace_id));
+	return 0;
 }
+
+struct first_run {
+	uint64_t window_offset;
+	bool continues;
+};
 
 static int on_first_run(void *ctx, const struct index_run *run)
 {
-	*(uint32_t *)ctx = run->flags;
+	struct first_run *first = ctx;
+
+	first->continues =
+		run->offset < first->window_offset || (run->flags & INDEX_CONTINUES) != 0;
 	return 1;
 }
 
-/* The flag of the trace's first run in the part. In a later window that one may be in an
- * earlier. */
+/* The flag of the trace's first run in the part, which may be in an earlier window. */
 static int continues(struct sealing *sealing, const uint8_t trace_id[16], uint32_t *ret_flags)
 {
-	uint32_t flags = 0;
+	struct first_run first = {.window_offset = sealing->window_offset, .continues = true};
 	int ret;
 
 	*ret_flags = sealing->all_continue ? INDEX_CONTINUES : 0;
-	if (sealing->all_continue || !id_map_find(&sealing->continuing, trace_id, NULL))
+	if (sealing->all_continue || !index_bloom_has(sealing->continuing,
+					     sealing->shares.filter_bytes, index_hash_id(trace_id)))
 		return 0;
-	ret = sealing->first_window ? run_list_find(&sealing->plain, trace_id, on_first_run, &flags)
-				    : 0;
-	if (ret == 1)
-		*ret_flags = flags & INDEX_CONTINUES;
-	else if (ret == 0 || ret == ERR_INDEX)
+	ret = run_list_find(&sealing->plain, trace_id, on_first_run, &first);
+	if (first.continues)
 		*ret_flags = INDEX_CONTINUES;
 	return ret == 1 || ret == ERR_INDEX ? 0 : ret;
 }
@@ -191,7 +215,12 @@ static int open_plain_index(struct sealing *sealing)
 	if (job->index_dir >= 0)
 		run_list_open_index(&sealing->plain, job->index_dir, job->store_id, &part->name,
 			part->length_bytes);
-	if (sealing->plain.indexed_bytes == part->length_bytes)
+	sealing->continuing = calloc(1, sealing->shares.filter_bytes);
+	if (sealing->continuing == NULL)
+		return -ENOMEM;
+	/* Those that it would search in memory aren't worth it. */
+	if (sealing->plain.indexed_bytes == part->length_bytes &&
+		sealing->plain.ids_runs == sealing->plain.indexed)
 		ret = run_list_for_each_continuing(&sealing->plain, on_continuing, sealing);
 	else
 		sealing->all_continue = true;
@@ -286,11 +315,11 @@ static int put_apart(struct sealing *sealing, uint32_t first, uint32_t flags)
 		const struct place *place = &sealing->places[i];
 
 		sealing->lines.length = 0;
-		if (place->length > JOIN_BYTES_MAX)
+		if (place->length > sealing->shares.join_bytes)
 			ret = put_large(sealing, place, flags);
 		else
 			ret = read_run(sealing, place);
-		if (ret == 0 && place->length <= JOIN_BYTES_MAX)
+		if (ret == 0 && place->length <= sealing->shares.join_bytes)
 			ret = put_lines(sealing,
 				slice_of(sealing->lines.data, sealing->lines.length), flags);
 		flags |= INDEX_CONTINUES;
@@ -305,6 +334,7 @@ static int put_joined(struct sealing *sealing, uint32_t first, uint64_t bytes, u
 	int ret = 0;
 
 	lines->length = 0;
+	ret = bytes_reserve(lines, (size_t)bytes);
 	for (uint32_t i = first; ret == 0 && i != LAST; i = sealing->places[i].next) {
 		ret = read_run(sealing, &sealing->places[i]);
 		sealing->result.joined += i != first;
@@ -326,13 +356,17 @@ static int put_trace(struct sealing *sealing, uint32_t first)
 	const struct place *place = &sealing->places[first];
 	uint64_t bytes = 0;
 	uint32_t flags;
-	int ret = continues(sealing, place->trace_id, &flags);
+	int ret = 0;
 
+	if (first == 0 && memcmp(place->trace_id, sealing->last_trace_id, 16) == 0)
+		flags = sealing->window_offset > 0 ? INDEX_CONTINUES : 0;
+	else
+		ret = continues(sealing, place->trace_id, &flags);
 	if (ret != 0)
 		return ret;
 	for (uint32_t i = first; i != LAST; i = sealing->places[i].next)
 		bytes += sealing->places[i].length;
-	if (place->next == LAST || bytes > JOIN_BYTES_MAX)
+	if (place->next == LAST || bytes > sealing->shares.join_bytes)
 		return put_apart(sealing, first, flags);
 	return put_joined(sealing, first, bytes, flags);
 }
@@ -357,9 +391,12 @@ static int on_line(void *ctx, const struct scan_line *line)
 		 * long to be looked at, whose end is where the next line begins. */
 		same = line->text.data == NULL || record_peek_trace_id(line->text, id) != 0 ||
 		       memcmp(place->trace_id, id, 16) == 0;
-		same = same && end - place->offset <= UINT32_MAX;
-	} else if (line->text.data != NULL && record_peek_trace_id(line->text, id) != 0) {
-		memset(id, 0, 16);
+		if (same && end - place->offset > sealing->shares.join_bytes) {
+			memcpy(id, place->trace_id, 16);
+			same = false;
+		}
+	} else if (line->text.data == NULL || record_peek_trace_id(line->text, id) != 0) {
+		memcpy(id, sealing->last_trace_id, 16);
 	}
 	if (!same) {
 		if (sealing->count == sealing->capacity)
@@ -367,7 +404,7 @@ static int on_line(void *ctx, const struct scan_line *line)
 		place = &sealing->places[sealing->count++];
 		place->offset = line->offset;
 		place->next = LAST;
-		place->joined = false;
+		place->joined = 0;
 		memcpy(place->trace_id, id, 16);
 	}
 	place->length = (uint32_t)(end - place->offset);
@@ -399,7 +436,7 @@ static void link_runs(struct sealing *sealing)
 		if (memcmp(places[before].trace_id, places[at].trace_id, 16) != 0)
 			continue;
 		places[before].next = at;
-		places[at].joined = true;
+		places[at].joined = 1;
 	}
 }
 
@@ -409,6 +446,7 @@ static int seal_window(struct sealing *sealing)
 	int ret;
 
 	sealing->count = 0;
+	sealing->window_offset = sealing->next;
 	ret = scan_lines(
 		sealing->source, sealing->next, length, &sealing->buffer, on_line, sealing);
 	if (ret < 0 || sealing->count == 0)
@@ -426,16 +464,61 @@ static int seal_window(struct sealing *sealing)
 		if (!sealing->places[i].joined)
 			ret = put_trace(sealing, i);
 	sealing->result.runs += sealing->count;
+	memcpy(sealing->last_trace_id, sealing->places[sealing->count - 1].trace_id, 16);
 	return ret == 0 && is_stopped(sealing) ? -ECANCELED : ret;
 }
 
 /* ---- All of it ------------------------------------------------------------------ */
 
+static uint64_t between(uint64_t low, uint64_t value, uint64_t high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
+/* What zstd takes for a frame of SEALED_FRAME_BYTES (ZSTD_sizeof_CCtx), a test says when that
+ * changes. */
+static int level_within(int level, uint64_t bytes)
+{
+	static const uint32_t kib[] = {0, 576, 640, 1024, 1280, 2048, 3584, 3584, 3584, 3584};
+	const int last = (int)(sizeof(kib) / sizeof(kib[0])) - 1;
+
+	while (level > 1 && (level > last || (uint64_t)kib[level] << 10 > bytes))
+		level--;
+	return level;
+}
+
+static int share(struct sealing *sealing)
+{
+	const struct seal_job *job = sealing->job;
+	uint64_t memory = job->memory_bytes > 0 ? job->memory_bytes : SEAL_MEMORY_DEFAULT;
+	struct shares *shares = &sealing->shares;
+	uint64_t run_bytes = sizeof(*sealing->places) + sizeof(*sealing->order);
+
+	if (memory < SEAL_MEMORY_MIN)
+		return -EINVAL;
+	if (job->part.length_bytes / PART_TO_MEMORY > memory)
+		return -EFBIG;
+	shares->window_runs = (uint32_t)between(1, memory / 6 / run_bytes, WINDOW_RUNS_MAX);
+	/* No line is that short. */
+	if (job->part.length_bytes / LINE_BYTES_MIN < shares->window_runs)
+		shares->window_runs = (uint32_t)(job->part.length_bytes / LINE_BYTES_MIN) + 1;
+	shares->join_bytes = between(JOIN_BYTES_MIN, memory / 24, JOIN_BYTES_MAX);
+	shares->filter_bytes = (size_t)between(FILTER_BYTES_MIN,
+		index_bloom_bytes(job->part.length_bytes / LINE_BYTES_MIN), memory / 32 / 64 * 64);
+	shares->pack_bytes = (size_t)memory / 4;
+	shares->level = level_within(job->level, memory / 5);
+	return 0;
+}
+
 static int open_part(struct sealing *sealing)
 {
 	const struct seal_job *job = sealing->job;
 	char name[PART_NAME_BYTES];
-	int ret = recover_verify_part(job->disk, job->dirs, &job->part, job->stop);
+	int ret = share(sealing);
+
+	if (ret != 0)
+		return ret;
+	ret = recover_verify_part(job->disk, job->dirs, &job->part, job->stop);
 
 	if (ret != 1)
 		return ret == 0 ? ERR_CHECKSUM : ret;
@@ -461,6 +544,9 @@ static void start_index(struct sealing *sealing)
 	index_part_init(&sealing->index, &sealing->index_place, &name);
 	index_part_discard(&sealing->index);
 	sealing->index.forgets_ids = true;
+	sealing->index.pack_memory_bytes = sealing->shares.pack_bytes;
+	sealing->index.pack_hurry = sealing->job->hurry;
+	sealing->index.pack_context = sealing->job->context;
 	sealing->has_index = true;
 }
 
@@ -469,16 +555,13 @@ static int begin_file(struct sealing *sealing)
 	const struct seal_job *job = sealing->job;
 	int ret = open_plain_index(sealing);
 
-	sealing->capacity = WINDOW_RUNS;
-	/* No line is that short. */
-	if (job->part.length_bytes / LINE_BYTES_MIN < WINDOW_RUNS)
-		sealing->capacity = (uint32_t)(job->part.length_bytes / LINE_BYTES_MIN) + 1;
+	sealing->capacity = sealing->shares.window_runs;
 	sealing->places = malloc(sealing->capacity * sizeof(*sealing->places));
 	sealing->order = malloc(sealing->capacity * sizeof(*sealing->order));
 	if (ret == 0 && (sealing->places == NULL || sealing->order == NULL))
 		ret = -ENOMEM;
 	if (ret == 0)
-		ret = sealed_writer_new(job->level, append, sealing, &sealing->writer);
+		ret = sealed_writer_new(sealing->shares.level, append, sealing, &sealing->writer);
 	disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
 	if (ret == 0)
 		ret = sealing->file = disk_open(job->disk, job->dirs->waft, SEAL_NEW_NAME,
@@ -499,11 +582,8 @@ static int write_all(struct sealing *sealing)
 	hurry(sealing, false);
 	if (ret != 0)
 		return ret;
-	sealing->first_window = true;
-	for (ret = 0; ret == 0 && sealing->next < job->part.length_bytes;) {
+	for (ret = 0; ret == 0 && sealing->next < job->part.length_bytes;)
 		ret = seal_window(sealing);
-		sealing->first_window = false;
-	}
 	if (ret == 0 && sealing->text_bytes != job->part.length_bytes)
 		ret = -EBADMSG;
 	if (ret == 0)
@@ -516,15 +596,41 @@ static int write_all(struct sealing *sealing)
 	return ret;
 }
 
+/* Writing a pack is as much work as some MiB of lines. */
 static void end_index(struct sealing *sealing, bool done)
 {
 	if (!sealing->has_index)
 		return;
-	index_part_flush(&sealing->index);
-	if (!done || sealing->index.stalled || index_part_compact(&sealing->index) != 0)
-		index_part_discard(&sealing->index);
-	else
+	done = done && !sealing->index.stalled && index_part_compact(&sealing->index) == 0;
+	hurry(sealing, true);
+	if (done)
 		index_part_done(&sealing->index);
+	else
+		index_part_discard(&sealing->index);
+	hurry(sealing, false);
+}
+
+/* All but the index: that takes memory, too, to be written. */
+static void end_file(struct sealing *sealing, bool done)
+{
+	const struct seal_job *job = sealing->job;
+
+	/* Memory goes, too, and files. */
+	hurry(sealing, true);
+	disk_close(job->disk, sealing->file);
+	if (!done && sealing->file >= 0)
+		disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
+	sealed_writer_free(sealing->writer);
+	run_list_done(&sealing->plain);
+	free(sealing->continuing);
+	source_close(sealing->source);
+	scan_buffer_done(&sealing->buffer);
+	scratch_done(&sealing->scratch);
+	bytes_done(&sealing->lines);
+	bytes_done(&sealing->joined);
+	free(sealing->places);
+	free(sealing->order);
+	hurry(sealing, false);
 }
 
 int seal_part(const struct seal_job *job, struct seal_result *ret)
@@ -537,22 +643,8 @@ int seal_part(const struct seal_job *job, struct seal_result *ret)
 	error = open_part(&sealing);
 	if (error == 0)
 		error = write_all(&sealing);
-	/* Until the end: memory goes, too, and files. */
-	hurry(&sealing, true);
+	end_file(&sealing, error == 0);
 	end_index(&sealing, error == 0);
-	disk_close(job->disk, sealing.file);
-	if (error != 0 && sealing.file >= 0)
-		disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
-	sealed_writer_free(sealing.writer);
-	run_list_done(&sealing.plain);
-	id_map_done(&sealing.continuing);
-	source_close(sealing.source);
-	scan_buffer_done(&sealing.buffer);
-	scratch_done(&sealing.scratch);
-	bytes_done(&sealing.lines);
-	bytes_done(&sealing.joined);
-	free(sealing.places);
-	free(sealing.order);
 	if (error != 0)
 		return error;
 	sealing.result.text_bytes = sealing.text_bytes;

@@ -9,8 +9,8 @@
  *                           → the plain file goes
  *
  * seal_part reads files and writes none but its own, so that a kill or a failure leaves
- * a part as it was. Memory: at most about 24 MiB for places of runs, the largest joined
- * trace (8 MiB), and zstd's.
+ * a part as it was. Memory: what the job allows, whatever the part holds; its shares are in
+ * seal.c.
  */
 #ifndef WAFT_STORE_SEAL_H
 #define WAFT_STORE_SEAL_H
@@ -25,13 +25,18 @@
 
 #define SEAL_NEW_NAME "sealed.new"
 
+/* Less than that it is not done with. */
+#define SEAL_MEMORY_MIN (UINT64_C(4) << 20)
+#define SEAL_MEMORY_DEFAULT (UINT64_C(24) << 20)
+
 struct seal_job {
 	struct disk *disk;
 	const struct store_dirs *dirs; /* borrowed */
 	int index_dir;		       /* -1: no index is made */
 	uint8_t store_id[16];
 	struct manifest_part part; /* closed */
-	int level;		   /* zstd's */
+	int level;		   /* zstd's, at most: it is lower where memory is short */
+	uint64_t memory_bytes;	   /* that all of it takes; 0: SEAL_MEMORY_DEFAULT */
 	const atomic_bool *stop;   /* NULL: never; checked every few MiB */
 	/* Called before something that others may have to wait for (a change of the file
 	 * system), and with false after it; NULL: they don't wait. */
@@ -49,9 +54,9 @@ struct seal_result {
 };
 
 /* Writes SEAL_NEW_NAME and syncs it. 0; ERR_CHECKSUM: the part's committed bytes are
- * damaged, or -EBADMSG: the file has more or fewer than are committed (such a part stays
- * plain); -ECANCELED; -ENOSPC, -EIO, -ENOMEM, … : try again later. On failure nothing is
- * left behind. */
+ * damaged, -EBADMSG: the file has more or fewer than are committed, or -EFBIG: memory_bytes is
+ * not enough for one so large (such a part stays plain); -ECANCELED; -ENOSPC, -EIO, -ENOMEM, … :
+ * try again later. On failure nothing is left behind. */
 MUST_CHECK int seal_part(const struct seal_job *job, struct seal_result *ret);
 
 /* Puts lines of one trace (each with its newline) in a run's order: parents before

@@ -15,9 +15,11 @@
 #define SUB_COUNT (1 << SUB_BITS)
 /* Values below 64 have a bucket each; then 6 ≤ exponent ≤ 62. */
 #define OCTAVES (63 - SUB_BITS + 1)
+#define MALLOC_BYTES 16		     /* besides what was asked for */
 #define SLOTS (STATS_OPERATIONS * 4) /* of the hash table; a power of two */
 
 struct stats_histogram {
+	size_t *bytes; /* borrowed; the table's */
 	uint32_t *octaves[OCTAVES];
 };
 
@@ -27,6 +29,7 @@ struct stats {
 	size_t capacity;
 	uint32_t slots[SLOTS]; /* row + 1; 0: free */
 	struct scratch texts;
+	size_t bytes; /* of histograms */
 };
 
 struct stats *stats_new(void)
@@ -117,6 +120,8 @@ static int add_row(
 		free(row->histogram);
 		return -ENOMEM;
 	}
+	row->histogram->bytes = &stats->bytes;
+	stats->bytes += sizeof(*row->histogram) + MALLOC_BYTES;
 	stats->count++;
 	return 0;
 }
@@ -182,9 +187,13 @@ static int64_t add_saturating(int64_t a, int64_t b)
 
 static int octave_make(struct stats_histogram *histogram, size_t octave)
 {
+	if (histogram->octaves[octave] != NULL)
+		return 0;
+	histogram->octaves[octave] = calloc(SUB_COUNT, sizeof(uint32_t));
 	if (histogram->octaves[octave] == NULL)
-		histogram->octaves[octave] = calloc(SUB_COUNT, sizeof(uint32_t));
-	return histogram->octaves[octave] != NULL ? 0 : -ENOMEM;
+		return -ENOMEM;
+	*histogram->bytes += SUB_COUNT * sizeof(uint32_t) + MALLOC_BYTES;
+	return 0;
 }
 
 int stats_add(struct stats *stats, int64_t row_number, enum record_status status,
@@ -440,6 +449,12 @@ void stats_sort(struct stats *stats)
 
 		*find_slot(stats, row->service, row->operation, row->layer) = (uint32_t)i + 1;
 	}
+}
+
+size_t stats_memory(const struct stats *stats)
+{
+	return sizeof(*stats) + stats->capacity * sizeof(*stats->rows) + stats->bytes +
+	       stats->texts.used_bytes;
 }
 
 size_t stats_count(const struct stats *stats)

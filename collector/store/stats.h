@@ -71,6 +71,9 @@ int stats_merge(struct stats *into, const struct stats *from) MUST_CHECK;
 /* Sorts the rows by total time, the largest first, then by texts. */
 void stats_sort(struct stats *stats);
 
+/* Bytes of memory, all in all. */
+size_t stats_memory(const struct stats *stats);
+
 size_t stats_count(const struct stats *stats);
 /* Borrowed; valid until the next stats_row_of, stats_merge or stats_sort. */
 const struct stats_row *stats_at(const struct stats *stats, size_t index);

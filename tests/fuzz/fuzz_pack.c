@@ -83,12 +83,17 @@ static int append(void *ctx, const void *data, size_t length)
 
 static void make_files(struct fuzz_part *world, uint32_t traces, int index_dir)
 {
-	struct pack_builder *builder = pack_builder_new(store_id, &world->part.name);
+	struct pack_config config = {.part = world->part.name,
+		.disk = fake_disk_disk(world->fake),
+		.index_dir = index_dir};
+	struct pack_builder *builder;
 	struct bytes text = {0};
 	struct sealed_writer *writer;
 	struct scratch scratch = {0};
 	uint64_t file_bytes;
 
+	memcpy(config.store_id, store_id, sizeof(config.store_id));
+	builder = pack_builder_new(&config);
 	must(builder != NULL && sealed_writer_new(1, append, &world->sealed, &writer) == 0,
 		"memory");
 	for (uint32_t trace = 1; trace <= traces; trace++) {
@@ -105,8 +110,7 @@ static void make_files(struct fuzz_part *world, uint32_t traces, int index_dir)
 		must(sealed_writer_add(writer, lines.data, lines.length) == 0, "sealing");
 	}
 	world->part.length_bytes = text.length;
-	must(pack_builder_write(builder, fake_disk_disk(world->fake), index_dir, text.length) == 0,
-		"writing the pack");
+	must(pack_builder_write(builder, text.length) == 0, "writing the pack");
 	must(sealed_writer_finish(writer, &file_bytes) == 0, "sealing");
 	pack_builder_free(builder);
 	sealed_writer_free(writer);

@@ -230,7 +230,7 @@ static struct sealer *begin(bool pressed)
 	seen.hold_read = hold;
 	seen.wait_ns = wait_ns;
 	assert_int_equal(sealer_new(&config, &sealer), 0);
-	assert_int_equal(sealer_begin(sealer, &part, pressed), 0);
+	assert_int_equal(sealer_begin(sealer, &part, pressed, 0), 0);
 	return sealer;
 }
 

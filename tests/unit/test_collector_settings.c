@@ -6,6 +6,7 @@
 #include "log_line.h"
 #include "paths.h"
 #include "pressure.h"
+#include "seal.h"
 #include "settings_table.h"
 #include "support/program.h"
 
@@ -268,9 +269,26 @@ static struct pressure pressure_at(struct pressure_input input)
 
 	if (input.drain_ms == 0)
 		input.drain_ms = 5000;
-	pressure_limits_of(128u << 20, 1u << 30, 64u << 20, &limits);
+	pressure_limits_of(128u << 20, true, 1u << 30, 64u << 20, &limits);
 	pressure_of(&limits, &input, &pressure);
 	return pressure;
+}
+
+static void test_limits(void **state)
+{
+	struct pressure_limits limits;
+
+	(void)state;
+	/* What is sealed is kept free of spans, down to the least limit that there is. */
+	for (uint64_t memory = 16; memory <= 1024; memory *= 2) {
+		pressure_limits_of(memory << 20, true, 1u << 30, 64u << 20, &limits);
+		assert_true(limits.seal_bytes >= SEAL_MEMORY_MIN);
+		assert_true(limits.seal_bytes + limits.memory_bytes <= memory << 19);
+		assert_true(limits.memory_bytes >= memory << 18);
+	}
+	pressure_limits_of(128u << 20, false, 1u << 30, 64u << 20, &limits);
+	assert_int_equal(limits.seal_bytes, 0);
+	assert_int_equal(limits.memory_bytes, 64u << 20);
 }
 
 static void test_pressure(void **state)
@@ -332,6 +350,7 @@ int main(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_listener),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_pressure),
 	};
 

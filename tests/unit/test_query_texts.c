@@ -94,7 +94,8 @@ static void add_run(struct pack_builder *builder, uint32_t number, uint64_t *at)
 
 static int setup(void **state)
 {
-	struct pack_builder *builder = pack_builder_new(store_id, &name);
+	struct pack_config config = {.part = name};
+	struct pack_builder *builder;
 	struct disk *disk;
 	uint64_t at = 0;
 	int dir;
@@ -104,10 +105,14 @@ static int setup(void **state)
 	disk = fake_disk_disk(fake);
 	dir = disk_open_root(disk, "index", true);
 	assert_true(dir >= 0);
+	memcpy(config.store_id, store_id, sizeof(config.store_id));
+	config.disk = disk;
+	config.index_dir = dir;
+	builder = pack_builder_new(&config);
 	assert_non_null(builder);
 	for (uint32_t i = 0; i < RUNS; i++)
 		add_run(builder, i, &at);
-	assert_int_equal(pack_builder_write(builder, disk, dir, at), 0);
+	assert_int_equal(pack_builder_write(builder, at), 0);
 	pack_builder_free(builder);
 	assert_int_equal(pack_open(disk, dir, store_id, &name, &pack), 0);
 	assert_int_equal(pack_blocks(pack_runs(pack)), BLOCKS);
