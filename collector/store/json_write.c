@@ -183,20 +183,17 @@ static const char pairs[201] =
 	"34353637383940414243444546474849505152535455565758596061626364656667"
 	"6869707172737475767778798081828384858687888990919293949596979899";
 
-/* Two digits as they stand in memory, in the low bytes. */
-static inline uint64_t pair_of(uint32_t value)
-{
-	return le16_read((const uint8_t *)pairs + 2 * (size_t)value);
-}
-
-/* Eight digits with leading zeros, the first in the lowest byte. value < 10^8. */
+/* Eight digits with leading zeros, the first in the lowest byte. value < 10^8. Halves, pairs and
+ * digits are divided side by side: a hundredth of up to 9999 is x * 10486 >> 20, a tenth of up
+ * to 99 x * 103 >> 10. */
 static inline uint64_t eight_digits(uint32_t value)
 {
-	uint32_t high = value / 10000;
-	uint32_t low = value % 10000;
+	uint64_t halves = value / 10000 | (uint64_t)(value % 10000) << 32;
+	uint64_t hundredths = halves * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+	uint64_t two = hundredths | (halves - hundredths * 100) << 16;
+	uint64_t tenths = two * 103 >> 10 & UINT64_C(0x000f000f000f000f);
 
-	return pair_of(high / 100) | pair_of(high % 100) << 16 | pair_of(low / 100) << 32 |
-	       pair_of(low % 100) << 48;
+	return (tenths | (two - tenths * 10) << 8) + UINT64_C(0x3030303030303030);
 }
 
 /* Writes 8 bytes in any case. value < 10^8. */
@@ -211,17 +208,12 @@ static inline size_t format_short(char *ret, uint32_t value)
 	return 8 - zeros;
 }
 
-static size_t format_digits(char *ret, uint64_t value)
+/* value >= 10. */
+static size_t __attribute__((noinline)) format_long(char *ret, uint64_t value)
 {
 	char digits[JSON_INTEGER_BYTES];
 	size_t at = sizeof(digits);
 
-	if (value < 10) {
-		ret[0] = (char)('0' + value);
-		return 1;
-	}
-	if (value < 100000000)
-		return format_short(ret, (uint32_t)value);
 	while (value >= 100) {
 		at -= 2;
 		memcpy(digits + at, pairs + 2 * (value % 100), 2);
@@ -235,6 +227,15 @@ static size_t format_digits(char *ret, uint64_t value)
 	}
 	memcpy(ret, digits + at, sizeof(digits) - at);
 	return sizeof(digits) - at;
+}
+
+static inline size_t format_digits(char *ret, uint64_t value)
+{
+	if (value < 10) {
+		ret[0] = (char)('0' + value);
+		return 1;
+	}
+	return value < 100000000 ? format_short(ret, (uint32_t)value) : format_long(ret, value);
 }
 
 size_t json_format_u64(char ret[JSON_INTEGER_BYTES], uint64_t value)

@@ -217,7 +217,9 @@ static int build_tail(struct line_writer *writer, const struct log_peer *peer)
 		if (ret == 0)
 			ret = APPEND(tail, "}");
 	}
-	return ret != 0 ? ret : APPEND(tail, "},\"error\":");
+	if (ret == 0)
+		ret = APPEND(tail, "},\"error\":");
+	return ret != 0 ? ret : bytes_reserve(tail, PIECE_SLACK);
 }
 
 /* What line_hot.c copies at once. */
@@ -234,7 +236,9 @@ static int build_middle(struct line_writer *writer, const struct batch *batch)
 		ret = bytes_put(middle, writer->head.data, writer->head.length);
 	if (ret == 0)
 		ret = APPEND(middle, "internal\"");
-	return ret != 0 ? ret : bytes_put(middle, writer->resource.data, writer->resource.length);
+	if (ret == 0)
+		ret = bytes_put(middle, writer->resource.data, writer->resource.length);
+	return ret != 0 ? ret : bytes_reserve(middle, PIECE_SLACK);
 }
 
 static int grow_tables(struct line_writer *writer, const struct batch *batch)

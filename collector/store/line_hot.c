@@ -11,6 +11,8 @@
 #include "json_check.h"
 #include "line_internal.h"
 
+enum { KEY_AT_ONCE = 16 };
+
 /* ---- Ids and times ---------------------------------------------------------- */
 
 /* 16 hex digits of an id, its least byte first. */
@@ -193,9 +195,9 @@ static uint8_t *put_values(struct line_writer *writer, const struct batch *batch
 		struct line_piece piece = keys[index].text;
 		const uint8_t *text = writer->pieces.data + piece.offset + first;
 
-		memcpy(at, text, PIECE_SLACK);
-		if (piece.length > PIECE_SLACK)
-			memcpy(at + PIECE_SLACK, text + PIECE_SLACK, piece.length - PIECE_SLACK);
+		memcpy(at, text, KEY_AT_ONCE);
+		if (piece.length > KEY_AT_ONCE)
+			memcpy(at + KEY_AT_ONCE, text + KEY_AT_ONCE, piece.length - KEY_AT_ONCE);
 		at += piece.length - first;
 		first = false;
 		at = put_value(writer, batch, shape_keys[index].type, view->values[index],
@@ -206,9 +208,17 @@ static uint8_t *put_values(struct line_writer *writer, const struct batch *batch
 
 /* ---- A span ------------------------------------------------------------------- */
 
-static inline uint8_t *put_bytes(uint8_t *at, const uint8_t *from, size_t length)
+/* A piece, or the end of one: PIECE_SLACK bytes at once, and beyond. Those that are longer
+ * than that are mostly shorter than twice that. */
+static inline uint8_t *put_piece(uint8_t *at, const uint8_t *from, size_t length)
 {
-	memcpy(at, from, length);
+	memcpy(at, from, PIECE_SLACK);
+	if (length > PIECE_SLACK) {
+		memcpy(at + PIECE_SLACK, from + PIECE_SLACK, PIECE_SLACK);
+		if (length > 2 * PIECE_SLACK)
+			memcpy(at + 2 * PIECE_SLACK, from + 2 * PIECE_SLACK,
+				length - 2 * PIECE_SLACK);
+	}
 	return at + length;
 }
 
@@ -226,12 +236,12 @@ static uint8_t *put_middle(
 	const struct bytes *middle = &writer->middle;
 
 	if (view->input.data == NULL && view->output.data == NULL)
-		return put_bytes(at, middle->data, middle->length);
+		return put_piece(at, middle->data, middle->length);
 	at = PUT(at, "success\",\"data\":{\"input\":");
 	at = put_snapshot(at, view->input);
 	at = PUT(at, ",\"output\":");
 	at = put_snapshot(at, view->output);
-	return put_bytes(at, middle->data + writer->middle_data_end,
+	return put_piece(at, middle->data + writer->middle_data_end,
 		middle->length - writer->middle_data_end);
 }
 
@@ -273,9 +283,9 @@ int line_hot_span(struct line_writer *writer, const struct batch *batch,
 	if (bytes_reserve(out, shape->hot_bytes + view->wire_bytes) != 0)
 		return -ENOMEM;
 	at = line_put_front(writer, view, out->data + out->length);
-	at = put_bytes(at, writer->pieces.data + shape->names.offset, shape->names.length);
+	at = put_piece(at, writer->pieces.data + shape->names.offset, shape->names.length);
 	at = put_middle(writer, view, at);
-	at = put_bytes(at, writer->pieces.data + shape->site.offset, shape->site.length);
+	at = put_piece(at, writer->pieces.data + shape->site.offset, shape->site.length);
 	if (view->thread != 0) {
 		at = put_thread(writer, view->thread, first, at);
 		first = false;
@@ -287,7 +297,7 @@ int line_hot_span(struct line_writer *writer, const struct batch *batch,
 		at -= sizeof(",\"attributes\":{") - 1;
 	else
 		*at++ = '}';
-	at = put_bytes(at, writer->tail.data, writer->tail.length);
+	at = put_piece(at, writer->tail.data, writer->tail.length);
 	at = PUT(at, "null}\n");
 	out->length = (size_t)(at - out->data);
 	return 1;

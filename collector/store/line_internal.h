@@ -7,13 +7,14 @@
 
 #include "line.h"
 
-/* A stretch of line_writer.pieces. Behind the last one PIECE_SLACK bytes can be read. */
+/* A stretch of line_writer.pieces. Behind the last one, and behind
+ * middle and tail, PIECE_SLACK bytes can be read. */
 struct line_piece {
 	uint32_t offset;
 	uint32_t length;
 };
 
-enum { PIECE_SLACK = 16 };
+enum { PIECE_SLACK = 64 };
 
 /* A key of a shape, encoded, and which of ours it is: 0, or one of own_attribute. */
 struct line_key {
