@@ -42,14 +42,13 @@ static int day_of_trace(void *context, const struct trace_id *trace_id, int32_t 
 static void on_commit(void *context, const struct written_run *runs, size_t count)
 {
 	struct depot *depot = context;
+	const struct written_run *last = &runs[count - 1];
 
 	pthread_mutex_lock(&depot->index_lock);
-	for (size_t i = 0; i < count; i++) {
+	live_on_commit(depot->live, &last->part, last->offset + last->length_bytes);
+	for (size_t i = 0; depot->index != NULL && i < count; i++) {
 		const struct written_run *run = &runs[i];
 
-		live_on_commit(depot->live, &run->part, run->offset + run->length_bytes);
-		if (depot->index == NULL)
-			continue;
 		/* What the index can't take in is found by a scan, and at the next start
 		 * the part is indexed anew. */
 		if (run->index == NULL ||

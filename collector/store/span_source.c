@@ -123,37 +123,50 @@ static int load(struct span_sources *sources, struct log_place place, struct spa
 	return 0;
 }
 
-int span_sources_get(struct span_sources *sources, struct log_place place, struct span_source **ret)
+static bool is_at(const struct span_source *source, struct log_place place)
+{
+	return source->place.segment == place.segment && source->place.offset == place.offset;
+}
+
+/* The source of a place in its set: the one that has it, or else one that was not used for
+ * long, loaded anew. */
+static int find(struct span_sources *sources, struct log_place place, struct span_source **ret)
 {
 	struct span_source *set = set_of(sources, place);
+	struct span_source *found = &set[0];
+	int error;
+
+	for (size_t i = 0; i < WAYS; i++) {
+		if (is_at(&set[i], place)) {
+			*ret = &set[i];
+			return 0;
+		}
+		if (set[i].used < found->used)
+			found = &set[i];
+	}
+	release(sources, found);
+	error = load(sources, place, found);
+	if (error != 0) {
+		release(sources, found);
+		return error;
+	}
+	shrink(sources, found);
+	*ret = found;
+	return 0;
+}
+
+int span_sources_get(struct span_sources *sources, struct log_place place, struct span_source **ret)
+{
 	struct span_source *found = sources->last;
 	int error;
 
-	sources->now++;
-	if (found == NULL || found->place.segment != place.segment ||
-		found->place.offset != place.offset) {
-		found = &set[0];
-		for (size_t i = 0; i < WAYS; i++) {
-			if (set[i].place.segment == place.segment &&
-				set[i].place.offset == place.offset) {
-				found = &set[i];
-				break;
-			}
-			if (set[i].used < found->used)
-				found = &set[i];
-		}
-		if (found->place.segment != place.segment || found->place.offset != place.offset) {
-			release(sources, found);
-			error = load(sources, place, found);
-			if (error != 0) {
-				release(sources, found);
-				return error;
-			}
-			shrink(sources, found);
-		}
+	if (found == NULL || !is_at(found, place)) {
+		error = find(sources, place, &found);
+		if (error != 0)
+			return error;
 		sources->last = found;
 	}
-	found->used = sources->now;
+	found->used = ++sources->now;
 	*ret = found;
 	return 0;
 }

@@ -96,11 +96,10 @@ static uint64_t which_are_consumed(
 /* Whether the span is in this round already. */
 static bool is_in_round(struct jsonl_store *store, const struct ordinal *ordinal)
 {
-	for (size_t i = 0; i < OUTPUTS; i++) {
-		struct output *output = &store->outputs[i];
+	for (uint32_t left = store->in_round; left != 0; left &= left - 1) {
+		struct output *output = &store->outputs[__builtin_ctz(left)];
 
-		if (output->run_count > 0 &&
-			consumed_has_near(&output->ordinals, ordinal, &output->hints))
+		if (consumed_has_near(&output->ordinals, ordinal, &output->hints))
 			return true;
 	}
 	return store->lost_spans > 0 && consumed_has(&store->lost, ordinal);
@@ -331,6 +330,7 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	store->run_index.run.length_bytes = (uint32_t)lines->length;
 	if (store->run_not_indexed)
 		store->run_index.run.spans = 0;
+	store->in_round |= UINT32_C(1) << (output - store->outputs);
 	output->runs[output->run_count++] = (struct output_run){
 		.trace_id = *trace_id,
 		.index = store->run_index.run,
@@ -422,8 +422,8 @@ static size_t gathered_bytes(const struct jsonl_store *store)
 {
 	size_t bytes = 0;
 
-	for (size_t i = 0; i < OUTPUTS; i++)
-		bytes += (size_t)store->outputs[i].length_bytes;
+	for (uint32_t left = store->in_round; left != 0; left &= left - 1)
+		bytes += (size_t)store->outputs[__builtin_ctz(left)].length_bytes;
 	return bytes;
 }
 

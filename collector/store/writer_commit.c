@@ -6,8 +6,9 @@
 
 #include "writer_internal.h"
 
-static void clear_output(struct output *output)
+static void clear_output(struct jsonl_store *store, struct output *output)
 {
+	store->in_round &= ~(UINT32_C(1) << (output - store->outputs));
 	output->lines.length = 0;
 	output->length_bytes = 0;
 	output->crc = 0;
@@ -22,7 +23,7 @@ void writer_forget_round(struct jsonl_store *store)
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		if (store->outputs[i].written && !store->outputs[i].committed)
 			writer_part_failed(store, &store->outputs[i], -ENOSPC, false);
-		clear_output(&store->outputs[i]);
+		clear_output(store, &store->outputs[i]);
 	}
 	consumed_clear(&store->lost);
 	store->lost_spans = 0;
@@ -171,7 +172,7 @@ static void finish_round(struct jsonl_store *store, bool complete)
 		return;
 	}
 	for (size_t i = 0; i < OUTPUTS; i++)
-		clear_output(&store->outputs[i]);
+		clear_output(store, &store->outputs[i]);
 	consumed_clear(&store->lost);
 	store->lost_spans = 0;
 	store->lost_committed = false;

@@ -110,6 +110,7 @@ struct jsonl_store {
 	size_t next_span;	    /* of this */
 	size_t run_end;		    /* what was formatted goes up to here */
 	struct output outputs[OUTPUTS];
+	uint32_t in_round;	 /* a bit for each output that has runs */
 	struct bytes run_lines;	 /* of the run being formatted: mostly where they will stay, in the
 				  * output that the run before went to */
 	struct bytes run_memory; /* for those of other runs; kept between them */

@@ -297,6 +297,42 @@ static void test_gathers(void **state)
 	end(&run);
 }
 
+/* A span that comes again before the round that has it is committed is stored once; a round
+ * that has gathered enough is committed before its time. */
+static void test_round_knows_its_spans(void **state)
+{
+	struct run run;
+	uint64_t before;
+	size_t sent;
+	int error;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){
+		.segment_bytes = 1 << 20, .buffer_bytes = 20000, .gather_steps = 1000};
+	assert_int_equal(world_open(&run.world, run.fake, run.history), 0);
+	send_and_write(&run, 8);
+	before = written(&run);
+	for (unsigned int i = 0; i < 8; i++)
+		world_send(&run.world, &run.random);
+	assert_int_equal(world_commit(&run.world), 0);
+	sent = run.world.waiting_count;
+	assert_true(sent > 0);
+	for (int again = 0; again < 2; again++) {
+		run.world.waiting_count = sent;
+		assert_int_equal(world_write(&run.world, NULL, true), 0);
+	}
+	assert_int_equal(written(&run), before);
+	assert_int_equal(store_work(run.world.store, STORE_NOW, &error), 0);
+	assert_int_equal(written(&run), before + sent);
+	world_check(&run.world, SIZE_MAX - 1, "sent again");
+	before = written(&run);
+	for (unsigned int i = 0; i < 20; i++)
+		send_and_gather(&run);
+	assert_true(written(&run) > before);
+	end(&run);
+}
+
 /* A buffer of less than a block is one of a block. */
 static void test_tiny_buffers(void **state)
 {
@@ -633,6 +669,7 @@ int main(void)
 		cmocka_unit_test(test_two_days_in_a_round),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_gathers),
+		cmocka_unit_test(test_round_knows_its_spans),
 		cmocka_unit_test(test_tiny_buffers),
 		cmocka_unit_test(test_log_is_forgotten),
 		cmocka_unit_test(test_log_waits_for_clients),
