@@ -28,11 +28,14 @@ struct pack_builder {
 	struct spill_ids ids;
 	/* The block under way. */
 	struct bytes block;
+	uint8_t trace_ids[INDEX_BLOCK_RUNS][16];
+	uint64_t columns[PACK_COLUMNS][INDEX_BLOCK_RUNS];
 	struct bytes filter;
 	struct index_zone zone;
-	uint64_t block_offset; /* of its text */
-	uint64_t end;	       /* of the last run's text */
-	int64_t start_ns;      /* of the last run in the block */
+	uint64_t block_offset;	/* of its text */
+	uint64_t end;		/* of the last run's text */
+	int64_t block_start_ns; /* of its first run */
+	int64_t start_ns;	/* of the last run in the block */
 	size_t block_runs;
 	/* The group under way: hashes of its attributes, each once in a table. */
 	uint64_t *hashes;

@@ -18,7 +18,7 @@ enum {
 	PACK_PAGE_BYTES = 4096,
 	PACK_PAGE_IDS = (PACK_PAGE_BYTES - 8) / 4,
 	PACK_RUNS_MAX = 1 << 24,
-	PACK_HASH_COUNT = 3, /* bits of each attribute in a group's filter */
+	PACK_HASH_COUNT = 3, /* form 1: bits of each attribute in a group's filter */
 	PACK_PASSES_ALL = 0xffff,
 	PACK_SUMS_BYTES_MAX = 32 << 20, /* that are compressed */
 };
@@ -63,12 +63,32 @@ struct pack_entry {
 	struct index_zone zone;
 };
 
-/* Bits of a run's first byte that aren't flags of it. */
+/* A block of form 2: the runs' trace ids, the first one's start (zigzag), then these. */
+enum pack_column {
+	PACK_FLAGS,
+	PACK_GAPS, /* of text, before each run */
+	PACK_LENGTHS,
+	PACK_SPANS,
+	PACK_ERRORS,
+	PACK_STARTS,	/* zigzag, less that of the run before */
+	PACK_DURATIONS, /* zigzag */
+	PACK_RUN_KINDS,
+	PACK_COLUMNS,
+};
+
+/* Bits of a run's first byte, in form 1, that aren't flags of it. */
 enum { PACK_RUN_FLAGS = 0x3f, PACK_RUN_ERRORS = 1 << 6, PACK_RUN_GAP = 1 << 7 };
 
-static inline uint32_t pack_seed(const uint8_t store_id[16], const struct part_name *part)
+/* What a pack's pieces look like; earlier ones are read. */
+enum pack_form {
+	PACK_FORM_1 = 3, /* runs one behind the other, Bloom filters of attributes */
+	PACK_FORM_2,	 /* columns, ribbon filters */
+};
+
+static inline uint32_t pack_seed(
+	const uint8_t store_id[16], const struct part_name *part, enum pack_form form)
 {
-	return index_seed((enum index_kind)3, store_id, part);
+	return index_seed((enum index_kind)form, store_id, part);
 }
 
 static inline uint32_t pack_crc(
@@ -80,6 +100,10 @@ static inline uint32_t pack_crc(
 	le64_write(place + 4, number);
 	return crc32c(crc32c(seed, place, sizeof(place)), bytes, length);
 }
+
+/* Takes the runs of a block. entry->text_offset becomes where the last one's text ends. */
+void pack_take_runs(struct cursor *in, enum pack_form form, struct pack_entry *entry,
+	struct index_run ret[INDEX_BLOCK_RUNS]);
 
 /* How many of an entry's 32 bits are the run's number; the rest are of the hash. */
 static inline unsigned int pack_run_bits(uint64_t runs)
@@ -97,7 +121,7 @@ static inline uint64_t pack_zigzag(int64_t value)
 	return (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
 }
 
-/* A bit of a group's filter. */
+/* A bit of a group's filter, in form 1. */
 static inline uint32_t pack_filter_bit(uint64_t hash, unsigned int i, uint32_t bits)
 {
 	uint32_t mixed = (uint32_t)hash + i * (uint32_t)(hash >> 32 | 1);

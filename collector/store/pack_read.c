@@ -9,7 +9,9 @@
 #include <zstd.h>
 
 #include "index_run.h"
+#include "pack_columns.h"
 #include "pack_internal.h"
+#include "pack_ribbon.h"
 #include "pack_texts.h"
 
 /* One read as a rule: header and first hashes of a million runs. */
@@ -20,6 +22,7 @@ struct pack {
 	int file;
 	uint64_t file_bytes;
 	uint32_t seed;
+	enum pack_form form;
 	struct pack_header header;
 	uint64_t body; /* where blocks are counted from */
 	uint8_t *firsts;
@@ -121,7 +124,8 @@ static int read_section(const struct pack *pack, enum pack_section section, uint
 	return error;
 }
 
-static int read_front(struct pack *pack)
+/* Of this form, or else of the one before. */
+static int read_front(struct pack *pack, uint32_t earlier_seed)
 {
 	uint8_t front[FRONT_BYTES];
 	ssize_t got = disk_read(pack->disk, pack->file, front, sizeof(front), 0);
@@ -131,6 +135,11 @@ static int read_front(struct pack *pack)
 	if (got < PACK_HEADER_BYTES)
 		return ERR_INDEX;
 	error = read_header(pack, front);
+	if (error != 0 && pack->form != PACK_FORM_1) {
+		pack->form = PACK_FORM_1;
+		pack->seed = earlier_seed;
+		error = read_header(pack, front);
+	}
 	if (error != 0)
 		return error;
 	if ((size_t)got < pack->body)
@@ -158,12 +167,13 @@ int pack_open(struct disk *disk, int index_dir, const uint8_t store_id[16],
 		return error == -ENOMEM ? error : ERR_INDEX;
 	}
 	pack->disk = disk;
-	pack->seed = pack_seed(store_id, part);
+	pack->form = PACK_FORM_2;
+	pack->seed = pack_seed(store_id, part, pack->form);
 	pack->file = disk_open(disk, index_dir, name, DISK_READ);
 	error = pack->file < 0 ? ERR_INDEX : disk_stat_file(disk, pack->file, &stat);
 	if (error == 0) {
 		pack->file_bytes = stat.length_bytes;
-		error = read_front(pack);
+		error = read_front(pack, pack_seed(store_id, part, PACK_FORM_1));
 	}
 	if (error != 0) {
 		pack_close(pack);
@@ -283,35 +293,12 @@ static int read_piece(struct pack *pack, unsigned int piece, uint64_t number, ui
 	return error;
 }
 
-static void read_run(struct cursor *in, uint64_t *end, int64_t *start_ns, struct index_run *ret)
-{
-	struct slice head = cursor_take(in, 17);
-	uint8_t first = 0;
-
-	if (head.length == 17) {
-		first = head.data[0];
-		memcpy(ret->trace_id, head.data + 1, 16);
-	}
-	ret->flags = first & PACK_RUN_FLAGS;
-	ret->offset = *end + ((first & PACK_RUN_GAP) != 0 ? cursor_varint(in) : 0);
-	ret->length_bytes = cursor_varint32(in);
-	ret->spans = cursor_varint32(in);
-	ret->errors = (first & PACK_RUN_ERRORS) != 0 ? cursor_varint32(in) : 0;
-	*start_ns = (int64_t)((uint64_t)*start_ns + (uint64_t)zigzag_decode(cursor_varint(in)));
-	ret->start_ns = *start_ns;
-	ret->duration_ns = zigzag_decode(cursor_varint(in));
-	ret->kind = cursor_varint32(in);
-	memset(ret->filter, 0xff, sizeof(ret->filter));
-	*end = ret->offset + ret->length_bytes;
-}
-
 int pack_block(
 	struct pack *pack, size_t block, struct index_run ret[INDEX_BLOCK_RUNS], size_t *ret_count)
 {
 	struct pack_entry entry;
 	struct slice bytes;
 	struct cursor in;
-	int64_t start_ns = 0;
 	int error = read_entry(pack, block, &entry);
 
 	if (error == 0)
@@ -320,21 +307,21 @@ int pack_block(
 	if (error != 0)
 		return error;
 	in = cursor_of_slice(bytes);
-	for (size_t i = 0; i < entry.zone.runs; i++)
-		read_run(&in, &entry.text_offset, &start_ns, &ret[i]);
+	pack_take_runs(&in, pack->form, &entry, ret);
 	*ret_count = entry.zone.runs;
 	return in.error != 0 || cursor_more(&in) || entry.text_offset > pack->header.covered
 		       ? ERR_INDEX
 		       : 0;
 }
 
-static bool may_hold(struct slice filter, const uint64_t *hashes, size_t count)
+/* Of form 1. */
+static bool bloom_may_have(struct slice filter, const uint64_t *hashes, size_t count)
 {
 	uint32_t bits = (uint32_t)filter.length * 8;
 
 	for (size_t i = 0; i < count; i++) {
 		for (unsigned int k = 0; bits > 0 && k < PACK_HASH_COUNT; k++) {
-			uint32_t bit = pack_filter_bit(hashes[i] != 0 ? hashes[i] : 1, k, bits);
+			uint32_t bit = pack_filter_bit(hashes[i], k, bits);
 
 			if ((filter.data[bit / 8] >> bit % 8 & 1) == 0)
 				return false;
@@ -343,6 +330,13 @@ static bool may_hold(struct slice filter, const uint64_t *hashes, size_t count)
 			return false;
 	}
 	return true;
+}
+
+static bool may_hold(enum pack_form form, struct slice filter, const uint64_t *hashes, size_t count)
+{
+	if (form == PACK_FORM_1)
+		return bloom_may_have(filter, hashes, count);
+	return filter.length > 0 ? ribbon_may_have(filter, hashes, count) : count == 0;
 }
 
 static unsigned int groups_in(uint32_t runs)
@@ -369,8 +363,8 @@ static int read_filters(
 }
 
 /* Takes the filters of attributes. */
-static uint32_t take_attributes(
-	struct cursor *in, unsigned int groups, const uint64_t *hashes, size_t count)
+static uint32_t take_attributes(const struct pack *pack, struct cursor *in, unsigned int groups,
+	const uint64_t *hashes, size_t count)
 {
 	uint32_t ret = 0;
 
@@ -379,7 +373,7 @@ static uint32_t take_attributes(
 		uint16_t filter_bytes = length.length == 2 ? le16_read(length.data) : 0;
 
 		if (filter_bytes == PACK_PASSES_ALL ||
-			may_hold(cursor_take(in, filter_bytes), hashes, count))
+			may_hold(pack->form, cursor_take(in, filter_bytes), hashes, count))
 			ret |= UINT32_C(1) << i;
 	}
 	return ret;
@@ -388,13 +382,18 @@ static uint32_t take_attributes(
 int pack_block_groups(
 	struct pack *pack, size_t block, const uint64_t *hashes, size_t count, uint32_t *ret_groups)
 {
+	uint64_t wanted[INDEX_QUESTION_HASHES];
 	struct cursor in;
 	unsigned int groups;
 	int error = read_filters(pack, block, &in, &groups);
 
 	if (error != 0)
 		return error;
-	*ret_groups = take_attributes(&in, groups, hashes, count);
+	count = count < INDEX_QUESTION_HASHES ? count : INDEX_QUESTION_HASHES;
+	/* As the builder has it, where 0 is none. */
+	for (size_t i = 0; i < count; i++)
+		wanted[i] = hashes[i] != 0 ? hashes[i] : 1;
+	*ret_groups = take_attributes(pack, &in, groups, wanted, count);
 	return in.error != 0 ? ERR_INDEX : 0;
 }
 
@@ -414,7 +413,7 @@ static int keep_common(struct pack *pack, size_t block)
 	if (error != 0 || pack->common == NULL)
 		return error != 0 ? error : -ENOMEM;
 	pack->common_block = SIZE_MAX;
-	(void)take_attributes(&in, groups, NULL, 0);
+	(void)take_attributes(pack, &in, groups, NULL, 0);
 	if (in.error == 0 && pack_texts_common(&in, pack->common))
 		pack->common_block = block;
 	else
@@ -442,7 +441,7 @@ int pack_block_texts(
 	error = read_filters(pack, block, &in, &groups);
 	if (error != 0)
 		return error;
-	(void)take_attributes(&in, groups, NULL, 0);
+	(void)take_attributes(pack, &in, groups, NULL, 0);
 	*ret_groups = pack_texts_groups(&in, block, groups, telling, telling_count);
 	return in.error != 0 ? ERR_INDEX : 0;
 }

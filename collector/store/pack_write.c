@@ -7,11 +7,14 @@
 
 #include "index_run.h"
 #include "pack_builder.h"
+#include "pack_columns.h"
+#include "pack_ribbon.h"
 #include "scan.h"
 
 enum {
-	FILTER_BITS = 6,       /* an attribute */
-	FILTER_SPAN_BITS = 10, /* at most, a span of the group */
+	FILTER_COLUMNS = 6,    /* of filters of attributes: bits for each */
+	FILTER_SPAN_BITS = 14, /* at most, a span of the group */
+	FILTER_BYTES_MAX = 60000,
 	KINDS_MAX = 1 << 16,
 	KIND_BYTES_MAX = 4096,
 	MEMORY_DEFAULT = 16 << 20,
@@ -19,7 +22,7 @@ enum {
 };
 
 /* No filter that is longer says anything. */
-#define HASHES_MAX ((size_t)PACK_PASSES_ALL * 8 / FILTER_BITS)
+#define HASHES_MAX ((size_t)FILTER_BYTES_MAX * 8 / FILTER_COLUMNS)
 
 static int init_spills(struct pack_builder *builder, size_t memory)
 {
@@ -58,7 +61,7 @@ struct pack_builder *pack_builder_new(const struct pack_config *config)
 	if (builder == NULL)
 		return NULL;
 	builder->config = *config;
-	builder->seed = pack_seed(config->store_id, &config->part);
+	builder->seed = pack_seed(config->store_id, &config->part, PACK_FORM_2);
 	builder->header.sum_min_ns = INT64_MAX;
 	builder->header.sum_max_ns = INT64_MIN;
 	builder->hashes_max = memory / 64 < HASHES_MAX ? memory / 64 : HASHES_MAX;
@@ -146,35 +149,22 @@ static int on_attribute(void *ctx, struct slice key, struct slice value)
 /* What is said of texts is put behind that of attributes, when the block ends. */
 static int end_group(struct pack_builder *builder)
 {
-	uint64_t bits = builder->hash_count * FILTER_BITS;
 	struct bytes *filter = &builder->filter;
-	uint8_t length[2], *to;
-	size_t bytes;
-	bool passes;
-	int ret;
+	size_t from = filter->length, bytes = 0;
+	uint64_t bits = builder->group_spans * FILTER_SPAN_BITS;
+	static const uint8_t length[2];
+	bool passes = builder->group_passes || builder->hashes_pass;
+	int ret = bytes_put(filter, length, sizeof(length));
 
-	if (bits > builder->group_spans * FILTER_SPAN_BITS)
-		bits = builder->group_spans * FILTER_SPAN_BITS;
-	bytes = (size_t)(bits + 7) / 8;
-	passes = builder->group_passes || builder->hashes_pass || bytes >= PACK_PASSES_ALL;
-	le16_write(length, passes ? PACK_PASSES_ALL : (uint16_t)bytes);
-	if (passes)
-		bytes = 0;
-	ret = bytes_put(filter, length, sizeof(length));
-	if (ret == 0)
-		ret = bytes_reserve(filter, bytes);
+	bits = bits < FILTER_BYTES_MAX * 8 ? bits : FILTER_BYTES_MAX * 8;
+	if (ret == 0 && builder->hash_count > 0 && !passes)
+		ret = ribbon_put(builder->hashes, builder->hash_capacity, builder->hash_count, bits,
+			FILTER_COLUMNS, filter, &bytes);
 	if (ret != 0)
 		return ret;
-	to = filter->data + filter->length;
-	memset(to, 0, bytes);
-	filter->length += bytes;
-	for (size_t i = 0; bytes > 0 && i < builder->hash_capacity; i++) {
-		for (unsigned int k = 0; builder->hashes[i] != 0 && k < PACK_HASH_COUNT; k++) {
-			uint32_t bit = pack_filter_bit(builder->hashes[i], k, (uint32_t)bytes * 8);
-
-			to[bit / 8] |= (uint8_t)(1u << bit % 8);
-		}
-	}
+	if (passes || (builder->hash_count > 0 && bytes == 0))
+		bytes = PACK_PASSES_ALL;
+	le16_write(filter->data + from, (uint16_t)bytes);
 	if (builder->hash_capacity > 0)
 		memset(builder->hashes, 0, builder->hash_capacity * sizeof(*builder->hashes));
 	if (builder->group_passes)
@@ -202,6 +192,18 @@ static int put_piece(struct pack_builder *builder, unsigned int piece, const str
 	return ret == 0 ? spill_put(&builder->blocks, bytes->data, bytes->length) : ret;
 }
 
+static int put_columns(struct pack_builder *builder)
+{
+	size_t count = builder->block_runs;
+	int ret = bytes_put(&builder->block, builder->trace_ids, 16 * count);
+
+	if (ret == 0)
+		ret = bytes_varint(&builder->block, pack_zigzag(builder->block_start_ns));
+	for (size_t i = 0; ret == 0 && i < PACK_COLUMNS; i++)
+		ret = column_put(builder->columns[i], count, &builder->block);
+	return ret;
+}
+
 static int end_block(struct pack_builder *builder)
 {
 	const struct index_zone *zone = &builder->zone;
@@ -212,6 +214,8 @@ static int end_block(struct pack_builder *builder)
 	if (ret == 0)
 		ret = pack_texts_end_block(
 			builder->texts, pack_blocks(builder->header.runs) - 1, &builder->filter);
+	if (ret == 0)
+		ret = put_columns(builder);
 	if (ret == 0)
 		ret = put_piece(builder, PACK_PIECE_BLOCK, &builder->block, &offset);
 	if (ret == 0)
@@ -380,36 +384,26 @@ static int add_id(struct pack_builder *builder, const struct index_run *run)
 	return ret;
 }
 
-static int put_run(struct pack_builder *builder, const struct index_run *run)
+static void keep_run(struct pack_builder *builder, const struct index_run *run)
 {
-	uint8_t first = (uint8_t)(run->flags & PACK_RUN_FLAGS);
-	struct bytes *to = &builder->block;
-	int ret = bytes_reserve(to, 17 + 7 * BYTES_VARINT_MAX);
+	size_t at = builder->block_runs;
 
-	if (ret != 0)
-		return ret;
-	if (builder->block_runs == 0) {
+	if (at == 0) {
 		builder->block_offset = builder->end;
-		builder->start_ns = 0;
+		builder->block_start_ns = builder->start_ns = run->start_ns;
 	}
-	first |= run->errors > 0 ? PACK_RUN_ERRORS : 0;
-	first |= run->offset != builder->end ? (uint8_t)PACK_RUN_GAP : 0;
-	to->data[to->length++] = first;
-	memcpy(to->data + to->length, run->trace_id, 16);
-	to->length += 16;
-	if (run->offset != builder->end)
-		bytes_varint_fast(to, run->offset - builder->end);
-	bytes_varint_fast(to, run->length_bytes);
-	bytes_varint_fast(to, run->spans);
-	if (run->errors > 0)
-		bytes_varint_fast(to, run->errors);
-	bytes_varint_fast(
-		to, pack_zigzag((int64_t)((uint64_t)run->start_ns - (uint64_t)builder->start_ns)));
-	bytes_varint_fast(to, pack_zigzag(run->duration_ns));
-	bytes_varint_fast(to, run->kind);
+	memcpy(builder->trace_ids[at], run->trace_id, 16);
+	builder->columns[PACK_FLAGS][at] = run->flags & PACK_RUN_FLAGS;
+	builder->columns[PACK_GAPS][at] = run->offset - builder->end;
+	builder->columns[PACK_LENGTHS][at] = run->length_bytes;
+	builder->columns[PACK_SPANS][at] = run->spans;
+	builder->columns[PACK_ERRORS][at] = run->errors;
+	builder->columns[PACK_STARTS][at] =
+		pack_zigzag((int64_t)((uint64_t)run->start_ns - (uint64_t)builder->start_ns));
+	builder->columns[PACK_DURATIONS][at] = pack_zigzag(run->duration_ns);
+	builder->columns[PACK_RUN_KINDS][at] = run->kind;
 	builder->start_ns = run->start_ns;
 	builder->end = run->offset + run->length_bytes;
-	return 0;
 }
 
 int pack_builder_add(struct pack_builder *builder, const struct index_run *run, struct slice lines)
@@ -419,10 +413,9 @@ int pack_builder_add(struct pack_builder *builder, const struct index_run *run, 
 
 	if (ret == 0)
 		ret = add_id(builder, &marked);
-	if (ret == 0)
-		ret = put_run(builder, &marked);
 	if (ret != 0)
 		return ret;
+	keep_run(builder, &marked);
 	builder->header.runs++;
 	builder->block_runs++;
 	index_zone_add(&builder->zone, &marked);

@@ -277,7 +277,7 @@ static void mend_piece(uint8_t *pack, size_t length, uint32_t seed, unsigned int
 
 static void mend(uint8_t *pack, size_t length, const struct part_name *name)
 {
-	uint32_t seed = pack_seed(store_id, name);
+	uint32_t seed = pack_seed(store_id, name, PACK_FORM_2);
 	uint64_t body = PACK_HEADER_BYTES + le32_read(pack + 88);
 	uint64_t directory = section_offset(pack, PACK_DIRECTORY);
 	uint64_t entries = le32_read(pack + 88 + 16 * (size_t)PACK_DIRECTORY) / PACK_ENTRY_BYTES;

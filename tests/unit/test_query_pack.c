@@ -337,6 +337,54 @@ static void as_the_lines_say(void **state)
 	}
 }
 
+static size_t count_passing(size_t part)
+{
+	const struct filter_attribute *nowhere = filter_of(15, 0).attributes;
+	uint64_t hash = index_hash_attribute(nowhere->key, nowhere->value);
+	struct pack *pack;
+	size_t ret = 0;
+
+	assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[part].name, &pack), 0);
+	for (size_t block = 0; block < pack_blocks(pack_runs(pack)); block++) {
+		uint32_t groups;
+
+		assert_int_equal(pack_block_groups(pack, block, &hash, 1, &groups), 0);
+		ret += (size_t)__builtin_popcount(groups);
+	}
+	pack_close(pack);
+	return ret;
+}
+
+/* A pack of before there were columns, of this text, is read. */
+static void of_the_first_form(void **state)
+{
+	enum { SEED = 21, TRACES = 200, PART = 1 };
+	char path[512];
+	uint8_t pack[32768];
+	size_t length;
+	char *expected, *found;
+	FILE *file;
+
+	(void)state;
+	fill(SEED, TRACES, true);
+	seal_all();
+	expected = answers(TRACES, 0, FILTERS_SCREENED, false);
+	file = fopen(TEST_DATA "/pack_form_1.pack", "rb");
+	assert_non_null(file);
+	length = fread(pack, 1, sizeof(pack), file);
+	fclose(file);
+	pack_path(PART, path);
+	file = fopen(path, "wb");
+	assert_non_null(file);
+	assert_int_equal(fwrite(pack, 1, length, file), length);
+	fclose(file);
+	assert_in_range(count_passing(PART), 0, 1);
+	found = answers(TRACES, 0, FILTERS_SCREENED, true);
+	assert_string_equal(found, expected);
+	free(found);
+	free(expected);
+}
+
 /* Filters that only lines can answer, of parts with several frames and blocks. */
 static void screened_by_frames(void **state)
 {
@@ -659,6 +707,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(as_the_lines_say, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_the_first_form, setup, teardown),
 		cmocka_unit_test_setup_teardown(screened_by_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
