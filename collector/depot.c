@@ -18,6 +18,9 @@
 #define BUFFER_BYTES ((size_t)16 << 20)
 #define SHARE_BYTES_MIN ((size_t)1 << 20)
 
+/* Runs by which what the index looks at is fetched before. */
+enum { EXPECT_AHEAD = 4 };
+
 static int fail(struct depot_error *error, int status, const char *what, const char *path)
 {
 	snprintf(error->text, sizeof(error->text), "%s %s: %s", what, path, error_text(status));
@@ -39,6 +42,17 @@ static int day_of_trace(void *context, const struct trace_id *trace_id, int32_t 
 	return found;
 }
 
+static void expect_trace(void *context, const struct trace_id *trace_id)
+{
+	struct depot *depot = context;
+
+	if (depot->index == NULL)
+		return;
+	pthread_mutex_lock(&depot->index_lock);
+	index_expect(depot->index, trace_id->bytes);
+	pthread_mutex_unlock(&depot->index_lock);
+}
+
 static void on_commit(void *context, const struct written_run *runs, size_t count)
 {
 	struct depot *depot = context;
@@ -49,6 +63,9 @@ static void on_commit(void *context, const struct written_run *runs, size_t coun
 	for (size_t i = 0; depot->index != NULL && i < count; i++) {
 		const struct written_run *run = &runs[i];
 
+		if (i + EXPECT_AHEAD < count)
+			index_expect_run(depot->index, &run[EXPECT_AHEAD].part,
+				run[EXPECT_AHEAD].trace_id.bytes);
 		/* What the index can't take in is found by a scan, and at the next start
 		 * the part is indexed anew. */
 		if (run->index == NULL ||
@@ -229,6 +246,7 @@ static int open_writers(
 		.log = depot->recovery.log,
 		.clients = depot->clients,
 		.hooks = {.day_of_trace = day_of_trace,
+			.expect_trace = expect_trace,
 			.on_commit = on_commit,
 			.on_part = on_part,
 			.ctx = depot},

@@ -106,6 +106,17 @@ bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_n
 	return slot->used;
 }
 
+void id_map_expect(const struct id_map *map, uint64_t hash, bool added)
+{
+	size_t at = hash & (map->capacity - 1);
+
+	if (map->capacity == 0)
+		return;
+	__builtin_prefetch(&map->filter[at / FILTER_SLOTS]);
+	if (added)
+		__builtin_prefetch(&map->slots[at], 1);
+}
+
 void id_map_done(struct id_map *map)
 {
 	free(map->slots);

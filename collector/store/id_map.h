@@ -26,6 +26,10 @@ int id_map_add(struct id_map *map, const uint8_t id[16], uint32_t number) MUST_C
 /* ret_number may be NULL. */
 bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_number);
 
+/* An id of that hash (index_hash_id) is about to be found, or added: fetches from memory what
+ * is looked at then. */
+void id_map_expect(const struct id_map *map, uint64_t hash, bool added);
+
 void id_map_done(struct id_map *map);
 
 size_t id_map_memory(const struct id_map *map);

@@ -17,6 +17,8 @@
 #define TAIL_RUNS_MAX ((size_t)64 << 10)
 /* Files that are kept open. */
 #define OPEN_MAX 16
+/* Parts, the last ones, of which is fetched what is about to be looked at. */
+#define EXPECT_PARTS 4
 
 struct index {
 	struct index_place place;
@@ -385,6 +387,23 @@ static int find_trace(
 		}
 	}
 	return 0;
+}
+
+void index_expect(const struct index *index, const uint8_t trace_id[16])
+{
+	uint64_t hash = index_hash_id(trace_id);
+
+	for (size_t i = 0; i < index->count && i < EXPECT_PARTS; i++)
+		index_part_expect(index->parts[index->count - 1 - i], hash);
+}
+
+void index_expect_run(
+	const struct index *index, const struct part_name *part, const uint8_t trace_id[16])
+{
+	const struct index_state *state = find_part(index, part);
+
+	if (state != NULL)
+		id_map_expect(&state->tail_map, index_hash_id(trace_id), true);
 }
 
 int index_day_of_trace(struct index *index, const uint8_t trace_id[16], int32_t *ret_day)

@@ -131,6 +131,12 @@ void index_remove_part(struct index *index, const struct part_name *part);
 int index_day_of_trace(
 	struct index *index, const uint8_t trace_id[16], int32_t *ret_day) MUST_CHECK;
 
+/* What was said of a trace is about to be asked for, or a run of it to be added to a part:
+ * fetches from memory what is looked at then, for it is met at random. */
+void index_expect(const struct index *index, const uint8_t trace_id[16]);
+void index_expect_run(
+	const struct index *index, const struct part_name *part, const uint8_t trace_id[16]);
+
 /* Bytes of memory that it held when it was last flushed. Any thread. */
 size_t index_memory(const struct index *index);
 

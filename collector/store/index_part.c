@@ -297,6 +297,13 @@ int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64
 	return id_map_find(&part->tail_map, trace_id, NULL);
 }
 
+void index_part_expect(const struct index_state *part, uint64_t hash)
+{
+	if (part->ids.runs > 0)
+		__builtin_prefetch(part->bloom + index_bloom_block(part->ids.bloom_bytes, hash));
+	id_map_expect(&part->tail_map, hash, false);
+}
+
 /* ---- Compacting ------------------------------------------------------------- */
 
 static int write_ids(struct index_state *part, const char *old_name, const char *new_name,

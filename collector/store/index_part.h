@@ -80,6 +80,9 @@ void index_part_flush(struct index_state *part);
 /* Whether it has a run of the trace: 1, 0, or ERR_INDEX, -EIO. hash is the id's. */
 int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash) MUST_CHECK;
 
+/* index_part_find of an id of that hash is to come: fetches from memory what it looks at. */
+void index_part_expect(const struct index_state *part, uint64_t hash);
+
 /* Writes all ids to a new .ids file and empties the tail. 0 or a negative error: then
  * all is as it was. */
 int index_part_compact(struct index_state *part) MUST_CHECK;

@@ -218,17 +218,35 @@ static long format_spans(
 
 /* ---- Days ------------------------------------------------------------------- */
 
+/* The slot where a search for it begins. */
+static size_t fresh_home(size_t capacity, const struct trace_id *trace_id)
+{
+	uint64_t hash;
+
+	memcpy(&hash, trace_id->bytes + 8, sizeof(hash));
+	return (size_t)id_mix(hash) & (capacity - 1);
+}
+
 static struct fresh_trace *fresh_slot(
 	struct fresh_trace *table, size_t capacity, const struct trace_id *trace_id)
 {
-	uint64_t hash;
-	size_t i;
+	size_t i = fresh_home(capacity, trace_id);
 
-	memcpy(&hash, trace_id->bytes + 8, sizeof(hash));
-	i = (size_t)id_mix(hash) & (capacity - 1);
 	while (table[i].used && !trace_id_equal(&table[i].trace_id, trace_id))
 		i = (i + 1) & (capacity - 1);
 	return &table[i];
+}
+
+/* The day of that trace is to be found soon: what is looked at then is fetched while
+ * lines are written. */
+static void expect_trace(struct jsonl_store *store, const struct trace_id *trace_id)
+{
+	const struct writer_hooks *hooks = &store->config.hooks;
+
+	if (store->fresh_capacity > 0)
+		__builtin_prefetch(&store->fresh[fresh_home(store->fresh_capacity, trace_id)], 1);
+	if (hooks->expect_trace != NULL)
+		hooks->expect_trace(hooks->ctx, trace_id);
 }
 
 static int fresh_grow(struct jsonl_store *store)
@@ -431,8 +449,11 @@ static size_t gathered_bytes(const struct jsonl_store *store)
 static int take_put(struct jsonl_store *store, const struct store_put *put)
 {
 	while (store->next_run < put->run_count) {
-		int ret = take_run(store, &put->runs[store->next_run]);
+		int ret;
 
+		if (store->next_run + 1 < put->run_count && store->next_span == 0)
+			expect_trace(store, &put->runs[store->next_run + 1].trace_id);
+		ret = take_run(store, &put->runs[store->next_run]);
 		if (ret != 0)
 			return ret;
 		if (store->next_span == put->runs[store->next_run].span_count) {

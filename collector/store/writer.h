@@ -122,6 +122,8 @@ struct writer_hooks {
 	/* The day of an earlier run of the trace: 1 and *ret_day, or 0 when there is
 	 * none, or a negative errno: the put fails, and is tried again. */
 	int (*day_of_trace)(void *ctx, const struct trace_id *trace_id, int32_t *ret_day);
+	/* It is about to be asked for that trace. */
+	void (*expect_trace)(void *ctx, const struct trace_id *trace_id);
 	/* Runs of one part, at least one, in order of their place, that the manifest now holds. */
 	void (*on_commit)(void *ctx, const struct written_run *runs, size_t count);
 	/* A part was made, closed or removed. */

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -285,6 +286,34 @@ static void test_marks(void **state)
 	shards_close(&shards);
 }
 
+/* Runs of puts that ended before the loop looked: all of them come back. */
+static void test_puts_end_together(void **state)
+{
+	struct keeper_counts counts = {0};
+	struct shards shards;
+
+	(void)state;
+	shards_open(&shards);
+	put_run(&shards, 0, 3);
+	await_puts(&shards.stores[0], 1);
+	/* What a store that gathers is given more of. */
+	put_run(&shards, 0, 4000);
+	put_run(&shards, 0, 96);
+	await_puts(&shards.stores[0], 2);
+	let_write(&shards.stores[0], true);
+	keepers_hurry(shards.keepers);
+	while (counts.spans < 4099) {
+		keepers_count(shards.keepers, &counts);
+		sched_yield();
+	}
+	assert_int_equal(counts.waiting_runs, 0);
+	assert_int_equal(shards.written, 0);
+	for (int i = 0; i < 10; i++)
+		uv_run(&shards.loop, UV_RUN_NOWAIT);
+	assert_int_equal(shards.written, 4099);
+	shards_close(&shards);
+}
+
 /* ---- Idle -------------------------------------------------------------------------- */
 
 static uint32_t first_segment(struct world *world)
@@ -342,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own_runs),
 		cmocka_unit_test(test_marks),
+		cmocka_unit_test(test_puts_end_together),
 		cmocka_unit_test(test_idle_lets_go),
 	};
 
