@@ -16,6 +16,7 @@
 #include <errno.h>
 
 #include "sealed.h"
+#include "text_search.h"
 
 enum {
 	HELPERS_MAX = 7,
@@ -55,18 +56,13 @@ struct screen {
 
 /* ---- One run ---------------------------------------------------------------------- */
 
-static bool stands_in(struct slice lines, struct slice text)
-{
-	return text.length == 0 || memmem(lines.data, lines.length, text.data, text.length) != NULL;
-}
-
 bool screen_rules_out(const struct filter *filter, struct slice lines)
 {
-	bool all = stands_in(lines, filter->grep) && stands_in(lines, filter->service) &&
-		   stands_in(lines, filter->operation) && stands_in(lines, filter->layer);
+	bool all = text_stands_in(lines, filter->grep) && text_stands_in(lines, filter->service) &&
+		   text_stands_in(lines, filter->operation) && text_stands_in(lines, filter->layer);
 
 	for (size_t i = 0; all && i < filter->attribute_count; i++)
-		all = stands_in(lines, filter->attributes[i].value);
+		all = text_stands_in(lines, filter->attributes[i].value);
 	/* Behind a backslash anything may be meant. */
 	return !all && memchr(lines.data, '\\', lines.length) == NULL;
 }
