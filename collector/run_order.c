@@ -21,6 +21,7 @@ struct sorting {
 	uint32_t *sibling; /* next */
 	uint32_t *out;
 	uint32_t out_count;
+	uint64_t few_ids[SMALL]; /* of few spans, as they stand in by_start */
 };
 
 void run_order_done(struct run_order *order)
@@ -72,7 +73,7 @@ static void sort(struct sorting *sorting, uint32_t *items, compare_fn compare)
 	qsort_r(items, sorting->count, sizeof(*items), compare, sorting);
 }
 
-static void sort_few(const struct sorting *sorting)
+static void sort_few(struct sorting *sorting)
 {
 	const struct span_ref *refs = sorting->refs;
 	uint32_t *items = sorting->by_start;
@@ -85,12 +86,14 @@ static void sort_few(const struct sorting *sorting)
 			items[at] = items[at - 1];
 		items[at] = item;
 	}
+	for (uint32_t i = 0; i < sorting->count; i++)
+		sorting->few_ids[i] = refs[items[i]].span_id;
 }
 
 static uint32_t find_among_few(const struct sorting *sorting, uint64_t id)
 {
 	for (uint32_t i = 0; i < sorting->count; i++)
-		if (sorting->refs[sorting->by_start[i]].span_id == id)
+		if (sorting->few_ids[i] == id)
 			return sorting->by_start[i];
 	return NONE;
 }
@@ -208,7 +211,7 @@ static void put_all(struct sorting *sorting)
 int run_order_make(struct run_order *order, const struct span_ref *refs, uint32_t count,
 	const uint32_t **ret_indices)
 {
-	struct sorting sorting = {.refs = refs, .count = count};
+	struct sorting sorting;
 	uint32_t **arrays[ARRAYS] = {&sorting.by_start, &sorting.by_id, &sorting.rank,
 		&sorting.parent, &sorting.child, &sorting.sibling, &sorting.out};
 
@@ -222,6 +225,9 @@ int run_order_make(struct run_order *order, const struct span_ref *refs, uint32_
 		order->memory = memory;
 		order->capacity = capacity;
 	}
+	sorting.refs = refs;
+	sorting.count = count;
+	sorting.out_count = 0;
 	for (size_t i = 0; i < ARRAYS; i++)
 		*arrays[i] = order->memory + i * order->capacity;
 	for (uint32_t i = 0; i < count; i++) {

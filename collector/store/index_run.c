@@ -71,29 +71,39 @@ void index_filter_attribute(
 	index_filter_value(filter, index_hash_key(key), value);
 }
 
-static inline uint64_t hash_halves(uint64_t low, uint64_t high)
-{
-	return id_mix(high ^ id_mix(low + UINT64_C(0x9e3779b97f4a7c15)));
-}
-
 uint64_t index_hash_id(const uint8_t id[16])
 {
 	uint64_t halves[2];
 
 	memcpy(halves, id, 16);
-	return hash_halves(halves[0], halves[1]);
+	return id_mix(halves[1] ^ id_mix(halves[0] + UINT64_C(0x9e3779b97f4a7c15)));
 }
 
-/* The same for the UUID that stands for a span id of 8 bytes (proto/ids.h). By numbers: halves
+/* What an id is told from the others of its run by: two that come to the same number make the
+ * run unsure, no more. */
+static inline uint64_t number_of_halves(uint64_t low, uint64_t high)
+{
+	return low ^ high * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static uint64_t number_of_uuid(const uint8_t id[16])
+{
+	uint64_t halves[2];
+
+	memcpy(halves, id, 16);
+	return number_of_halves(halves[0], halves[1]);
+}
+
+/* The same for the UUID that stands for a span id of 8 bytes (proto/ids.h). By shifts: halves
  * that were stored byte by byte would be waited for. */
-static uint64_t hash_span_id(uint64_t id)
+static uint64_t number_of_span_id(uint64_t id)
 {
 	uint64_t last = id >> 56, before = id >> 48 & 0xff;
 	uint64_t low = (id & UINT64_C(0xffffffffffff)) | (0x80 | before >> 4) << 48 |
 		       ((before << 4 & 0xf0) | last >> 4) << 56;
 	uint64_t high = 0x80 | (last & 0x0f) << 8;
 
-	return hash_halves(low, high);
+	return number_of_halves(low, high);
 }
 
 /* A flag of runs that are being made: some span is pending. */
@@ -191,7 +201,7 @@ static int add_span(struct index_builder *builder, const struct index_span *span
 
 int index_builder_add_span(struct index_builder *builder, const struct index_span *span)
 {
-	return add_span(builder, span, hash_span_id(span->span_id));
+	return add_span(builder, span, number_of_span_id(span->span_id));
 }
 
 int index_builder_add(
@@ -209,7 +219,7 @@ int index_builder_add(
 	index_filter_text(run->filter, INDEX_SERVICE, record->service);
 	index_filter_text(run->filter, INDEX_OPERATION, record->operation);
 	index_filter_text(run->filter, INDEX_LAYER, record->layer);
-	return add_span(builder, &span, index_hash_id(record->span_id));
+	return add_span(builder, &span, number_of_uuid(record->span_id));
 }
 
 static int compare_hashes(const void *left, const void *right)

@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "ids.h"
+#include "index_run.h"
 #include "record.h"
 #include "scratch.h"
 
@@ -416,6 +418,43 @@ static void peek_and_cut(void **state)
 	scratch_done(&scratch);
 }
 
+/* A run of a span by its number and one by its line: unsure when they have one id, and only
+ * then. */
+static void ids_of_both_kinds(void **state)
+{
+	(void)state;
+	for (uint64_t i = 1; i < 2000; i++) {
+		uint64_t id = i * UINT64_C(0x9fb21c651e98df25) | 1;
+		/* Once the same, else one that differs in a bit. */
+		uint64_t other = i % 65 == 64 ? id : id ^ UINT64_C(1) << i % 65;
+		struct index_builder builder = {0};
+		struct scratch scratch = {0};
+		char text[640], uuid[ID_UUID_LENGTH];
+		struct record record;
+
+		span_id_format(other, uuid);
+		snprintf(text, sizeof(text),
+			"{\"trace_id\":\"6dbb3af5-48d8-4234-9181-f8b55595fadc\",\"span_id\":\"%."
+			"36s\","
+			"\"parent_span_id\":\"00f067aa-0ba9-802b-8007-000000000000\",\"timestamp\":"
+			"\"2026-01-05T00:00:00.000000000Z\",\"duration_ms\":1,\"operation\":\"o\","
+			"\"layer\":\"core\",\"status\":\"success\",\"data\":{\"input\":null,"
+			"\"output\":null},\"metadata\":{\"service\":\"s\",\"pid\":1,\"host\":\"h\","
+			"\"kind\":\"internal\"},\"error\":null}",
+			uuid);
+		assert_int_equal(record_parse(slice_of_text(text), &scratch, &record, NULL), 0);
+		index_builder_begin(&builder, record.trace_id);
+		assert_int_equal(index_builder_add_span(&builder,
+					 &(struct index_span){.span_id = id, .duration_ns = 1}),
+			0);
+		assert_int_equal(index_builder_add(&builder, &record, &scratch), 0);
+		index_builder_end(&builder);
+		assert_int_equal((builder.run.flags & INDEX_UNSURE) != 0, other == id);
+		index_builder_done(&builder);
+		scratch_done(&scratch);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -431,6 +470,7 @@ int main(void)
 		cmocka_unit_test(other_shapes),
 		cmocka_unit_test(escapes),
 		cmocka_unit_test(peek_and_cut),
+		cmocka_unit_test(ids_of_both_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
