@@ -18,7 +18,12 @@
  */
 #define LET_GO_FOR_NS (3 * REST_AFTER_NS)
 #define REST_LOG_BYTES ((uint64_t)1 << 20)
+/* So long after it removed nothing. */
 #define RETAIN_RETRY_NS (1 * CLOCK_NS_PER_S)
+#define FILL_EVERY_NS (1 * CLOCK_NS_PER_S)
+#define FILL_OVER_NS (10 * CLOCK_NS_PER_S)
+#define AHEAD_BYTES ((uint64_t)32 << 20)
+#define AHEAD_PER_S 2
 #define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
 
 static void trim(struct keeper *keeper, uint64_t now_ns)
@@ -112,8 +117,40 @@ static void shed(struct keeper *keeper, uint64_t max_bytes)
 	uv_async_send(&keeper->async);
 }
 
-/* A minute of much load is more than most caps. */
-static bool is_over_cap(struct keeper *keeper)
+/* How fast files grow, over some seconds. */
+static void note_fill(struct keeper *keeper, uint64_t now_ns, uint64_t written)
+{
+	uint64_t took_ns = now_ns - keeper->fill.since_ns;
+	double now, share = took_ns < FILL_OVER_NS ? (double)took_ns / FILL_OVER_NS : 1;
+
+	if (keeper->fill.since_ns != 0 && took_ns < FILL_EVERY_NS)
+		return;
+	if (keeper->fill.since_ns != 0) {
+		now = (double)(written - keeper->fill.bytes) * CLOCK_NS_PER_S / (double)took_ns;
+		keeper->fill.bytes_per_s =
+			(uint64_t)(share * now + (1 - share) * (double)keeper->fill.bytes_per_s);
+	}
+	keeper->fill.since_ns = now_ns;
+	keeper->fill.bytes = written;
+}
+
+/* What is to be free below the cap: for what is written before it is looked again, and for what a
+ * seal makes beside the plain file. */
+static uint64_t ahead_bytes(const struct keeper *keeper, uint64_t max_bytes)
+{
+	uint64_t bytes = AHEAD_BYTES + keeper->fill.bytes_per_s / AHEAD_PER_S;
+
+	if (bytes > max_bytes / 16)
+		bytes = max_bytes / 16;
+	if (keeper->seal_pending)
+		bytes += keeper->sealed.length_bytes;
+	else if (keeper->sealer != NULL)
+		bytes += sealer_bytes(keeper->sealer);
+	return bytes;
+}
+
+/* A second of much load is more than what some caps have left. */
+static bool is_over_cap(struct keeper *keeper, uint64_t now_ns)
 {
 	struct writer_stats stats;
 	uint64_t max_bytes;
@@ -124,7 +161,19 @@ static bool is_over_cap(struct keeper *keeper)
 	if (max_bytes == 0)
 		return false;
 	writer_get_stats(keeper->config.store, &stats);
-	return stats.part_bytes > max_bytes;
+	note_fill(keeper, now_ns, stats.bytes_written);
+	return stats.part_bytes + ahead_bytes(keeper, max_bytes) > max_bytes;
+}
+
+/* What becomes of a part that is gone is for nothing. */
+static void stop_vain_seal(struct keeper *keeper)
+{
+	uint32_t id = keeper->sealer != NULL ? sealer_part(keeper->sealer) : 0;
+	struct manifest_part part;
+
+	if (id != 0 && (!manifest_copy_part(keeper->config.manifest, id, &part) ||
+			       part.state != PART_CLOSED))
+		sealer_stop(keeper->sealer);
 }
 
 static void retain(struct keeper *keeper, uint64_t now_ns)
@@ -138,11 +187,14 @@ static void retain(struct keeper *keeper, uint64_t now_ns)
 	uv_mutex_unlock(&keeper->lock);
 	if (retention.max_age_ns == 0 && retention.max_bytes == 0)
 		return;
+	retention.ahead_bytes = ahead_bytes(keeper, retention.max_bytes);
 	status = writer_retain(keeper->config.store, &retention);
+	keeper->removed = status > 0;
 	if (status < 0) {
 		log_warning("can't remove old files: %s", error_text(status));
 	} else if (status > 0) {
 		log_info("removed %d old files", status);
+		stop_vain_seal(keeper);
 		uv_mutex_lock(&keeper->lock);
 		keeper->counts.removed_parts += (uint64_t)status;
 		uv_mutex_unlock(&keeper->lock);
@@ -196,6 +248,10 @@ static void take_sealed(struct keeper *keeper)
 	keeper->seal_pending = status == 0;
 	if (status == 0)
 		return;
+	if (status == -ECANCELED) {
+		keeper->sealed_ns = 0;
+		return;
+	}
 	log_warning("can't seal a file: %s", error_text(status));
 	/* Damage, bytes that recovery has to cut, too much of them: not again in this life. */
 	if (status == ERR_CHECKSUM || status == -EBADMSG || status == -EFBIG)
@@ -216,9 +272,13 @@ static void seal_next(struct keeper *keeper)
 	memory_bytes = keeper->sealing.memory_bytes;
 	rule.max_bytes = keeper->retention.max_bytes;
 	uv_mutex_unlock(&keeper->lock);
+	rule.fill_bytes_per_s = keeper->fill.bytes_per_s;
+	keeper->pressed = false;
 	if (!on)
 		return;
 	status = writer_seal_next(keeper->config.store, &rule, &part, &pressed);
+	if (status >= 0)
+		keeper->pressed = pressed;
 	if (status == 1)
 		status = sealer_begin(keeper->sealer, &part, pressed, memory_bytes);
 	if (status < 0)
@@ -233,6 +293,7 @@ static uint64_t seal_every_ns(struct keeper *keeper)
 	uv_mutex_lock(&keeper->lock);
 	soon = keeper->sealing.on && keeper->sealing.after_ns < RETAIN_EVERY_NS;
 	uv_mutex_unlock(&keeper->lock);
+	soon |= keeper->pressed;
 	return soon ? SEAL_RETRY_NS : RETAIN_EVERY_NS;
 }
 
@@ -302,7 +363,8 @@ uint64_t keeper_do_chores(struct keeper *keeper)
 		keeper_rest(keeper, REST_LOG_BYTES);
 	seal(keeper, now_ns);
 	if (now_ns - keeper->retained_ns >= RETAIN_EVERY_NS ||
-		(now_ns - keeper->retained_ns >= RETAIN_RETRY_NS && is_over_cap(keeper)))
+		(is_over_cap(keeper, now_ns) &&
+			(keeper->removed || now_ns - keeper->retained_ns >= RETAIN_RETRY_NS)))
 		retain(keeper, now_ns);
 	if (keeper->cursor_failed)
 		return CURSOR_PAUSE_NS;

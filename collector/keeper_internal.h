@@ -56,10 +56,17 @@ struct keeper {
 	uint64_t wrote_ns;
 	uint64_t shed_after_ns;
 	uint64_t retained_ns;
+	bool removed; /* something, then */
 	struct sealer *sealer;
 	struct seal_result sealed; /* of a commit that is to be tried again */
 	bool seal_pending;
 	uint64_t sealed_ns; /* when it was looked for something to seal; 0: now */
+	bool pressed;	    /* room was short then */
+	struct {
+		uint64_t since_ns; /* 0: never looked */
+		uint64_t bytes;	   /* that had been written then */
+		uint64_t bytes_per_s;
+	} fill;
 };
 
 /* Does what is due; ns until there is more. On the thread. */

@@ -21,6 +21,8 @@ enum {
 	IOPRIO_WHO_PROCESS = 1,
 	IOPRIO_LAST = 2 << 13 | 7, /* of those that are not idle */
 	IOPRIO_IDLE = 3 << 13,
+	/* Lines shrink to less than that. */
+	SHRINKS_TO = 8,
 };
 
 /* So long it may wait for a processor between two changes of the file system. */
@@ -35,6 +37,7 @@ struct sealer {
 	bool busy;
 	atomic_bool done;
 	atomic_bool stop;
+	atomic_ullong written;
 	/* The thread while it may be behind all others, and can be taken from there; 0. */
 	atomic_int behind;
 	uint64_t waited_ns; /* the thread's: until it was behind */
@@ -79,15 +82,16 @@ static void set_io(pid_t thread, bool behind)
  * Behind all others: what has work preempts it at once, where the lowest nice alone leaves it the
  * processor for some milliseconds, and takes its processor for an idle one. But who may not go
  * back to where it was stays there: what others wait for would wait, too, and so would a
- * stop. To lower one's nice wants the same right. And who makes room must get some time.
- * Where something isn't allowed it goes on with the lowest nice, or as it is.
+ * stop. To lower one's nice wants the same right. Where something isn't allowed it goes on with the
+ * lowest nice, or as it is. So it does for lack of room: what others need the processor for
+ * is removed again by retention before long.
  */
-static void be_modest(struct sealer *sealer, bool pressed)
+static void be_modest(struct sealer *sealer)
 {
 	pid_t self = (pid_t)syscall(SYS_gettid);
 	int before = getpriority(PRIO_PROCESS, (id_t)self);
-	bool behind = setpriority(PRIO_PROCESS, (id_t)self, NICE) == 0 && !pressed &&
-		      before < NICE && sealer->config.waited_ns(&sealer->waited_ns) &&
+	bool behind = setpriority(PRIO_PROCESS, (id_t)self, NICE) == 0 && before < NICE &&
+		      sealer->config.waited_ns(&sealer->waited_ns) &&
 		      setpriority(PRIO_PROCESS, (id_t)self, before) == 0;
 
 	if (behind && !set_policy(self, true)) {
@@ -130,7 +134,7 @@ static void run(void *context)
 {
 	struct sealer *sealer = context;
 
-	be_modest(sealer, sealer->job.level == LEVEL_PRESSED);
+	be_modest(sealer);
 	on_hurry(sealer, false);
 	sealer->status = seal_part(&sealer->job, &sealer->result);
 	on_hurry(sealer, true);
@@ -150,6 +154,7 @@ int sealer_new(const struct sealer_config *config, struct sealer **ret)
 		sealer->config.waited_ns = thread_waited_ns;
 	atomic_init(&sealer->done, false);
 	atomic_init(&sealer->stop, false);
+	atomic_init(&sealer->written, 0);
 	atomic_init(&sealer->behind, 0);
 	*ret = sealer;
 	return 0;
@@ -167,11 +172,14 @@ int sealer_begin(struct sealer *sealer, const struct manifest_part *part, bool p
 		.level = pressed ? LEVEL_PRESSED : LEVEL,
 		.memory_bytes = memory_bytes,
 		.stop = &sealer->stop,
+		.written = &sealer->written,
 		.hurry = on_hurry,
 		.context = sealer};
 	memcpy(sealer->job.store_id, sealer->config.store_id, sizeof(sealer->job.store_id));
 	sealer->result = (struct seal_result){.part = part->id};
 	atomic_store(&sealer->done, false);
+	atomic_store(&sealer->stop, false);
+	atomic_store(&sealer->written, 0);
 	status = uv_thread_create(&sealer->thread, run, sealer);
 	sealer->busy = status == 0;
 	return status;
@@ -193,17 +201,37 @@ bool sealer_result(struct sealer *sealer, int *ret_status, struct seal_result *r
 	return true;
 }
 
-void sealer_free(struct sealer *sealer)
+uint32_t sealer_part(const struct sealer *sealer)
+{
+	return sealer->busy ? sealer->job.part.id : 0;
+}
+
+uint64_t sealer_bytes(const struct sealer *sealer)
+{
+	uint64_t written = atomic_load(&sealer->written);
+	uint64_t expected = sealer->job.part.length_bytes / SHRINKS_TO;
+
+	if (!sealer->busy)
+		return 0;
+	return written > expected ? written : expected;
+}
+
+void sealer_stop(struct sealer *sealer)
 {
 	pid_t behind;
 
-	if (sealer == NULL)
-		return;
 	atomic_store(&sealer->stop, true);
 	/* Behind all others it would not get to where it looks, on a busy machine. */
 	behind = atomic_load(&sealer->behind);
 	if (behind != 0)
 		(void)set_policy(behind, false);
+}
+
+void sealer_free(struct sealer *sealer)
+{
+	if (sealer == NULL)
+		return;
+	sealer_stop(sealer);
 	if (sealer->busy)
 		uv_thread_join(&sealer->thread);
 	free(sealer);

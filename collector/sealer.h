@@ -39,6 +39,15 @@ bool sealer_is_busy(const struct sealer *sealer);
  * only `part` counts when that is not 0; false while it is still under way. */
 bool sealer_result(struct sealer *sealer, int *ret_status, struct seal_result *ret_result);
 
+/* Of a part that is under way: its id; 0: none is. */
+uint32_t sealer_part(const struct sealer *sealer);
+
+/* Bytes that the new file takes, or is likely to in the end, of a part that is under way. */
+uint64_t sealer_bytes(const struct sealer *sealer);
+
+/* Stops what is under way within a few MiB of work; its result is -ECANCELED then, as a rule. */
+void sealer_stop(struct sealer *sealer);
+
 /* Stops what is under way within a few MiB of work; waits for it. NULL is fine. */
 void sealer_free(struct sealer *sealer);
 

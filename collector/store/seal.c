@@ -137,6 +137,8 @@ static int append(void *ctx, const void *data, size_t length)
 	ret = disk_write(sealing->job->disk, sealing->file, data, length, sealing->file_bytes);
 	if (ret == 0) {
 		sealing->file_bytes += length;
+		if (sealing->job->written != NULL)
+			atomic_store(sealing->job->written, sealing->file_bytes);
 		ret = write_out(sealing);
 	}
 	hurry(sealing, false);

@@ -38,6 +38,7 @@ struct seal_job {
 	int level;		   /* zstd's, at most: it is lower where memory is short */
 	uint64_t memory_bytes;	   /* that all of it takes; 0: SEAL_MEMORY_DEFAULT */
 	const atomic_bool *stop;   /* NULL: never; checked every few MiB */
+	atomic_ullong *written;	   /* NULL, or told of each byte of the new file */
 	/* Called before something that others may have to wait for (a change of the file
 	 * system), and with false after it; NULL: they don't wait. */
 	void (*hurry)(void *context, bool on);

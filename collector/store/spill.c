@@ -184,6 +184,7 @@ struct piece {
 	uint64_t end;
 	struct spill_id *ids; /* borrowed */
 	size_t at, count;
+	struct spill_id head; /* ids[at] */
 };
 
 struct merge {
@@ -197,15 +198,19 @@ struct merge {
 static int refill(struct merge *merge, struct piece *piece)
 {
 	uint64_t left = piece->end - piece->next;
+	int ret;
 
 	piece->at = 0;
 	piece->count = left < merge->each ? (size_t)left : merge->each;
 	if (piece->count == 0)
 		return 0;
 	piece->next += piece->count;
-	return read_exactly(&merge->ids->place, merge->ids->file, piece->ids,
+	ret = read_exactly(&merge->ids->place, merge->ids->file, piece->ids,
 		piece->count * sizeof(*piece->ids),
 		(piece->next - piece->count) * sizeof(*piece->ids));
+	if (ret == 0)
+		piece->head = piece->ids[0];
+	return ret;
 }
 
 static void sift_down(struct merge *merge, size_t at)
@@ -216,8 +221,7 @@ static void sift_down(struct merge *merge, size_t at)
 
 		for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < merge->count;
 			child++)
-			if (is_less(&pieces[child].ids[pieces[child].at],
-				    &pieces[least].ids[pieces[least].at]))
+			if (is_less(&pieces[child].head, &pieces[least].head))
 				least = child;
 		if (least == at)
 			return;
@@ -267,9 +271,11 @@ static int merge_all(
 	while (ret == 0 && merge->count > 0) {
 		struct piece *least = &merge->pieces[0];
 
-		ret = on_id(ctx, &least->ids[least->at++]);
-		if (ret == 0 && least->at == least->count)
+		ret = on_id(ctx, &least->head);
+		if (ret == 0 && ++least->at == least->count)
 			ret = refill(merge, least);
+		else if (ret == 0)
+			least->head = least->ids[least->at];
 		if (least->count == 0)
 			*least = merge->pieces[--merge->count];
 		sift_down(merge, 0);

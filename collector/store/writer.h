@@ -213,6 +213,7 @@ MUST_CHECK int writer_shed(struct store *store, uint64_t max_bytes, uint64_t *re
 struct retention {
 	uint64_t max_age_ns;
 	uint64_t max_bytes;
+	uint64_t ahead_bytes; /* of max_bytes, that are to be free */
 };
 MUST_CHECK int writer_retain(struct store *store, const struct retention *retention);
 
@@ -222,11 +223,14 @@ struct seal_rule {
 	uint64_t after_ns;  /* seal what is closed for so long */
 	uint64_t max_bytes; /* and anything closed when parts take more than 3/4 of it; 0: no limit
 			     */
+	uint64_t fill_bytes_per_s; /* at which parts grow at present; 0: not known */
 };
 
 /* Closes parts of days that are over and that took nothing for an hour (or after_ns when
- * that is less), and picks the oldest part that is to be sealed. 1 with *ret_part (and
- * whether it is for lack of room), 0: none, or a negative errno. The store's thread. */
+ * that is less), and picks the oldest part that is to be sealed, or, for lack of room, the newest:
+ * what retention is the last to remove. None that it is likely to remove before the seal was worth
+ * its while. 1 with *ret_part (and whether it is for lack of room, which is told with 0, too), 0:
+ * none, or a negative errno. The store's thread. */
 MUST_CHECK int writer_seal_next(struct store *store, const struct seal_rule *rule,
 	struct manifest_part *ret_part, bool *ret_pressed);
 

@@ -273,7 +273,8 @@ static bool next_to_remove(struct jsonl_store *store, const struct retention *re
 	oldest = oldest_part(state);
 	found = oldest != NULL &&
 		(too_old(oldest, now_ns, retention->max_age_ns) ||
-			(retention->max_bytes != 0 && total_bytes(state) > retention->max_bytes));
+			(retention->max_bytes != 0 && total_bytes(state) + retention->ahead_bytes >
+							      retention->max_bytes));
 	if (found)
 		*ret = *oldest;
 	manifest_unlock(store->config.manifest);

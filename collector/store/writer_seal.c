@@ -17,6 +17,11 @@
 #include "writer_internal.h"
 
 #define CLOSE_AFTER_NS (3600ull * 1000000000)
+/* What level 1 does a second, about, on a processor that nobody else wants. */
+#define SEAL_BYTES_PER_S (32.0 * (1 << 20))
+/* A sealed part is to be there at least so many times as long as sealing takes, counted from its
+ * beginning. */
+#define WORTH_TIMES 2.0
 
 static const struct manifest_state *state_of(const struct jsonl_store *store)
 {
@@ -111,6 +116,12 @@ static bool is_older(const struct manifest_part *a, const struct manifest_part *
 	       (a->name.day == b->name.day && a->name.number < b->name.number);
 }
 
+static bool is_before(
+	const struct manifest_part *a, const struct manifest_part *b, bool newest_first)
+{
+	return newest_first ? is_older(b, a) : is_older(a, b);
+}
+
 /* Whether a file has the sealed name already; it is not ours then. */
 static bool name_is_taken(struct jsonl_store *store, const struct manifest_part *part)
 {
@@ -129,44 +140,65 @@ static bool may_seal(const struct jsonl_store *store, const struct manifest_part
 	       !is_refused(store, part->id);
 }
 
-static uint64_t total_bytes(const struct manifest_state *state)
+/* Of the parts from this one on; NULL: of all. */
+static uint64_t bytes_from(const struct manifest_state *state, const struct manifest_part *from)
 {
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if (part->state != PART_REMOVED)
+		if (part->state != PART_REMOVED && (from == NULL || !is_older(part, from)))
 			bytes += part->state == PART_SEALED ? part->sealed_length_bytes
 							    : part->length_bytes;
 	}
 	return bytes;
 }
 
-/* The oldest part that may be sealed of those behind *after, or of all (NULL), whoever has its
- * new name. 1, or 0 when there is none. after may be ret_part. */
+/* Retention removes the oldest part first: this one when those behind it have filled what it and
+ * they don't take now. */
+static bool is_worth(const struct manifest_state *state, const struct seal_rule *rule,
+	const struct manifest_part *part)
+{
+	uint64_t bytes = bytes_from(state, part);
+	double left_s, seal_s = (double)part->length_bytes / SEAL_BYTES_PER_S;
+
+	if (rule->max_bytes == 0 || rule->fill_bytes_per_s == 0)
+		return true;
+	left_s = bytes < rule->max_bytes
+			 ? (double)(rule->max_bytes - bytes) / (double)rule->fill_bytes_per_s
+			 : 0;
+	return left_s >= WORTH_TIMES * seal_s;
+}
+
+/* The next part that may be sealed behind *after, or the first (NULL), whoever has its new name. 1,
+ * or 0 when there is none. after may be ret_part. */
 static int choose(struct jsonl_store *store, const struct seal_rule *rule, uint64_t now_ns,
 	const struct manifest_part *after, struct manifest_part *ret_part, bool *ret_pressed)
 {
 	const struct manifest_state *state = state_of(store);
-	const struct manifest_part *oldest = NULL;
+	const struct manifest_part *next = NULL;
+	bool pressed;
 
 	manifest_lock(store->config.manifest);
-	*ret_pressed =
-		rule->max_bytes != 0 && total_bytes(state) > rule->max_bytes - rule->max_bytes / 4;
+	pressed = rule->max_bytes != 0 &&
+		  bytes_from(state, NULL) > rule->max_bytes - rule->max_bytes / 4;
 	for (size_t i = 0; i < state->part_count; i++) {
 		const struct manifest_part *part = &state->parts[i];
 
-		if ((oldest != NULL && !is_older(part, oldest)) ||
-			(after != NULL && !is_older(after, part)) || !may_seal(store, part))
+		if ((next != NULL && !is_before(part, next, pressed)) ||
+			(after != NULL && !is_before(after, part, pressed)) ||
+			!may_seal(store, part))
 			continue;
-		if (*ret_pressed || is_quiet(part, now_ns, rule->after_ns))
-			oldest = part;
+		if ((pressed || is_quiet(part, now_ns, rule->after_ns)) &&
+			is_worth(state, rule, part))
+			next = part;
 	}
-	if (oldest != NULL)
-		*ret_part = *oldest;
+	if (next != NULL)
+		*ret_part = *next;
 	manifest_unlock(store->config.manifest);
-	return oldest != NULL;
+	*ret_pressed = pressed;
+	return next != NULL;
 }
 
 int writer_seal_next(struct store *base, const struct seal_rule *rule,
@@ -176,6 +208,7 @@ int writer_seal_next(struct store *base, const struct seal_rule *rule,
 	uint64_t now_ns = writer_now(store);
 	int ret;
 
+	*ret_pressed = false;
 	if (store->doubt || store->seal.step != SEAL_NOTHING)
 		return 0;
 	ret = writer_settle(store);

@@ -46,6 +46,7 @@ static void look_at_store(const struct daemon *daemon, struct run *run)
 {
 	DIR *directory = opendir(daemon->store);
 	const struct dirent *entry;
+	struct stat sealed;
 	double bytes = 0;
 
 	run->parts_sealed = run->parts_plain = 0;
@@ -66,6 +67,10 @@ static void look_at_store(const struct daemon *daemon, struct run *run)
 			run->parts_plain++;
 		bytes += (double)st.st_size;
 	}
+	/* What is being sealed is a file of the store, too. */
+	if (directory != NULL &&
+		fstatat(dirfd(directory), ".waft/sealed.new", &sealed, AT_SYMLINK_NOFOLLOW) == 0)
+		bytes += (double)sealed.st_size;
 	if (directory != NULL)
 		closedir(directory);
 	run->store_most = bytes > run->store_most ? bytes : run->store_most;

@@ -441,6 +441,69 @@ static void test_retention(void **state)
 	end(&run);
 }
 
+/* What is to be free of the cap. */
+static void test_retention_ahead(void **state)
+{
+	struct retention retention = {.ahead_bytes = UINT64_C(1) << 40};
+	struct writer_stats stats;
+	uint64_t bytes;
+	struct run run;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 4000);
+	for (int i = 0; i < 10; i++)
+		send_and_write(&run, 8);
+	writer_get_stats(run.world.store, &stats);
+	bytes = stats.part_bytes;
+	assert_int_equal(writer_retain(run.world.store, &retention), 0);
+	retention.max_bytes = bytes * 2;
+	retention.ahead_bytes = bytes;
+	assert_int_equal(writer_retain(run.world.store, &retention), 0);
+	retention.ahead_bytes = bytes + bytes / 2;
+	assert_true(writer_retain(run.world.store, &retention) > 0);
+	writer_get_stats(run.world.store, &stats);
+	assert_in_range(stats.part_bytes, 1, bytes / 2);
+	end(&run);
+}
+
+/* For lack of room the newest is sealed, what retention removes last; none that it removes before
+ * that was worth it. */
+static void test_seal_for_room(void **state)
+{
+	struct seal_rule rule = {.after_ns = UINT64_MAX, .max_bytes = 1};
+	struct manifest_part newest, next, part;
+	struct writer_stats stats;
+	struct run run;
+	bool pressed;
+
+	(void)state;
+	begin(&run);
+	open_run(&run, 4000);
+	for (int i = 0; i < 10; i++)
+		send_and_write(&run, 8);
+	writer_get_stats(run.world.store, &stats);
+	rule.max_bytes = stats.part_bytes * 2;
+	assert_int_equal(writer_seal_next(run.world.store, &rule, &part, &pressed), 0);
+	assert_false(pressed);
+	rule.max_bytes = stats.part_bytes + 1000;
+	assert_int_equal(writer_seal_next(run.world.store, &rule, &newest, &pressed), 1);
+	assert_true(pressed);
+	/* Of what is left it's the newest again. */
+	writer_seal_refuse(run.world.store, newest.id);
+	assert_int_equal(writer_seal_next(run.world.store, &rule, &next, &pressed), 1);
+	assert_true(next.name.day < newest.name.day ||
+		    (next.name.day == newest.name.day && next.name.number < newest.name.number));
+	/* All behind it is written in less time than sealing it takes. */
+	rule.fill_bytes_per_s = UINT64_C(1) << 40;
+	assert_int_equal(writer_seal_next(run.world.store, &rule, &part, &pressed), 0);
+	assert_true(pressed);
+	rule.fill_bytes_per_s = 1000;
+	assert_int_equal(writer_seal_next(run.world.store, &rule, &part, &pressed), 1);
+	assert_int_equal(part.id, next.id);
+	end(&run);
+}
+
 /* Killed between the record and the unlink: the file must not come back as foreign. */
 static void test_retention_killed(void **state)
 {
@@ -674,6 +737,8 @@ int main(void)
 		cmocka_unit_test(test_log_is_forgotten),
 		cmocka_unit_test(test_log_waits_for_clients),
 		cmocka_unit_test(test_retention),
+		cmocka_unit_test(test_retention_ahead),
+		cmocka_unit_test(test_seal_for_room),
 		cmocka_unit_test(test_retention_killed),
 		cmocka_unit_test(test_rotten_record),
 		cmocka_unit_test(test_clients),
