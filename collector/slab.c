@@ -9,6 +9,7 @@
 
 /* Items of a word of free_bits. */
 enum { WORD_BITS = 6, WORD_ITEMS = 1 << WORD_BITS };
+enum { PAGES_ALONE = 4 };
 
 void slab_init(struct slab *slab, uint32_t item_bytes, uint32_t chunk_bits)
 {
@@ -28,13 +29,16 @@ static uint32_t chunks_of_page(const struct slab *slab)
 	return chunks > 1 ? (uint32_t)chunks : 1;
 }
 
-/* Whether the chunk of that number is memory of its own, or the first of a large page. The
- * first page's worth are alone, so that what holds little takes little. */
+/* The first pages' worth are alone: of what is held, a page that is not full is a fifth at most. */
+static uint32_t chunks_alone(const struct slab *slab)
+{
+	return PAGES_ALONE * chunks_of_page(slab);
+}
+
+/* Whether the chunk of that number is memory of its own, or the first of a large page. */
 static bool is_owner(const struct slab *slab, uint32_t chunk)
 {
-	uint32_t of_page = chunks_of_page(slab);
-
-	return chunk < of_page || chunk % of_page == 0;
+	return chunk < chunks_alone(slab) || chunk % chunks_of_page(slab) == 0;
 }
 
 static uint8_t *new_chunk(const struct slab *slab)
@@ -43,7 +47,7 @@ static uint8_t *new_chunk(const struct slab *slab)
 
 	if (!is_owner(slab, number))
 		return slab->chunks[number - 1] + chunk_bytes(slab);
-	if (number < chunks_of_page(slab))
+	if (number < chunks_alone(slab))
 		return calloc(1, chunk_bytes(slab));
 	return huge_calloc(chunks_of_page(slab) > 1 ? HUGE_BYTES : chunk_bytes(slab));
 }

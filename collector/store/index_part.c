@@ -200,6 +200,7 @@ static int add_to_pack(struct index_state *part, const struct index_run *run)
 		return ret;
 	pack_builder_free(part->builder);
 	part->builder = NULL;
+	part->pack_error = ret;
 	stall(part);
 	return 0;
 }

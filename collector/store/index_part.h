@@ -41,6 +41,7 @@ struct index_state {
 	struct bytes buffer;	 /* slots not written yet */
 	uint64_t buffer_slot;	 /* number of its first slot */
 	bool stalled;
+	int pack_error;	       /* what kept a sealed part from being packed; 0 */
 	struct index_ids ids;  /* runs 0: there is no .ids file */
 	uint8_t *bloom;	       /* owned; of ids */
 	struct index_id *tail; /* owned; runs from ids.runs on */

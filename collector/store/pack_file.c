@@ -364,10 +364,11 @@ int pack_file_write(struct pack_builder *builder)
 	memcpy(new_name, builder->name, sizeof(builder->name));
 	strcat(new_name, ".new");
 	ret = write_file(builder, new_name);
-	if (ret != 0)
-		return ret;
 	spill_hurry(&place, true);
-	ret = disk_rename(builder->config.disk, dir, new_name, dir, builder->name, true);
+	if (ret == 0)
+		ret = disk_rename(builder->config.disk, dir, new_name, dir, builder->name, true);
+	if (ret != 0)
+		disk_unlink_quietly(builder->config.disk, dir, new_name);
 	spill_hurry(&place, false);
 	return ret;
 }

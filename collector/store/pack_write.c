@@ -47,12 +47,12 @@ static int init_spills(struct pack_builder *builder, size_t memory)
 	spill_init(&builder->blocks, &places[0], bytes);
 	spill_init(&builder->directory, &places[1], bytes);
 	spill_init(&builder->continuing, &places[2], bytes);
-	spill_ids_init(&builder->ids, &places[3], memory / 4 / sizeof(struct spill_id));
+	spill_ids_init(&builder->ids, &places[3], memory / 16 / sizeof(struct spill_id));
 	return 0;
 }
 
-/* Its shares of the memory: ids a quarter, sums a quarter (and twice as much in the end, when
- * the rest is free), kinds a quarter, the rest for blocks. */
+/* Its shares of the memory: ids a sixteenth, sums seven (and twice as much in the end, when the
+ * rest is free), kinds a quarter, the rest for blocks. */
 struct pack_builder *pack_builder_new(const struct pack_config *config)
 {
 	struct pack_builder *builder = calloc(1, sizeof(*builder));
@@ -65,7 +65,7 @@ struct pack_builder *pack_builder_new(const struct pack_config *config)
 	builder->header.sum_min_ns = INT64_MAX;
 	builder->header.sum_max_ns = INT64_MIN;
 	builder->hashes_max = memory / 64 < HASHES_MAX ? memory / 64 : HASHES_MAX;
-	builder->sums_bytes_max = memory / 4;
+	builder->sums_bytes_max = memory / 16 * 7;
 	builder->kind_bytes_max = memory / 16;
 	builder->kinds_max = KINDS_MAX;
 	while (builder->kinds_max > 64 && builder->kinds_max > memory / 64)

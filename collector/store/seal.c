@@ -145,11 +145,23 @@ static int append(void *ctx, const void *data, size_t length)
 	return ret;
 }
 
-/* What can't be indexed is found by the next start, which reads the whole part. */
-static void give_up_index(struct sealing *sealing)
+/* Where room comes back, the part is sealed then: an index that is made later takes the memory of
+ * all its runs. Without it for any other reason the file is sealed all the same. */
+static int index_failed(int error)
 {
-	if (sealing->has_index)
-		index_part_discard(&sealing->index);
+	return error == -ENOSPC || error == -EDQUOT || error == -ENOMEM ? error : 0;
+}
+
+static void discard_index(struct sealing *sealing)
+{
+	if (!sealing->has_index)
+		return;
+	/* What is unlinked or freed here others may wait for. */
+	pack_builder_free(sealing->index.builder);
+	sealing->index.builder = NULL;
+	hurry(sealing, true);
+	index_part_discard(&sealing->index);
+	hurry(sealing, false);
 	sealing->has_index = false;
 }
 
@@ -162,9 +174,11 @@ static int index_run(struct sealing *sealing, const struct index_run *run, struc
 		return 0;
 	sealing->index.lines = lines;
 	ret = index_part_add(&sealing->index, run);
-	if (ret != 0 || sealing->index.stalled)
-		give_up_index(sealing);
-	return ret == -ENOMEM ? ret : 0;
+	if (ret == 0 && sealing->index.stalled)
+		ret = sealing->index.pack_error;
+	if (ret != 0)
+		discard_index(sealing);
+	return index_failed(ret);
 }
 
 /* ---- Runs that continue a trace ------------------------------------------------- */
@@ -241,7 +255,7 @@ static int put_lines(struct sealing *sealing, struct slice lines, uint32_t flags
 	if (ret == -ENOMEM)
 		return ret;
 	if (ret != 0) {
-		give_up_index(sealing);
+		discard_index(sealing);
 	} else {
 		run.flags |= flags;
 		ret = index_run(sealing, &run, lines);
@@ -401,8 +415,11 @@ static int on_line(void *ctx, const struct scan_line *line)
 		memcpy(id, sealing->last_trace_id, 16);
 	}
 	if (!same) {
-		if (sealing->count == sealing->capacity)
+		if (sealing->count == sealing->capacity) {
+			/* Behind what was too long to have an end. */
+			sealing->next = line->offset;
 			return FULL;
+		}
 		place = &sealing->places[sealing->count++];
 		place->offset = line->offset;
 		place->next = LAST;
@@ -599,29 +616,29 @@ static int write_all(struct sealing *sealing)
 }
 
 /* Writing a pack is as much work as some MiB of lines. */
-static void end_index(struct sealing *sealing, bool done)
+static int end_index(struct sealing *sealing)
 {
+	int ret = 0;
+
 	if (!sealing->has_index)
-		return;
-	done = done && !sealing->index.stalled && index_part_compact(&sealing->index) == 0;
+		return 0;
+	ret = index_part_compact(&sealing->index);
+	if (ret != 0) {
+		discard_index(sealing);
+		return index_failed(ret);
+	}
 	hurry(sealing, true);
-	if (done)
-		index_part_done(&sealing->index);
-	else
-		index_part_discard(&sealing->index);
+	index_part_done(&sealing->index);
 	hurry(sealing, false);
+	return 0;
 }
 
 /* All but the index: that takes memory, too, to be written. */
-static void end_file(struct sealing *sealing, bool done)
+static void end_file(struct sealing *sealing)
 {
-	const struct seal_job *job = sealing->job;
-
 	/* Memory goes, too, and files. */
 	hurry(sealing, true);
-	disk_close(job->disk, sealing->file);
-	if (!done && sealing->file >= 0)
-		disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
+	disk_close(sealing->job->disk, sealing->file);
 	sealed_writer_free(sealing->writer);
 	run_list_done(&sealing->plain);
 	free(sealing->continuing);
@@ -635,6 +652,13 @@ static void end_file(struct sealing *sealing, bool done)
 	hurry(sealing, false);
 }
 
+static void remove_new(const struct sealing *sealing)
+{
+	hurry(sealing, true);
+	disk_unlink_quietly(sealing->job->disk, sealing->job->dirs->waft, SEAL_NEW_NAME);
+	hurry(sealing, false);
+}
+
 int seal_part(const struct seal_job *job, struct seal_result *ret)
 {
 	struct sealing sealing = {.job = job, .file = -1};
@@ -645,10 +669,16 @@ int seal_part(const struct seal_job *job, struct seal_result *ret)
 	error = open_part(&sealing);
 	if (error == 0)
 		error = write_all(&sealing);
-	end_file(&sealing, error == 0);
-	end_index(&sealing, error == 0);
-	if (error != 0)
+	end_file(&sealing);
+	if (error == 0)
+		error = end_index(&sealing);
+	else
+		discard_index(&sealing);
+	if (error != 0) {
+		if (sealing.file >= 0)
+			remove_new(&sealing);
 		return error;
+	}
 	sealing.result.text_bytes = sealing.text_bytes;
 	sealing.result.crc = sealing.crc;
 	*ret = sealing.result;

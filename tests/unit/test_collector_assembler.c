@@ -487,7 +487,7 @@ static void test_items_in_a_row(void **state)
  * is one's own, and all of it is given back (the leak check sees what isn't). */
 static void test_items_in_large_pages(void **state)
 {
-	enum { WORDS = 12, CHUNK_BITS = 12, CHUNKS = 35 };
+	enum { WORDS = 12, CHUNK_BITS = 12, CHUNKS = 65 };
 	const uint32_t count = CHUNKS << CHUNK_BITS;
 	struct slab slab;
 

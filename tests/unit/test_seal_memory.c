@@ -281,6 +281,33 @@ static void sorted_ids(void **state)
 	}
 }
 
+static int on_some(void *ctx, const struct spill_id *id)
+{
+	uint32_t *left = ctx;
+
+	(void)id;
+	return (*left)-- == 0 ? -ENOSPC : 0;
+}
+
+/* Who is given them may fail at any of them, at the end of a piece, too. */
+static void sorted_ids_end_early(void **state)
+{
+	enum { KEPT = 64, COUNT = 4 * KEPT };
+	const struct spill_place place = {.disk = &disk, .dir = index_dir, .name = "ids"};
+
+	(void)state;
+	for (uint32_t at = 0; at < COUNT; at++) {
+		struct spill_ids ids;
+		uint32_t left = at;
+
+		spill_ids_init(&ids, &place, KEPT);
+		for (uint32_t i = 0; i < COUNT; i++)
+			assert_int_equal(spill_ids_put(&ids, (uint64_t)rand() << 32, i), 0);
+		assert_int_equal(spill_ids_sorted(&ids, on_some, &left), -ENOSPC);
+		spill_ids_done(&ids);
+	}
+}
+
 /* More is not begun with. */
 static void too_large(void **state)
 {
@@ -331,6 +358,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(long_traces, setup, teardown),
 		cmocka_unit_test_setup_teardown(same_pack, setup, teardown),
 		cmocka_unit_test_setup_teardown(sorted_ids, setup, teardown),
+		cmocka_unit_test_setup_teardown(sorted_ids_end_early, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_large, setup, teardown),
 	};
 
