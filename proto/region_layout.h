@@ -135,7 +135,7 @@ struct region_chunk {
 
 /* struct waft_slot_ of <waft/inline.h>. */
 struct region_slot {
-	uint64_t state;	 /* generation << 32 | REGION_SLOT_…; last written, first cleared */
+	uint64_t state;	 /* REGION_SLOT_…, and bits that change; last written, first cleared */
 	uint64_t start;	 /* raw clock */
 	uint64_t raw;	 /* id before mixing */
 	uint64_t parent; /* id before mixing, or with REGION_SLOT_PARENT_ID the id; 0: a root */

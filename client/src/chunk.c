@@ -488,7 +488,7 @@ static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *t
 	/* In a forked child there is none, and no slot to look at either. */
 	if (hot->chunk == NULL || more > HOT_SNAPSHOTS_BYTES)
 		return NULL;
-	now = waft_clock_(hot);
+	now = thread_clock(thread);
 	since = now - hot->clock_base;
 	duration = now - WAFT_LOAD_(&open->slot->start);
 	if (((since | duration | sequence) >> 32) != 0)
@@ -497,21 +497,21 @@ static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *t
 	if (at + CHUNK_TRACE_BYTES + more > hot->limit)
 		return NULL;
 	to = hot->chunk + at;
-	behind = waft_copy_values_(to + 21 + (first ? CHUNK_TRACE_BYTES : 0), span);
+	behind = to + WAFT_HEAD_BYTES_ + (first ? CHUNK_TRACE_BYTES : 0);
+	behind += waft_copy_values_(behind, 0, span);
 	if (extra != NULL) {
 		behind = bytes_write(behind, TAG_SPAN_INPUT, &extra->input);
 		behind = bytes_write(behind, TAG_SPAN_OUTPUT, &extra->output);
 	}
-	waft_encode_(
-		to, behind, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence, open, span);
+	waft_encode_(to, 0, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence, open, span);
 	length = (uint32_t)(behind - to) - 3;
 	to[1] = (uint8_t)(length | 0x80);
 	to[2] = (uint8_t)(length >> 7);
 	if (first) {
 		waft_pair_ trace = WAFT_PAIR_((uint64_t *)open->trace);
 
-		memcpy(to + 21, trace_head, 4);
-		WAFT_PAIR_(to + 25) = trace;
+		memcpy(to + WAFT_HEAD_BYTES_, trace_head, 4);
+		WAFT_PAIR_(to + WAFT_HEAD_BYTES_ + 4) = trace;
 		if (thread->chunk_carry != NULL) {
 			carry_release(thread->chunk_carry);
 			thread->chunk_carry = NULL;
@@ -522,10 +522,27 @@ static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *t
 	return behind;
 }
 
-uint8_t *chunk_write_first(
-	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open)
+bool chunk_write_first(struct thread *thread, struct waft_span *span, struct waft_open_ *open)
 {
-	return hot_write(thread, span, open, NULL, true);
+	struct waft_hot_ *hot = thread->hot;
+	uint8_t *behind;
+
+	if ((WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) != 0)
+		return false;
+	behind = hot_write(thread, span, open, NULL, true);
+	if (behind == NULL)
+		return false;
+	waft_close_(
+		span, open, hot, hot->chunk, (uint32_t)(behind - hot->chunk), span->generation_);
+	return true;
+}
+
+/* waft_end's conditions hold but for the trace: that of the span before in the chunk is
+ * another, or there is no chunk, or this is a forked child, where all of hot is 0. */
+void waft_end_first_(struct waft_span *span)
+{
+	if (!chunk_write_first(waft_thread_.self, span, span->open_))
+		waft_end_slow_(span);
 }
 
 uint8_t *chunk_write_snapshots(struct thread *thread, const struct waft_span *span,

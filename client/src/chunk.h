@@ -64,13 +64,11 @@ struct span_data {
 void chunk_write(struct thread *thread, const struct span_data *span);
 
 /* The shortest way for a hot span (waft_end's conditions hold but for the trace)
- * that is the first of its trace in a row. Returns behind it, to be published; NULL:
- * nothing was done. */
-uint8_t *chunk_write_first(
-	struct thread *thread, const struct waft_span *span, const struct waft_open_ *open);
+ * that is the first of its trace in a row: ends it. False: nothing was done. */
+bool chunk_write_first(struct thread *thread, struct waft_span *span, struct waft_open_ *open);
 
-/* The same for a span that has snapshots, too, and nothing else beyond its values; the
- * first of its trace or not. */
+/* Of a span that has snapshots, too, and nothing else beyond its values; the first of its
+ * trace or not. Returns behind it, to be published; NULL: nothing was done. */
 uint8_t *chunk_write_snapshots(struct thread *thread, const struct waft_span *span,
 	const struct waft_open_ *open, const struct extra *extra);
 

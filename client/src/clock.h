@@ -15,6 +15,13 @@
 uint64_t clock_monotonic_ns(void);
 uint64_t clock_realtime_ns(void);
 
+/* The source that <waft/inline.h> reads by itself. */
+#if defined(__x86_64__)
+#define CLOCK_INLINED WIRE_CLOCK_TSC
+#else
+#define CLOCK_INLINED WIRE_CLOCK_MONOTONIC
+#endif
+
 /* The raw clock of a source. */
 uint64_t clock_raw(enum wire_clock_source source);
 

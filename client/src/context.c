@@ -91,19 +91,19 @@ void waft_attach(const struct waft_context *context, struct waft_token *ret_toke
 		return;
 	memset(ret_token, 0, sizeof(*ret_token));
 	thread = thread_get();
-	open = thread != NULL ? thread_take_slot(thread) : NULL;
+	open = thread != NULL ? thread_take_slot(thread, false) : NULL;
 	if (open == NULL)
 		return;
-	open->hot.flags = OPEN_ATTACHED | OPEN_ID;
+	open->hot.flags |= OPEN_ATTACHED | OPEN_ID;
 	open->hot.trace[0] = open->hot.trace[1] = open->hot.raw = 0;
-	open->hot.distance = 0;
+	open->hot.distance = open->hot.traits = 0;
 	if (waft_context_valid(context)) {
 		memcpy(open->hot.trace, context->trace_id, sizeof(open->hot.trace));
 		memcpy(&open->hot.raw, context->span_id, sizeof(open->hot.raw));
 		if ((context->flags & FLAG_SAMPLED) == 0)
 			open->hot.flags |= OPEN_UNSAMPLED;
 		if ((context->flags & FLAG_RANDOM) == 0)
-			open->hot.distance = WAFT_TRAIT_NOT_RANDOM_;
+			open->hot.traits = OPEN_TRAIT_NOT_RANDOM;
 		if (context->remote)
 			open->hot.flags |= OPEN_REMOTE;
 		if (context->carry != NULL) {
@@ -113,8 +113,6 @@ void waft_attach(const struct waft_context *context, struct waft_token *ret_toke
 	} else {
 		open->hot.flags |= OPEN_NONE;
 	}
-	open->hot.prev = waft_thread_.current;
-	waft_thread_.current = &open->hot;
 	ret_token->private_[TOKEN_SLOT] = (uint64_t)(uintptr_t)open;
 	ret_token->private_[TOKEN_GENERATION] = WAFT_LOAD_(&open->hot.generation);
 	ret_token->private_[TOKEN_THREAD] = (uint64_t)(uintptr_t)thread;

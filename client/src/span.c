@@ -32,7 +32,7 @@ static void place_of_open(const struct open *open, struct place *ret)
 		.is_id = (open->hot.flags & OPEN_ID) != 0,
 		.sampled = (open->hot.flags & OPEN_UNSAMPLED) == 0,
 		.remote = (open->hot.flags & OPEN_REMOTE) != 0,
-		.not_random = (open->hot.distance & WAFT_TRAIT_NOT_RANDOM_) != 0};
+		.not_random = (open->hot.traits & OPEN_TRAIT_NOT_RANDOM) != 0};
 }
 
 void place_current(struct place *ret_place)
@@ -116,7 +116,7 @@ static void span_unrecorded(
 static void slot_fill(struct open *open, uint32_t shape, struct thread *thread)
 {
 	struct waft_slot_ *slot = open->hot.slot;
-	uint64_t state = (uint64_t)WAFT_LOAD_(&open->hot.generation) << 32 | WAFT_SLOT_OPEN_;
+	uint64_t state = WAFT_LOAD_(&open->hot.generation);
 
 	if ((open->hot.flags & OPEN_PARENT_ID) != 0)
 		state |= WAFT_SLOT_PARENT_ID_;
@@ -126,18 +126,19 @@ static void slot_fill(struct open *open, uint32_t shape, struct thread *thread)
 	WAFT_STORE_(&slot->trace[1], open->hot.trace[1]);
 	WAFT_STORE_(&slot->shape, shape);
 	WAFT_STORE_(&slot->thread, thread->tid);
-	WAFT_STORE_(&slot->start, waft_clock_(thread->hot));
+	WAFT_STORE_(&slot->start, thread_clock(thread));
 	__atomic_store_n(&slot->state, state, __ATOMIC_RELEASE);
 }
 
 static void parent_set(struct open *open, const struct place *parent)
 {
-	open->hot.distance = WAFT_TRAIT_HOT_ | (parent->not_random ? WAFT_TRAIT_NOT_RANDOM_ : 0);
+	open->hot.traits = OPEN_TRAIT_HOT | (parent->not_random ? OPEN_TRAIT_NOT_RANDOM : 0);
+	open->hot.distance = 0;
 	open->parent = parent->id;
 	if (parent->id == 0)
 		return;
 	if (!parent->is_id && open->hot.raw - parent->id <= UINT16_MAX) {
-		open->hot.distance |= open->hot.raw - parent->id;
+		open->hot.distance = open->hot.raw - parent->id;
 		return;
 	}
 	open->parent = place_id(parent);
@@ -154,7 +155,7 @@ static void span_fill(struct waft_span *span, const struct open *open, uint32_t 
 	span->raw_ = open->hot.raw;
 	span->parent_ = open->parent;
 	span->bits_ = WAFT_SPAN_KNOWN_;
-	if ((open->hot.distance & WAFT_TRAIT_NOT_RANDOM_) != 0)
+	if ((open->hot.traits & OPEN_TRAIT_NOT_RANDOM) != 0)
 		span->bits_ |= WAFT_SPAN_NOT_RANDOM_;
 	if ((open->hot.flags & OPEN_PARENT_ID) == 0)
 		span->bits_ |= WAFT_SPAN_PARENT_RAW_;
@@ -191,7 +192,7 @@ static void span_begin(struct thread *thread, struct waft_span *span, uint32_t s
 		span_unrecorded(thread, span, &parent);
 		return;
 	}
-	open = thread_take_slot(thread);
+	open = thread_take_slot(thread, detached);
 	if (open == NULL) {
 		span_none(span);
 		if (parent.sampled)
@@ -202,7 +203,8 @@ static void span_begin(struct thread *thread, struct waft_span *span, uint32_t s
 	}
 	open->hot.raw = thread->hot->next_raw++;
 	memcpy(open->hot.trace, parent.trace, sizeof(open->hot.trace));
-	open->hot.flags = detached ? OPEN_DETACHED : 0;
+	if (detached)
+		open->hot.flags |= OPEN_DETACHED;
 	if (!parent.sampled)
 		open->hot.flags |= OPEN_UNSAMPLED;
 	if (parent.carry != NULL) {
@@ -210,10 +212,6 @@ static void span_begin(struct thread *thread, struct waft_span *span, uint32_t s
 		open->hot.flags |= OPEN_CARRY;
 	}
 	parent_set(open, &parent);
-	if (!detached) {
-		open->hot.prev = waft_thread_.current;
-		waft_thread_.current = &open->hot;
-	}
 	span_fill(span, open, shape);
 	if (parent.sampled)
 		slot_fill(open, shape, thread);
@@ -243,7 +241,7 @@ static struct thread *begin_thread(struct waft_span *span, unsigned int abi)
 
 static uint32_t site_shape(struct waft_site_ *site)
 {
-	uint32_t shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
+	uint32_t shape = (uint32_t)__atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
 
 	if (shape != 0)
 		return shape;
@@ -258,24 +256,23 @@ static uint32_t site_shape(struct waft_site_ *site)
 
 /* The commonest of what is not inlined: the root of a new trace. In pieces as
  * inlined code loads them. */
-static void root_begin(struct thread *thread, struct waft_span *span, uint32_t shape)
+static void root_begin(struct thread *thread, struct waft_span *span, uint64_t shape)
 {
 	struct waft_hot_ *hot = thread->hot;
-	struct waft_open_ *open = hot->free;
+	struct waft_open_ *open = thread_free(hot);
 	struct waft_slot_ *slot;
 	uint64_t generation;
 	uint64_t id[2];
 	waft_pair_ trace;
 	waft_pair_ ids;
+	uint64_t word;
 
 	random_trace_id(&thread->random, id);
 	trace = waft_pair_of_(id[0], id[1]);
 	ids = waft_pair_of_(hot->next_raw, 0);
 	generation = WAFT_LOAD_(&open->generation);
-	hot->free = open->next;
 	open->raw = hot->next_raw++;
-	open->distance = WAFT_TRAIT_HOT_;
-	open->prev = waft_thread_.current;
+	open->distance = 0;
 	WAFT_PAIR_(open->trace) = trace;
 	waft_thread_.current = open;
 	span->open_ = open;
@@ -283,6 +280,7 @@ static void root_begin(struct thread *thread, struct waft_span *span, uint32_t s
 	WAFT_PAIR_(&span->raw_) = ids;
 	if (!sampler_decide(&process.config.sampler, (const uint8_t *)open->trace)) {
 		open->flags = OPEN_UNSAMPLED;
+		open->traits = OPEN_TRAIT_HOT;
 		WAFT_WORD_(&span->generation_) =
 			generation |
 			(uint64_t)(WAFT_SPAN_UNSAMPLED_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_)
@@ -291,14 +289,23 @@ static void root_begin(struct thread *thread, struct waft_span *span, uint32_t s
 		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
 		return;
 	}
-	WAFT_WORD_(&span->generation_) = generation | WAFT_TRAIT_HOT_;
+	word = generation | WAFT_TRAIT_HOT_;
+	WAFT_STORE_((waft_word_ *)(void *)&open->generation, word | (uint64_t)thread_flags(thread)
+									     << 32);
+	WAFT_WORD_(&span->generation_) = word;
 	WAFT_WORD_(&span->shape_) = shape;
 	slot = open->slot;
 	waft_slot_pair_(&slot->raw, ids);
 	waft_slot_pair_(slot->trace, trace);
-	WAFT_STORE_(&slot->shape, shape);
-	WAFT_STORE_(&slot->start, waft_clock_(hot));
-	__atomic_store_n(&slot->state, generation << 32 | WAFT_SLOT_OPEN_, __ATOMIC_RELEASE);
+	WAFT_STORE_(&slot->shape, (uint32_t)shape);
+	WAFT_STORE_(&slot->start, thread_clock(thread));
+	__atomic_store_n(&slot->state, word, __ATOMIC_RELEASE);
+}
+
+/* The thread and what it has are this process's. */
+static bool is_own(const struct thread *thread)
+{
+	return process_is_running() && thread != NULL && thread->epoch == process.epoch;
 }
 
 static bool is_root(unsigned int mode)
@@ -308,31 +315,64 @@ static bool is_root(unsigned int mode)
 }
 
 /* As inlined code asks: this is no forked child, the tracer has not stopped, and there
- * is a slot. */
+ * is a slot. Where it is not quiet, that is asked of others. */
 static bool is_ready(const struct waft_hot_ *hot, const struct waft_site_ *site)
 {
-	return (uintptr_t)hot > (uintptr_t)WAFT_DISABLED_ && hot->free != NULL &&
-	       (WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) == 0 &&
-	       __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE) != 0;
+	uint32_t bell;
+
+	if ((uintptr_t)hot <= (uintptr_t)WAFT_DISABLED_ ||
+		__atomic_load_n(&site->shape, __ATOMIC_ACQUIRE) == 0)
+		return false;
+	bell = WAFT_LOAD_(&hot->bell);
+	if ((bell & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0)
+		return false;
+	if ((bell & WAFT_BELL_QUIET_) == 0 && !is_own(waft_thread_.self))
+		return false;
+	return thread_free(hot) != NULL;
+}
+
+/* What inlined code does where it is quiet: who sleeps is woken by ends alone, and the clock
+ * may be one that it doesn't read. */
+static __attribute__((noinline)) bool child_begin(
+	struct waft_span *span, struct waft_hot_ *hot, uint64_t shape)
+{
+	struct waft_open_ *parent = waft_thread_.current;
+
+	if (parent == NULL || (parent->flags & WAFT_OPEN_APART_) != 0)
+		return false;
+	if ((WAFT_LOAD_(&hot->bell) & WAFT_BELL_QUIET_) != 0)
+		return waft_begin_hot_(span, shape, hot, parent, parent->next, true, 0);
+	return waft_begin_hot_(span, shape, hot, parent, parent->next, false, OPEN_READ);
+}
+
+/* All that is out of the ordinary. Not inlined: what is not needs no room on the stack. */
+static __attribute__((noinline)) void begin_any(
+	struct waft_span *span, struct waft_site_ *site, unsigned int mode, unsigned int abi)
+{
+	struct place parent = {0};
+	struct thread *thread = begin_thread(span, abi);
+
+	if (thread == NULL)
+		return;
+	if ((mode & WAFT_BEGIN_NEW_TRACE_) == 0)
+		place_current(&parent);
+	span_begin(thread, span, site_shape(site), &parent, mode);
 }
 
 void waft_begin_slow_(
 	struct waft_span *span, struct waft_site_ *site, unsigned int mode, unsigned int abi)
 {
 	struct waft_hot_ *hot = waft_thread_.hot;
-	struct place parent = {0};
-	struct thread *thread;
 
-	if (is_root(mode) && span != NULL && abi == WAFT_ABI_ && is_ready(hot, site)) {
-		root_begin(waft_thread_.self, span, WAFT_LOAD_(&site->shape));
-		return;
+	if (span != NULL && abi == WAFT_ABI_ && is_ready(hot, site)) {
+		if (is_root(mode)) {
+			root_begin(waft_thread_.self, span, WAFT_LOAD_(&site->shape));
+			return;
+		}
+		if (mode == WAFT_BEGIN_CURRENT_ && child_begin(span, hot, WAFT_LOAD_(&site->shape)))
+			return;
 	}
-	thread = begin_thread(span, abi);
-	if (thread == NULL)
-		return;
-	if ((mode & WAFT_BEGIN_NEW_TRACE_) == 0)
-		place_current(&parent);
-	span_begin(thread, span, site_shape(site), &parent, mode);
+	begin_any(span, site, mode, abi);
 }
 
 void waft_begin_child_(struct waft_span *span, struct waft_site_ *site,
@@ -446,7 +486,7 @@ static void data_fill(struct span_data *ret, const struct open *open, const stru
 		.carry = (open->hot.flags & OPEN_CARRY) != 0 ? open->carry : NULL,
 		.raw = open->hot.raw,
 		.distance = (uint16_t)open->hot.distance,
-		.end = waft_clock_(writer->hot),
+		.end = thread_clock(writer),
 		.shape = WAFT_LOAD_(&slot->shape)};
 	ret->start = start_convert(WAFT_LOAD_(&slot->start), clock, writer->source, ret->end);
 	if (ret->start > ret->end)
@@ -494,26 +534,8 @@ static void span_finish(struct thread *thread, struct waft_span *span, struct op
 	if (own && waft_thread_.current == &open->hot)
 		waft_thread_.current = open->hot.prev;
 	open_release(open, thread);
-	if (WAFT_LOAD_(&thread->hot->bell) != 0)
+	if (thread_rung(thread->hot))
 		thread_bell(thread);
-}
-
-/* waft_end's conditions hold but for the trace: that of the span before in the chunk is
- * another, or there is no chunk, or this is a forked child, where all of hot is 0. */
-void waft_end_first_(struct waft_span *span)
-{
-	struct thread *thread = waft_thread_.self;
-	struct waft_open_ *open = span->open_;
-	struct waft_hot_ *hot = waft_thread_.hot;
-	uint8_t *behind = NULL;
-
-	if ((WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) == 0)
-		behind = chunk_write_first(thread, span, open);
-	if (behind == NULL) {
-		waft_end_slow_(span);
-		return;
-	}
-	waft_close_(span, open, hot, hot->chunk, behind, span->generation_);
 }
 
 /* The root of a trace that is not sampled, which nothing is written of. */
@@ -521,19 +543,26 @@ static bool end_unsampled(struct waft_span *span, struct open *open)
 {
 	struct thread *thread = waft_thread_.self;
 
-	if (waft_thread_.current != &open->hot || thread->epoch != process.epoch ||
-		WAFT_LOAD_(&open->hot.generation) != span->generation_ ||
-		(span->bits_ & WAFT_SPAN_EXTRA_) != 0 || open->hot.flags != OPEN_UNSAMPLED)
+	if (WAFT_LOAD_(&open->hot.generation) != span->generation_ ||
+		(span->bits_ & WAFT_SPAN_EXTRA_) != 0 ||
+		(open->hot.flags & ~OPEN_READ) != OPEN_UNSAMPLED)
 		return false;
 	open->hot.flags = 0;
 	WAFT_STORE_(&open->hot.generation, span->generation_ + WAFT_GENERATION_STEP_);
 	waft_thread_.current = open->hot.prev;
-	open->hot.next = thread->hot->free;
-	thread->hot->free = &open->hot;
 	span->open_ = NULL;
-	if (WAFT_LOAD_(&thread->hot->bell) != 0)
+	if (thread_rung(thread->hot))
 		thread_bell(thread);
 	return true;
+}
+
+/* In which bits a span's word is not its slot's, but for OPEN_READ. */
+static uint64_t odd_of(const struct waft_span *span, const struct open *open)
+{
+	uint64_t odd = WAFT_WORD_((uint32_t *)(uintptr_t)&span->generation_) ^
+		       WAFT_LOAD_((const waft_word_ *)(const void *)&open->hot.generation);
+
+	return (odd & 0xffffffff) != 0 ? UINT64_MAX : odd >> 32 & ~(uint64_t)OPEN_READ;
 }
 
 /* The commonest of what has more than its values: a hot span with snapshots. */
@@ -545,9 +574,7 @@ static bool end_snapshots(struct waft_span *span, struct open *open)
 	uint32_t generation = span->generation_;
 	uint8_t *behind;
 
-	if (waft_thread_.current != &open->hot || thread->epoch != process.epoch ||
-		WAFT_LOAD_((waft_word_ *)(void *)&open->hot.generation) != generation ||
-		(span->bits_ & WAFT_SPAN_EXTRA_) == 0 || extra->more ||
+	if (odd_of(span, open) != WAFT_SPAN_EXTRA_ || extra->more ||
 		(WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) != 0)
 		return false;
 	behind = chunk_write_snapshots(thread, span, &open->hot, extra);
@@ -555,8 +582,21 @@ static bool end_snapshots(struct waft_span *span, struct open *open)
 		return false;
 	extra_clear_snapshots(extra);
 	span->bits_ &= ~(uint32_t)(WAFT_SPAN_RECORDING_ | WAFT_SPAN_EXTRA_);
-	waft_close_(span, &open->hot, hot, hot->chunk, behind, generation);
+	waft_close_(span, &open->hot, hot, hot->chunk, (uint32_t)(behind - hot->chunk), generation);
 	return true;
+}
+
+/* What inlined code does, by a clock that it doesn't read. */
+static bool end_read(struct waft_span *span, struct open *open)
+{
+	struct thread *thread = waft_thread_.self;
+	struct waft_hot_ *hot = thread->hot;
+
+	if ((open->hot.flags & OPEN_READ) == 0 || odd_of(span, open) != 0)
+		return false;
+	if (waft_pairs_equal_(hot->trace, open->hot.trace))
+		return waft_end_hot_(span, &open->hot, hot, span->generation_, false);
+	return chunk_write_first(thread, span, &open->hot);
 }
 
 void waft_end_slow_(struct waft_span *span)
@@ -564,8 +604,8 @@ void waft_end_slow_(struct waft_span *span)
 	struct open *open = open_of(span->open_);
 	struct thread *thread;
 
-	if (process_is_running() && waft_thread_.self != NULL &&
-		(end_snapshots(span, open) || end_unsampled(span, open)))
+	if (waft_thread_.current == &open->hot && is_own(waft_thread_.self) &&
+		(end_snapshots(span, open) || end_unsampled(span, open) || end_read(span, open)))
 		return;
 
 	thread = thread_get();
@@ -610,7 +650,8 @@ static void foreign_pending(struct open *open)
 	parent = LOAD(slot->parent);
 	data.parent_id =
 		(state & WAFT_SLOT_PARENT_ID_) != 0 || parent == 0 ? parent : id_mix(parent);
-	if (WAFT_LOAD_(&slot->state) == state && open_claim(open, (uint32_t)(state >> 32), false))
+	if (WAFT_LOAD_(&slot->state) == state &&
+		open_claim(open, (uint32_t)state & WAFT_GENERATION_, false))
 		chunk_write_shared(&data);
 }
 
@@ -624,7 +665,7 @@ static void own_pending(struct thread *thread)
 			uint64_t state = WAFT_LOAD_(&open->hot.slot->state);
 
 			if ((state & WAFT_SLOT_OPEN_) == 0 ||
-				!open_claim(open, (uint32_t)(state >> 32), true))
+				!open_claim(open, (uint32_t)state & WAFT_GENERATION_, true))
 				continue;
 			span_write_pending(thread, open);
 			open_release(open, thread);

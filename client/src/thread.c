@@ -19,14 +19,30 @@ static pthread_key_t exit_key;
 
 /* ---- Slots ---------------------------------------------------------------- */
 
-static void slot_push(struct thread *thread, struct open *open)
+/* after: NULL puts it in front. */
+static void row_insert(struct thread *thread, struct waft_open_ *after, struct waft_open_ *open)
 {
-	open->hot.next = thread->hot->free;
-	thread->hot->free = &open->hot;
+	struct waft_open_ **place = after != NULL ? &after->next : &thread->hot->first;
+
+	open->prev = after;
+	open->next = *place;
+	if (open->next != NULL)
+		open->next->prev = open;
+	*place = open;
 }
 
-/* 16 more slots; false when there is no memory. lock held. */
-static bool slots_add_locked(struct thread *thread)
+static void row_remove(struct thread *thread, struct waft_open_ *open)
+{
+	if (open->prev != NULL)
+		open->prev->next = open->next;
+	else
+		thread->hot->first = open->next;
+	if (open->next != NULL)
+		open->next->prev = open->prev;
+}
+
+/* 16 more slots behind `after`; false when there is no memory. lock held. */
+static bool slots_add_locked(struct thread *thread, struct waft_open_ *after)
 {
 	struct open_block *block = process_alloc(sizeof(*block));
 	struct waft_slot_ *slots = NULL;
@@ -46,30 +62,35 @@ static bool slots_add_locked(struct thread *thread)
 		struct open *open = &block->opens[i];
 
 		open->thread = thread;
-		open->hot.generation = WAFT_GENERATION_STEP_;
+		open->hot.generation = WAFT_SLOT_OPEN_;
 		open->hot.slot = slots != NULL ? &slots[i] : &open->own_slot;
 		WAFT_STORE_(&open->hot.slot->clock, thread->source);
 		WAFT_STORE_(&open->hot.slot->thread, thread->tid);
-		slot_push(thread, open);
+		row_insert(thread, after, &open->hot);
 	}
 	thread->slots += THREAD_SLOTS;
 	__atomic_store_n(&thread->blocks, block, __ATOMIC_RELEASE);
 	return true;
 }
 
-struct open *thread_take_slot(struct thread *thread)
+struct open *thread_take_slot(struct thread *thread, bool apart)
 {
-	struct waft_open_ *hot;
+	struct waft_open_ *hot = thread_free(thread->hot);
 
-	if (thread->hot->free == NULL && thread->slots < THREAD_SLOTS_LIMIT) {
+	if (hot == NULL && thread->slots < THREAD_SLOTS_LIMIT) {
 		pthread_mutex_lock(&process.lock);
-		(void)slots_add_locked(thread);
+		(void)slots_add_locked(thread, waft_thread_.current);
 		pthread_mutex_unlock(&process.lock);
+		hot = thread_free(thread->hot);
 	}
-	hot = thread->hot->free;
 	if (hot == NULL)
 		return NULL;
-	thread->hot->free = hot->next;
+	if (apart)
+		row_remove(thread, hot);
+	else
+		waft_thread_.current = hot;
+	open_of(hot)->apart = apart;
+	hot->flags = thread_flags(thread);
 	return open_of(hot);
 }
 
@@ -82,7 +103,7 @@ bool open_claim(struct open *open, uint32_t generation, bool own)
 		       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* Makes the slot ready for the next span. Owner only. */
+/* Makes the slot ready for the next span. Owner only, who has taken it from the stack. */
 static void slot_clean(struct thread *thread, struct open *open)
 {
 	uint32_t generation = WAFT_LOAD_(&open->hot.generation);
@@ -94,11 +115,14 @@ static void slot_clean(struct thread *thread, struct open *open)
 		carry_release(open->carry);
 	open->carry = NULL;
 	open->hot.flags = 0;
+	open->hot.traits = 0;
 	open->parent = 0;
 	open->hot.distance = 0;
 	extra_clear(open->extra);
 	WAFT_STORE_(&open->hot.slot->clock, thread->source);
-	slot_push(thread, open);
+	if (open->apart)
+		row_insert(thread, waft_thread_.current, &open->hot);
+	open->apart = false;
 }
 
 void open_release(struct open *open, struct thread *caller)
@@ -119,15 +143,15 @@ void open_release(struct open *open, struct thread *caller)
 	__atomic_fetch_or(&owner->hot->bell, WAFT_BELL_SLOT_, __ATOMIC_RELEASE);
 }
 
-/* Takes it out of the stack, wherever it stands. */
-static void stack_remove(const struct open *open)
+/* Takes it out of the row, wherever it stands. */
+static void stack_remove(struct thread *thread, struct open *open)
 {
-	struct waft_open_ **place = &waft_thread_.current;
-
-	while (*place != NULL && *place != &open->hot)
-		place = &(*place)->prev;
-	if (*place != NULL)
-		*place = open->hot.prev;
+	if (open->apart)
+		return;
+	if (waft_thread_.current == &open->hot)
+		waft_thread_.current = open->hot.prev;
+	row_remove(thread, &open->hot);
+	open->apart = true;
 }
 
 static void slots_collect(struct thread *thread)
@@ -137,9 +161,11 @@ static void slots_collect(struct thread *thread)
 	while (open != NULL) {
 		struct open *next = open->returned;
 
-		if ((open->hot.flags & OPEN_DETACHED) == 0)
-			stack_remove(open);
-		slot_clean(thread, open);
+		/* Unless its owner has ended it as well, at the very same moment. */
+		if ((WAFT_LOAD_(&open->hot.generation) & ~WAFT_GENERATION_) != 0) {
+			stack_remove(thread, open);
+			slot_clean(thread, open);
+		}
 		open = next;
 	}
 }
@@ -151,10 +177,12 @@ void thread_abandon(struct thread *thread, const struct open *until)
 	while (waft_thread_.current != NULL && waft_thread_.current != stop) {
 		struct open *open = open_of(waft_thread_.current);
 
-		waft_thread_.current = open->hot.prev;
 		/* One that ended elsewhere comes by the list of returned slots. */
-		if (!open_claim(open, WAFT_LOAD_(&open->hot.generation), true))
+		if (!open_claim(open, WAFT_LOAD_(&open->hot.generation), true)) {
+			stack_remove(thread, open);
 			continue;
+		}
+		waft_thread_.current = open->hot.prev;
 		if ((open->hot.flags & (OPEN_ATTACHED | OPEN_UNSAMPLED)) == 0)
 			span_write_pending(thread, open);
 		open_release(open, thread);
@@ -162,6 +190,16 @@ void thread_abandon(struct thread *thread, const struct open *until)
 }
 
 /* ---- The raw clock changes ------------------------------------------------- */
+
+/* Whether inlined code may read the clock by itself. */
+static void bell_hush(struct thread *thread)
+{
+	if (thread->source == CLOCK_INLINED)
+		__atomic_fetch_or(&thread->hot->bell, WAFT_BELL_QUIET_, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(
+			&thread->hot->bell, ~(uint32_t)WAFT_BELL_QUIET_, __ATOMIC_RELAXED);
+}
 
 static void clock_change(struct thread *thread)
 {
@@ -171,7 +209,7 @@ static void clock_change(struct thread *thread)
 		return;
 	chunk_close(thread);
 	thread->source = source;
-	thread->hot->tsc = source == WIRE_CLOCK_TSC;
+	bell_hush(thread);
 	for (struct open_block *block = thread->blocks; block != NULL; block = block->next)
 		for (uint32_t i = 0; i < THREAD_SLOTS; i++) {
 			struct open *open = &block->opens[i];
@@ -185,7 +223,8 @@ static void clock_change(struct thread *thread)
 
 void thread_bell(struct thread *thread)
 {
-	uint32_t rung = __atomic_fetch_and(&thread->hot->bell, WAFT_BELL_STOP_, __ATOMIC_ACQUIRE);
+	uint32_t rung = __atomic_fetch_and(
+		&thread->hot->bell, WAFT_BELL_STOP_ | WAFT_BELL_QUIET_, __ATOMIC_ACQUIRE);
 
 	if ((rung & WAFT_BELL_WAKE_) != 0)
 		wake_ring();
@@ -223,7 +262,7 @@ struct thread *thread_new_locked(uint64_t tid)
 	thread->tid = tid;
 	thread->source = __atomic_load_n(&process.source, __ATOMIC_ACQUIRE);
 	random_init(&thread->random);
-	thread->hot->tsc = thread->source == WIRE_CLOCK_TSC;
+	bell_hush(thread);
 	thread->hot->id_base = random_id_base(&thread->random);
 	thread->hot->next_raw = thread->hot->id_base + 1;
 	thread->next = process.threads;
@@ -241,11 +280,11 @@ static struct thread *thread_find(void)
 	if (thread != NULL) {
 		process.retired = thread->next_retired;
 		thread->tid = tid;
-		for (struct waft_open_ *open = thread->hot->free; open != NULL; open = open->next)
+		for (struct waft_open_ *open = thread->hot->first; open != NULL; open = open->next)
 			WAFT_STORE_(&open->slot->thread, tid);
 	} else {
 		thread = thread_new_locked(tid);
-		if (thread != NULL && !slots_add_locked(thread))
+		if (thread != NULL && !slots_add_locked(thread, NULL))
 			thread = NULL;
 	}
 	if (thread != NULL && __atomic_load_n(&process.idle, __ATOMIC_ACQUIRE) != 0)
@@ -258,21 +297,20 @@ static struct thread *thread_find(void)
 static void base_inherit(struct thread *thread, const struct open *before)
 {
 	struct open *open;
-	uint32_t flags = before->hot.flags;
+	uint16_t flags = before->hot.flags;
 
 	if ((flags & OPEN_NONE) != 0)
 		return;
-	open = thread_take_slot(thread);
+	open = thread_take_slot(thread, false);
 	if (open == NULL)
 		return;
 	memcpy(open->hot.trace, before->hot.trace, sizeof(open->hot.trace));
 	open->hot.raw = (flags & OPEN_ID) != 0 ? before->hot.raw : id_mix(before->hot.raw);
-	open->hot.flags = OPEN_ATTACHED | OPEN_ID | (flags & (OPEN_UNSAMPLED | OPEN_CARRY));
+	open->hot.flags |= OPEN_ATTACHED | OPEN_ID | (flags & (OPEN_UNSAMPLED | OPEN_CARRY));
 	if ((flags & OPEN_CARRY) != 0)
 		open->carry = carry_retain(before->carry);
-	open->hot.distance = before->hot.distance & WAFT_TRAITS_;
-	open->hot.prev = NULL;
-	waft_thread_.current = &open->hot;
+	open->hot.traits = before->hot.traits;
+	open->hot.distance = 0;
 }
 
 static struct thread *thread_start(void)
@@ -308,7 +346,7 @@ struct thread *thread_get(void)
 	}
 	thread = waft_thread_.self;
 	if (__builtin_expect(thread != NULL && thread->epoch == process.epoch, 1)) {
-		if (WAFT_LOAD_(&thread->hot->bell) != 0)
+		if (thread_rung(thread->hot))
 			thread_bell(thread);
 		return thread;
 	}

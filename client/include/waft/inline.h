@@ -24,7 +24,7 @@ extern "C" {
 
 /* What inlined code and library must agree on; checked at a thread's and at a
  * call site's first span. */
-#define WAFT_ABI_ 3u
+#define WAFT_ABI_ 4u
 
 #if defined(__SANITIZE_THREAD__)
 #define WAFT_THREAD_SANITIZER_
@@ -40,11 +40,19 @@ extern "C" {
 #define WAFT_LOAD_(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define WAFT_STORE_(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
-/* One more, where others may be reading and none else counts. */
+/* One more, where others may be reading and none else counts; and what others may be
+ * writing. Compilers make one instruction with an operand in memory of neither when it is
+ * called atomic, which it is on all that have such instructions. */
 #if defined(WAFT_THREAD_SANITIZER_)
 #define WAFT_COUNT_(p) WAFT_STORE_(p, WAFT_LOAD_(p) + 1)
+#define WAFT_PEEK_(p) WAFT_LOAD_(p)
 #else
 #define WAFT_COUNT_(p) (++*(p))
+#define WAFT_PEEK_(p)                              \
+	(__extension__({                           \
+		__asm__ volatile("" ::: "memory"); \
+		*(p);                              \
+	}))
 #endif
 
 /* Two words in one register. What is stored in one piece must be loaded in no larger
@@ -52,15 +60,17 @@ extern "C" {
 typedef unsigned long long waft_pair_
 	__attribute__((__vector_size__(16), __may_alias__, __aligned__(1)));
 typedef uint64_t waft_word_ __attribute__((__may_alias__));
+typedef uint32_t waft_half_ __attribute__((__may_alias__));
 #define WAFT_PAIR_(p) (*(waft_pair_ *)(void *)(p))
 #define WAFT_WORD_(p) (*(waft_word_ *)(void *)(p))
+#define WAFT_HALVES_(p) ((waft_half_ *)(void *)(uintptr_t)(p))
 
 /* ---- What the fast path touches ---------------------------------------- */
 
 /* The half of a slot that lies in the process's region: what tells of an open
  * span when its process is dead. Written by its thread alone. */
 struct waft_slot_ {
-	uint64_t state;	 /* generation << 32 | WAFT_SLOT_…; last written, first cleared */
+	uint64_t state;	 /* the open_'s word, WAFT_SLOT_… among it; last written, first cleared */
 	uint64_t start;	 /* raw clock */
 	uint64_t raw;	 /* id before mixing */
 	uint64_t parent; /* id before mixing, or with WAFT_SLOT_PARENT_ID_ the id; 0: a root */
@@ -72,51 +82,60 @@ struct waft_slot_ {
 enum { WAFT_SLOT_OPEN_ = 1, WAFT_SLOT_PARENT_ID_ = 2 };
 
 /* The half that stays in the process, and in a forked child. Never unmapped.
- * The library's own members follow it. */
+ * The library's own members follow it.
+ * A thread's slots stand in a row: first those whose spans are open, the outermost first,
+ * up to the current one, behind it those that are free. So a span that begins takes the
+ * place behind the current one, and one that ends leaves all as it is. What is open
+ * and not on the stack has left the row. */
 struct waft_open_ {
-	struct waft_open_ *next; /* free list */
-	struct waft_open_ *prev; /* current before this one */
+	struct waft_open_ *next;
+	struct waft_open_ *prev; /* of the first: NULL */
 	struct waft_slot_ *slot;
-	uint64_t trace[2];
 	uint64_t raw;
-	uint32_t generation; /* these two are read as one word, too */
-	uint32_t flags; /* not 0: ended by the library; of WAFT_OPEN_APART_: so are its children */
-	uint64_t distance; /* low 16 bits: to the parent's raw; high 32: WAFT_TRAIT_… */
+	uint64_t trace[2] __attribute__((__aligned__(16)));
+	/* These are one word, too, which is that of its struct waft_span as long as that has
+	 * nothing out of the ordinary. */
+	uint32_t generation; /* of an open one; WAFT_SLOT_OPEN_ is always in it */
+	uint16_t flags;	 /* not 0: ended by the library; of WAFT_OPEN_APART_: so are its children */
+	uint16_t traits; /* what children take over: the upper half of bits_ */
+	uint64_t distance; /* to the parent's raw */
 };
-/* What children take over: of bits_, in its word. */
-#define WAFT_TRAITS_ 0xffffffff00000000u
+/* In the word. */
+#define WAFT_TRAITS_ 0xffff000000000000u
 #define WAFT_TRAIT_HOT_ \
 	((uint64_t)(WAFT_SPAN_RECORDING_ | WAFT_SPAN_PARENT_RAW_ | WAFT_SPAN_KNOWN_) << 32)
-/* The trace id came without W3C's random flag; where bits_ has it in its word. */
+/* The trace id came without W3C's random flag. */
 #define WAFT_TRAIT_NOT_RANDOM_ ((uint64_t)WAFT_SPAN_NOT_RANDOM_ << 32)
 enum { WAFT_OPEN_UNSAMPLED_ = 1, WAFT_OPEN_APART_ = 0xff };
-/* Of a generation; the bit below: another thread ended it. */
-#define WAFT_GENERATION_ 0xfffffffeu
-#define WAFT_GENERATION_STEP_ 2u
+/* Of a generation; the other bit: another thread ended it. */
+#define WAFT_GENERATION_ 0xfffffffdu
+#define WAFT_GENERATION_STEP_ 4u
 
 /* A thread's writing place, in memory that the kernel wipes in a forked child,
  * where all of it is zero: every fast path then takes the slow way. */
 struct waft_hot_ {
-	struct waft_open_ *free; /* next slot */
-	uint8_t *chunk;		 /* begins with a uint32_t: bytes published */
-	uint32_t limit;		 /* the last offset at which a span may be begun */
-	uint32_t bell;		 /* set by other threads: WAFT_BELL_… */
+	struct waft_open_ *first; /* of the row */
+	uint8_t *chunk;		  /* begins with a uint32_t: bytes published */
+	uint32_t limit;		  /* the last offset at which a span may be begun */
+	uint32_t bell;		  /* WAFT_BELL_QUIET_: all is ordinary; else: WAFT_BELL_… */
 	uint64_t next_raw;
 	uint64_t id_base;
 	uint64_t clock_base;
-	uint64_t trace[2]; /* of the last span in the chunk; 0: say it again */
-	uint64_t ended;	   /* spans that count as emitted */
+	/* Of the last span in the chunk; 0: say it again. */
+	uint64_t trace[2] __attribute__((__aligned__(16)));
+	uint64_t ended; /* spans that count as emitted */
 	uint64_t not_sampled;
-	uint64_t tsc; /* the raw clock is rdtsc */
 };
 enum {
-	WAFT_BELL_WAKE_ = 1,  /* the sender sleeps: wake it after publishing */
-	WAFT_BELL_CLOCK_ = 2, /* the raw clock changes */
-	WAFT_BELL_SLOT_ = 4,  /* another thread ended a span of this one */
-	WAFT_BELL_STOP_ = 8,  /* the tracer has stopped */
+	WAFT_BELL_WAKE_ = 1,   /* the sender sleeps: wake it after publishing */
+	WAFT_BELL_CLOCK_ = 2,  /* the raw clock changes */
+	WAFT_BELL_SLOT_ = 4,   /* another thread ended a span of this one */
+	WAFT_BELL_STOP_ = 8,   /* the tracer has stopped */
+	WAFT_BELL_QUIET_ = 16, /* the raw clock is what inlined code reads; not in a child */
 };
 
-/* hot: NULL before the first span, WAFT_DISABLED_ when there is nothing to do. */
+/* hot: NULL before the first span, WAFT_DISABLED_ when there is nothing to do; neither where
+ * something is current. */
 #define WAFT_DISABLED_ ((struct waft_hot_ *)1)
 struct waft_thread_ {
 	struct waft_hot_ *hot;
@@ -128,12 +147,12 @@ extern WAFT_PUBLIC __thread struct waft_thread_ waft_thread_
 
 /* A call site. name NULL: "<file stem>.<function>". */
 struct waft_site_ {
-	uint32_t shape; /* 0: not known to the library yet */
-	uint32_t line;
+	uint64_t shape; /* 0: not known to the library yet */
 	const char *name;
 	const char *layer;
 	const char *file;
 	const char *function;
+	uint32_t line;
 };
 
 /* A key at a call site, and the step that a span made here first: from and to are
@@ -207,14 +226,75 @@ WAFT_PUBLIC void waft_output_unsigned_(struct waft_span *span, uint64_t value);
 
 /* ---- Begin -------------------------------------------------------------- */
 
-WAFT_HOT_INLINE_ uint64_t waft_clock_(const struct waft_hot_ *hot)
+/* Two words of a slot, which others may be reading: when the span began. ours: by the clock
+ * that is inlined; a constant. */
+WAFT_HOT_INLINE_ void waft_start_(struct waft_slot_ *slot, bool ours)
 {
 #if defined(__x86_64__)
-	if (WAFT_LIKELY_(hot->tsc != 0))
-		return __builtin_ia32_rdtsc();
+	if (ours) {
+#if defined(WAFT_THREAD_SANITIZER_)
+		WAFT_STORE_(&slot->start, __builtin_ia32_rdtsc());
+#else
+		uint32_t low;
+		uint32_t high;
+
+		__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+		WAFT_HALVES_(&slot->start)[0] = low;
+		WAFT_HALVES_(&slot->start)[1] = high;
 #endif
-	(void)hot;
-	return waft_clock_slow_();
+		return;
+	}
+#endif
+	(void)ours;
+	WAFT_STORE_(&slot->start, waft_clock_slow_());
+}
+
+/* How much later it is than `base` and `start`; false: more than fits. */
+WAFT_HOT_INLINE_ bool waft_times_(const uint64_t *base, const uint64_t *start, bool ours,
+	uint32_t *ret_since, uint32_t *ret_duration)
+{
+	uint64_t now;
+	uint64_t since;
+	uint64_t duration;
+
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__) && !defined(WAFT_THREAD_SANITIZER_)
+	if (ours) {
+		uint32_t low;
+		uint32_t high;
+		uint32_t duration_low;
+		uint32_t duration_high;
+		bool large;
+
+		__asm__ volatile("rdtsc\n\t"
+				 "movl %%eax, %[duration_low]\n\t"
+				 "movl %%edx, %[duration_high]\n\t"
+				 "subl %[base_low], %%eax\n\t"
+				 "sbbl %[base_high], %%edx\n\t"
+				 "subl %[start_low], %[duration_low]\n\t"
+				 "sbbl %[start_high], %[duration_high]\n\t"
+				 "orl %%edx, %[duration_high]"
+				 : "=&a"(low), "=&d"(high), [duration_low] "=&r"(duration_low),
+				 [duration_high] "=&r"(duration_high), "=@ccnz"(large)
+				 : [base_low] "m"(WAFT_HALVES_(base)[0]),
+				 [base_high] "m"(WAFT_HALVES_(base)[1]),
+				 [start_low] "m"(WAFT_HALVES_(start)[0]),
+				 [start_high] "m"(WAFT_HALVES_(start)[1]));
+		*ret_since = low;
+		*ret_duration = duration_low;
+		return WAFT_LIKELY_(!large);
+	}
+#endif
+#if defined(__x86_64__)
+	now = ours ? __builtin_ia32_rdtsc() : waft_clock_slow_();
+#else
+	(void)ours;
+	now = waft_clock_slow_();
+#endif
+	since = now - *base;
+	duration = now - WAFT_LOAD_(start);
+	*ret_since = (uint32_t)since;
+	*ret_duration = (uint32_t)duration;
+	return WAFT_LIKELY_((since | duration) >> 32 == 0);
 }
 
 WAFT_HOT_INLINE_ waft_pair_ waft_pair_of_(uint64_t first, uint64_t second)
@@ -248,8 +328,9 @@ WAFT_HOT_INLINE_ void waft_begin_unsampled_(
 	struct waft_span *span, struct waft_hot_ *hot, const struct waft_open_ *parent)
 {
 	span->open_ = NULL;
-	WAFT_WORD_(&span->generation_) = (uint64_t)(WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_) << 32 |
-					 (parent->distance & WAFT_TRAIT_NOT_RANDOM_);
+	WAFT_WORD_(&span->generation_) =
+		(uint64_t)(WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_) << 32 |
+		(WAFT_WORD_(&((struct waft_open_ *)parent)->generation) & WAFT_TRAIT_NOT_RANDOM_);
 	WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
 	WAFT_PAIR_(span->trace_) = WAFT_PAIR_(parent->trace);
 	span->raw_ = parent->raw;
@@ -257,19 +338,48 @@ WAFT_HOT_INLINE_ void waft_begin_unsampled_(
 	WAFT_COUNT_(&hot->not_sampled);
 }
 
+/* A child of `parent`, at its place `open`. ours and flags, of the slot: constants. */
+WAFT_HOT_INLINE_ bool waft_begin_hot_(struct waft_span *span, uint64_t shape, struct waft_hot_ *hot,
+	struct waft_open_ *parent, struct waft_open_ *open, bool ours, uint64_t flags)
+{
+	uint64_t raw = hot->next_raw;
+	uint64_t distance = raw - parent->raw;
+	struct waft_slot_ *slot = open->slot;
+	waft_pair_ trace;
+	waft_pair_ ids;
+	uint64_t word;
+
+	if (WAFT_UNLIKELY_(distance > 65535))
+		return false;
+	/* Of what can be a parent here, WAFT_TRAIT_HOT_ is among the traits. */
+	word = (WAFT_WORD_(&parent->generation) & WAFT_TRAITS_) | WAFT_LOAD_(&open->generation);
+	trace = WAFT_PAIR_(parent->trace);
+	ids = waft_pair_of_(raw, parent->raw);
+	hot->next_raw = raw + 1;
+	WAFT_PAIR_(open->trace) = trace;
+	open->raw = raw;
+	open->distance = distance;
+	WAFT_STORE_((waft_word_ *)(void *)&open->generation, word | flags << 32);
+	waft_thread_.current = open;
+	span->open_ = open;
+	WAFT_WORD_(&span->generation_) = word;
+	WAFT_WORD_(&span->shape_) = shape;
+	WAFT_PAIR_(span->trace_) = trace;
+	WAFT_PAIR_(&span->raw_) = ids;
+	waft_slot_pair_(&slot->raw, ids);
+	waft_slot_pair_(slot->trace, trace);
+	WAFT_STORE_(&slot->shape, (uint32_t)shape);
+	waft_start_(slot, ours);
+	__atomic_store_n(&slot->state, word, __ATOMIC_RELEASE);
+	return true;
+}
+
 WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *site)
 {
 	struct waft_hot_ *hot = waft_thread_.hot;
 	struct waft_open_ *parent = waft_thread_.current;
 	struct waft_open_ *open;
-	struct waft_slot_ *slot;
-	waft_pair_ trace;
-	waft_pair_ ids;
-	uint64_t raw;
-	uint64_t distance;
-	uint64_t traits;
-	uint64_t generation;
-	uint32_t shape;
+	uint64_t shape;
 
 	if (span == NULL)
 		return;
@@ -281,48 +391,22 @@ WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *sit
 	}
 	if (WAFT_UNLIKELY_(parent == NULL))
 		goto slow;
-	shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
-	open = hot->free;
-	if (WAFT_UNLIKELY_(open == NULL))
+	if (WAFT_UNLIKELY_(WAFT_PEEK_(&hot->bell) != WAFT_BELL_QUIET_))
 		goto slow;
+	shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
 	if (WAFT_UNLIKELY_(shape == 0))
 		goto slow;
-	if (WAFT_UNLIKELY_((WAFT_LOAD_(&hot->bell) & (WAFT_BELL_SLOT_ | WAFT_BELL_STOP_)) != 0))
+	open = parent->next;
+	if (WAFT_UNLIKELY_(open == NULL))
 		goto slow;
-	if (WAFT_UNLIKELY_((parent->flags & WAFT_OPEN_APART_) != 0)) {
-		if (parent->flags != WAFT_OPEN_UNSAMPLED_)
+	if (WAFT_UNLIKELY_((WAFT_PEEK_(&parent->flags) & WAFT_OPEN_APART_) != 0)) {
+		if (WAFT_PEEK_(&parent->flags) != WAFT_OPEN_UNSAMPLED_)
 			goto slow;
 		waft_begin_unsampled_(span, hot, parent);
 		return;
 	}
-	raw = hot->next_raw;
-	distance = raw - parent->raw;
-	if (WAFT_UNLIKELY_(distance > 65535))
-		goto slow;
-	/* Of what can be a parent here, WAFT_TRAIT_HOT_ is among them. */
-	traits = parent->distance & WAFT_TRAITS_;
-	generation = WAFT_LOAD_(&open->generation);
-	trace = WAFT_PAIR_(parent->trace);
-	ids = waft_pair_of_(raw, parent->raw);
-	slot = open->slot;
-	hot->free = open->next;
-	hot->next_raw = raw + 1;
-	open->prev = parent;
-	WAFT_PAIR_(open->trace) = trace;
-	open->raw = raw;
-	open->distance = distance | traits;
-	waft_thread_.current = open;
-	span->open_ = open;
-	WAFT_WORD_(&span->generation_) = generation | traits;
-	WAFT_WORD_(&span->shape_) = shape;
-	WAFT_PAIR_(span->trace_) = trace;
-	WAFT_PAIR_(&span->raw_) = ids;
-	waft_slot_pair_(&slot->raw, ids);
-	waft_slot_pair_(slot->trace, trace);
-	WAFT_STORE_(&slot->shape, shape);
-	WAFT_STORE_(&slot->start, waft_clock_(hot));
-	__atomic_store_n(&slot->state, generation << 32 | WAFT_SLOT_OPEN_, __ATOMIC_RELEASE);
-	return;
+	if (waft_begin_hot_(span, shape, hot, parent, open, true, 0))
+		return;
 slow:
 	waft_begin_slow_(span, site, WAFT_BEGIN_CURRENT_, WAFT_ABI_);
 }
@@ -338,11 +422,12 @@ WAFT_HOT_INLINE_ void waft_begin_root_(struct waft_span *span, struct waft_site_
 
 /* ---- End ---------------------------------------------------------------- */
 
+/* Each is one of memory's own 16 bytes. */
 WAFT_HOT_INLINE_ bool waft_pairs_equal_(const uint64_t *a, const uint64_t *b)
 {
 #if defined(__SSE2__)
-	__m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)a),
-		_mm_loadu_si128((const __m128i *)(const void *)b));
+	__m128i same = _mm_cmpeq_epi8(
+		*(const __m128i *)(const void *)a, *(const __m128i *)(const void *)b);
 
 	return _mm_movemask_epi8(same) == 0xffff;
 #else
@@ -350,27 +435,39 @@ WAFT_HOT_INLINE_ bool waft_pairs_equal_(const uint64_t *a, const uint64_t *b)
 #endif
 }
 
-/* The lanes' values in a row, over the end into what the next span overwrites.
- * Returns behind them. */
-WAFT_HOT_INLINE_ uint8_t *waft_copy_values_(uint8_t *to, const struct waft_span *span)
+/* The lanes' values in a row, `skip` bytes behind `record`, over the end into what the next
+ * span overwrites. Returns their length. Two are the commonest: no loop for these. */
+WAFT_HOT_INLINE_ uint64_t waft_copy_values_(
+	uint8_t *record, uint32_t skip, const struct waft_span *span)
 {
-	const unsigned char *lane = (const unsigned char *)span->values_;
-	const unsigned char *end = lane + span->lanes_;
+	uint8_t *to = record + skip;
+	unsigned char *lanes = (unsigned char *)(uintptr_t)span->values_;
+	uint64_t length = 0;
 
-	for (; lane != end; lane += WAFT_LANE_STRIDE_) {
-		WAFT_PAIR_(to) = WAFT_PAIR_((unsigned char *)lane);
-		to += lane[WAFT_LANE_BYTES_];
+	if (WAFT_LIKELY_(WAFT_PEEK_(&span->lanes_) == 2 * WAFT_LANE_STRIDE_)) {
+		WAFT_PAIR_(to) = WAFT_PAIR_(lanes);
+		length = lanes[WAFT_LANE_BYTES_];
+		WAFT_PAIR_(to + length) = WAFT_PAIR_(lanes + WAFT_LANE_STRIDE_);
+		return length + lanes[WAFT_LANE_STRIDE_ + WAFT_LANE_BYTES_];
 	}
-	return to;
+	/* What only this way needs is made here. */
+	__asm__("" : "+r"(record));
+	to = record + skip;
+	for (uint32_t i = 0, in_use = WAFT_PEEK_(&span->lanes_); i != in_use;
+		i += WAFT_LANE_STRIDE_) {
+		WAFT_PAIR_(to + length) = WAFT_PAIR_(lanes + i);
+		length += lanes[i + WAFT_LANE_BYTES_];
+	}
+	return length;
 }
 
-/* Section.spans but for its values, of which `behind` is the end: its tag, the length
- * in 2 padded bytes (the second is 0), `times` and `ids`. */
-WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, const uint8_t *behind, uint32_t since,
-	uint32_t duration, uint32_t sequence, const struct waft_open_ *open,
-	const struct waft_span *span)
+/* Section.spans but for what follows `times` and `ids`, `more` bytes: its tag, the length
+ * in 2 padded bytes (the second is 0), and these two. */
+enum { WAFT_HEAD_BYTES_ = 21 };
+WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, uint32_t more, uint32_t since, uint32_t duration,
+	uint32_t sequence, const struct waft_open_ *open, const struct waft_span *span)
 {
-	uint32_t head = (uint32_t)(behind - to - 3) << 8 | 0x0900802a;
+	uint32_t head = (more << 8) + (0x0900802a + ((WAFT_HEAD_BYTES_ - 3) << 8));
 	uint16_t distance = (uint16_t)open->distance;
 	uint16_t shape = (uint16_t)span->shape_;
 
@@ -383,37 +480,58 @@ WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, const uint8_t *behind, uint32_t 
 	__builtin_memcpy(to + 19, &shape, 2);
 }
 
-/* Publishes what was written up to `behind`, and gives the slot back. */
+/* Publishes what was written up to the offset `end`, and gives the slot back: it is
+ * behind what is current then. */
 WAFT_HOT_INLINE_ void waft_close_(struct waft_span *span, struct waft_open_ *open,
-	struct waft_hot_ *hot, uint8_t *chunk, const uint8_t *behind, uint32_t generation)
+	struct waft_hot_ *hot, uint8_t *chunk, uint32_t end, uint32_t generation)
 {
 	WAFT_COUNT_(&hot->ended);
-	__atomic_store_n((uint32_t *)(void *)chunk, (uint32_t)(behind - chunk), __ATOMIC_RELEASE);
+	__atomic_store_n((uint32_t *)(void *)chunk, end, __ATOMIC_RELEASE);
 	WAFT_STORE_(&open->slot->state, 0);
-	/* With the flags, which are 0. */
-	WAFT_STORE_((waft_word_ *)(void *)&open->generation,
-		(uint32_t)(generation + WAFT_GENERATION_STEP_));
+	WAFT_STORE_(&open->generation, generation + WAFT_GENERATION_STEP_);
 	waft_thread_.current = open->prev;
-	open->next = hot->free;
-	hot->free = open;
 	span->open_ = NULL;
-	if (WAFT_UNLIKELY_(WAFT_LOAD_(&hot->bell) != 0))
+	if (WAFT_UNLIKELY_(WAFT_PEEK_(&hot->bell) != WAFT_BELL_QUIET_))
 		waft_bell_slow_();
+}
+
+/* Of one whose trace is that of the span before in the chunk. ours: a constant. */
+WAFT_HOT_INLINE_ bool waft_end_hot_(struct waft_span *span, struct waft_open_ *open,
+	struct waft_hot_ *hot, uint32_t generation, bool ours)
+{
+	struct waft_slot_ *slot = open->slot;
+	uint8_t *chunk;
+	uint8_t *to;
+	uint64_t sequence;
+	uint64_t at;
+	uint64_t more;
+	uint32_t since;
+	uint32_t duration;
+	uint32_t end;
+
+	if (!waft_times_(&hot->clock_base, &slot->start, ours, &since, &duration))
+		return false;
+	chunk = hot->chunk;
+	at = WAFT_PEEK_((waft_half_ *)(void *)chunk);
+	sequence = open->raw - hot->id_base;
+	if (WAFT_UNLIKELY_(at > hot->limit || sequence >> 32 != 0))
+		return false;
+	to = chunk + at;
+	/* One register, not the sum anew for each of what is stored. */
+	__asm__("" : "+r"(to));
+	more = waft_copy_values_(to, WAFT_HEAD_BYTES_, span);
+	end = (uint32_t)(at + WAFT_HEAD_BYTES_ + more);
+	__asm__("" : "+r"(end));
+	waft_encode_(to, (uint32_t)more, since, duration, (uint32_t)sequence, open, span);
+	waft_close_(span, open, hot, chunk, end, generation);
+	return true;
 }
 
 WAFT_HOT_INLINE_ void waft_end(struct waft_span *span)
 {
 	struct waft_open_ *open;
 	struct waft_hot_ *hot;
-	struct waft_slot_ *slot;
-	uint8_t *chunk;
-	uint8_t *behind;
-	uint64_t claim;
-	uint64_t now;
-	uint64_t since;
-	uint64_t duration;
-	uint64_t sequence;
-	uint32_t at;
+	uint64_t word;
 
 	if (span == NULL)
 		return;
@@ -424,31 +542,16 @@ WAFT_HOT_INLINE_ void waft_end(struct waft_span *span)
 	if (WAFT_UNLIKELY_(waft_thread_.current != open))
 		goto slow;
 	/* The same generation, nothing in flags, nor WAFT_SPAN_EXTRA_. */
-	claim = WAFT_WORD_(&span->generation_);
-	if (WAFT_UNLIKELY_(
-		    (claim ^ WAFT_LOAD_((waft_word_ *)(void *)&open->generation)) << 16 != 0))
+	word = WAFT_WORD_(&span->generation_);
+	if (WAFT_UNLIKELY_(word != WAFT_PEEK_((waft_word_ *)(void *)&open->generation)))
 		goto slow;
 	/* Nor is there a chunk where hot->trace is 0. */
 	if (WAFT_UNLIKELY_(!waft_pairs_equal_(hot->trace, open->trace))) {
 		waft_end_first_(span);
 		return;
 	}
-	chunk = hot->chunk;
-	slot = open->slot;
-	now = waft_clock_(hot);
-	since = now - hot->clock_base;
-	duration = now - WAFT_LOAD_(&slot->start);
-	sequence = open->raw - hot->id_base;
-	if (WAFT_UNLIKELY_(((since | duration | sequence) >> 32) != 0))
-		goto slow;
-	at = WAFT_LOAD_((uint32_t *)(void *)chunk);
-	if (WAFT_UNLIKELY_(at > hot->limit))
-		goto slow;
-	behind = waft_copy_values_(chunk + at + 21, span);
-	waft_encode_(chunk + at, behind, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence,
-		open, span);
-	waft_close_(span, open, hot, chunk, behind, (uint32_t)claim);
-	return;
+	if (waft_end_hot_(span, open, hot, (uint32_t)word, true))
+		return;
 slow:
 	waft_end_slow_(span);
 }
@@ -516,6 +619,7 @@ WAFT_HOT_INLINE_ bool waft_attr_text_(const char *text, waft_pair_ *ret_value)
 		WAFT_TEXT_(8), WAFT_TEXT_(9), WAFT_TEXT_(10), WAFT_TEXT_(11), WAFT_TEXT_(12),
 		WAFT_TEXT_(13)};
 	__m128i value;
+	const char *kept;
 	uint32_t ends;
 	uint32_t length;
 
@@ -531,10 +635,9 @@ WAFT_HOT_INLINE_ bool waft_attr_text_(const char *text, waft_pair_ *ret_value)
 	if (WAFT_UNLIKELY_(ends == 0))
 		return false;
 	length = (uint32_t)__builtin_ctz(ends);
-	value = _mm_and_si128(_mm_slli_si128(value, 2),
-		_mm_load_si128((const __m128i *)(const void *)texts[length].keep));
-	value = _mm_or_si128(
-		value, _mm_load_si128((const __m128i *)(const void *)texts[length].rest));
+	kept = (const char *)texts + (uint32_t)(length * sizeof(*texts));
+	value = _mm_and_si128(_mm_slli_si128(value, 2), *(const __m128i *)(const void *)kept);
+	value = _mm_or_si128(value, *(const __m128i *)(const void *)(kept + 16));
 	*ret_value = (waft_pair_)value;
 #else
 	size_t length = strlen(text);

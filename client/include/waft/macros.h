@@ -10,7 +10,7 @@
 #define WAFT_PASTE_(a, b) WAFT_PASTE2_(a, b)
 
 #define WAFT_SITE_(id, name, layer, function) \
-	static struct waft_site_ id = {0, __LINE__, name, layer, __FILE__, function}
+	static struct waft_site_ id = {0, name, layer, __FILE__, function, __LINE__}
 
 #define WAFT_BEGIN_IN(span, name, layer) WAFT_BEGIN1_(span, name, layer, __COUNTER__)
 #define WAFT_BEGIN1_(span, name, layer, n) WAFT_BEGIN2_(span, name, layer, n)
