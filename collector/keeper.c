@@ -395,8 +395,8 @@ static void run_thread(void *context)
 			(failing || keeper->cursor_failed ||
 				(!has_enough(keeper) && !keeper->trim_wanted &&
 					!keeper->forward_to.known && keeper->shed_above == 0 &&
-					!keeper->seal_wake && !keeper->retain_wake &&
-					!keeper->hurry && !keeper->wrote)))
+					!keeper->seal_wake && !keeper->seal_done &&
+					!keeper->retain_wake && !keeper->hurry && !keeper->wrote)))
 			(void)uv_cond_timedwait(&keeper->wake, &keeper->lock, wait_ns);
 		if (keeper->state != KEEPER_RUNS) {
 			uv_mutex_unlock(&keeper->lock);

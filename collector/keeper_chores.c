@@ -1,8 +1,9 @@
 /*
  * What the store's thread does beside writing: the log is trimmed once a second if
  * something was written, and comes to rest when nothing is; the cursor of what was forwarded
- * is made durable; what no gateway was there for is given up; once a minute retention is
- * applied and a file sealed.
+ * is made durable; what no gateway was there for is given up; retention is applied once a minute,
+ * and whenever files come near the cap; a file is sealed once a minute, and each second while room
+ * is short.
  */
 #include "keeper_internal.h"
 #include "log_line.h"
@@ -25,6 +26,7 @@
 #define AHEAD_BYTES ((uint64_t)32 << 20)
 #define AHEAD_PER_S 2
 #define SEAL_RETRY_NS (1 * CLOCK_NS_PER_S)
+#define SEAL_PAUSES 6 /* of 1 s and more, before it is once a minute */
 
 static void trim(struct keeper *keeper, uint64_t now_ns)
 {
@@ -126,7 +128,8 @@ static void note_fill(struct keeper *keeper, uint64_t now_ns, uint64_t written)
 	if (keeper->fill.since_ns != 0 && took_ns < FILL_EVERY_NS)
 		return;
 	if (keeper->fill.since_ns != 0) {
-		now = (double)(written - keeper->fill.bytes) * CLOCK_NS_PER_S / (double)took_ns;
+		now = written > keeper->fill.bytes ? (double)(written - keeper->fill.bytes) : 0;
+		now = now * CLOCK_NS_PER_S / (double)took_ns;
 		keeper->fill.bytes_per_s =
 			(uint64_t)(share * now + (1 - share) * (double)keeper->fill.bytes_per_s);
 	}
@@ -134,19 +137,20 @@ static void note_fill(struct keeper *keeper, uint64_t now_ns, uint64_t written)
 	keeper->fill.bytes = written;
 }
 
-/* What is to be free below the cap: for what is written before it is looked again, and for what a
- * seal makes beside the plain file. */
+/* What is to be free below the cap for what is written before it is looked again. */
 static uint64_t ahead_bytes(const struct keeper *keeper, uint64_t max_bytes)
 {
 	uint64_t bytes = AHEAD_BYTES + keeper->fill.bytes_per_s / AHEAD_PER_S;
 
-	if (bytes > max_bytes / 16)
-		bytes = max_bytes / 16;
+	return bytes > max_bytes / 16 ? max_bytes / 16 : bytes;
+}
+
+/* What a seal makes beside the plain file. */
+static uint64_t seal_bytes(const struct keeper *keeper)
+{
 	if (keeper->seal_pending)
-		bytes += keeper->sealed.length_bytes;
-	else if (keeper->sealer != NULL)
-		bytes += sealer_bytes(keeper->sealer);
-	return bytes;
+		return keeper->sealed.length_bytes;
+	return keeper->sealer != NULL ? sealer_bytes(keeper->sealer) : 0;
 }
 
 /* A second of much load is more than what some caps have left. */
@@ -162,7 +166,7 @@ static bool is_over_cap(struct keeper *keeper, uint64_t now_ns)
 		return false;
 	writer_get_stats(keeper->config.store, &stats);
 	note_fill(keeper, now_ns, stats.bytes_written);
-	return stats.part_bytes + ahead_bytes(keeper, max_bytes) > max_bytes;
+	return stats.part_bytes + ahead_bytes(keeper, max_bytes) + seal_bytes(keeper) > max_bytes;
 }
 
 /* What becomes of a part that is gone is for nothing. */
@@ -188,6 +192,10 @@ static void retain(struct keeper *keeper, uint64_t now_ns)
 	if (retention.max_age_ns == 0 && retention.max_bytes == 0)
 		return;
 	retention.ahead_bytes = ahead_bytes(keeper, retention.max_bytes);
+	retention.seal_bytes = seal_bytes(keeper);
+	retention.seal_part = keeper->seal_pending     ? keeper->sealed.part
+			      : keeper->sealer != NULL ? sealer_part(keeper->sealer)
+						       : 0;
 	status = writer_retain(keeper->config.store, &retention);
 	keeper->removed = status > 0;
 	if (status < 0) {
@@ -208,7 +216,7 @@ void keeper_on_sealed(void *context)
 	struct keeper *keeper = context;
 
 	uv_mutex_lock(&keeper->lock);
-	keeper->seal_wake = true;
+	keeper->seal_done = true;
 	uv_cond_signal(&keeper->wake);
 	uv_mutex_unlock(&keeper->lock);
 }
@@ -234,27 +242,31 @@ static void commit_sealed(struct keeper *keeper)
 		keeper->sealed_ns = 0;
 }
 
-static void take_sealed(struct keeper *keeper)
+static void take_sealed(struct keeper *keeper, uint64_t now_ns)
 {
 	int status;
 
 	uv_mutex_lock(&keeper->lock);
-	if (keeper->seal_wake)
+	if (keeper->seal_wake) {
 		keeper->sealed_ns = 0;
-	keeper->seal_wake = false;
+		keeper->seal_failures = 0;
+	}
+	keeper->seal_wake = keeper->seal_done = false;
 	uv_mutex_unlock(&keeper->lock);
 	if (!sealer_result(keeper->sealer, &status, &keeper->sealed))
 		return;
 	keeper->seal_pending = status == 0;
-	if (status == 0)
-		return;
-	if (status == -ECANCELED) {
+	if (status == 0 || status == -ECANCELED) {
 		keeper->sealed_ns = 0;
+		keeper->seal_failures = 0;
 		return;
 	}
 	log_warning("can't seal a file: %s", error_text(status));
-	/* Damage, bytes that recovery has to cut, too much of them: not again in this life. */
-	if (status == ERR_CHECKSUM || status == -EBADMSG || status == -EFBIG)
+	keeper->sealed_ns = now_ns;
+	keeper->seal_failures++;
+	/* Damage, bytes that recovery has to cut, too much of them, no file: not again in this
+	 * life. */
+	if (status == ERR_CHECKSUM || status == -EBADMSG || status == -EFBIG || status == -ENOENT)
 		writer_seal_refuse(keeper->config.store, keeper->sealed.part);
 }
 
@@ -273,6 +285,7 @@ static void seal_next(struct keeper *keeper)
 	rule.max_bytes = keeper->retention.max_bytes;
 	uv_mutex_unlock(&keeper->lock);
 	rule.fill_bytes_per_s = keeper->fill.bytes_per_s;
+	rule.ahead_bytes = ahead_bytes(keeper, rule.max_bytes);
 	keeper->pressed = false;
 	if (!on)
 		return;
@@ -285,23 +298,27 @@ static void seal_next(struct keeper *keeper)
 		log_warning("can't seal a file: %s", error_text(status));
 }
 
-/* How often it is looked for something to seal. */
+/* How often it is looked for something to seal: where that failed, after a pause that doubles,
+ * since much may have been written for nothing. */
 static uint64_t seal_every_ns(struct keeper *keeper)
 {
+	uint64_t pause_ns = keeper->seal_failures < SEAL_PAUSES
+				    ? SEAL_RETRY_NS << keeper->seal_failures
+				    : RETAIN_EVERY_NS;
 	bool soon;
 
 	uv_mutex_lock(&keeper->lock);
 	soon = keeper->sealing.on && keeper->sealing.after_ns < RETAIN_EVERY_NS;
 	uv_mutex_unlock(&keeper->lock);
 	soon |= keeper->pressed;
-	return soon ? SEAL_RETRY_NS : RETAIN_EVERY_NS;
+	return soon ? pause_ns : RETAIN_EVERY_NS;
 }
 
 static void seal(struct keeper *keeper, uint64_t now_ns)
 {
 	if (keeper->sealer == NULL)
 		return;
-	take_sealed(keeper);
+	take_sealed(keeper, now_ns);
 	if (keeper->seal_pending && now_ns - keeper->sealed_ns >= SEAL_RETRY_NS) {
 		keeper->sealed_ns = now_ns;
 		commit_sealed(keeper);

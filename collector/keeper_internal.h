@@ -33,7 +33,8 @@ struct keeper {
 	struct consumed passed;
 	struct manifest_forward forwarded; /* durable */
 	struct keeper_sealing sealing;
-	bool seal_wake;	   /* the sealer has a result, or there are new orders */
+	bool seal_wake;	   /* there are new orders */
+	bool seal_done;	   /* the sealer has a result */
 	bool retain_wake;  /* there are new orders */
 	bool hurry;	   /* what the store gathers is to be committed now */
 	bool wrote;	   /* runs were written here, to the first keeper: anywhere */
@@ -60,8 +61,9 @@ struct keeper {
 	struct sealer *sealer;
 	struct seal_result sealed; /* of a commit that is to be tried again */
 	bool seal_pending;
-	uint64_t sealed_ns; /* when it was looked for something to seal; 0: now */
-	bool pressed;	    /* room was short then */
+	uint64_t sealed_ns;	    /* when it was looked for something to seal; 0: now */
+	bool pressed;		    /* room was short then */
+	unsigned int seal_failures; /* one after the other */
 	struct {
 		uint64_t since_ns; /* 0: never looked */
 		uint64_t bytes;	   /* that had been written then */

@@ -214,6 +214,9 @@ struct retention {
 	uint64_t max_age_ns;
 	uint64_t max_bytes;
 	uint64_t ahead_bytes; /* of max_bytes, that are to be free */
+	uint64_t seal_bytes; /* and for the sealed file in the making, unless its part is next to go
+			      */
+	uint32_t seal_part;  /* 0: none */
 };
 MUST_CHECK int writer_retain(struct store *store, const struct retention *retention);
 
@@ -224,6 +227,7 @@ struct seal_rule {
 	uint64_t max_bytes; /* and anything closed when parts take more than 3/4 of it; 0: no limit
 			     */
 	uint64_t fill_bytes_per_s; /* at which parts grow at present; 0: not known */
+	uint64_t ahead_bytes;	   /* of max_bytes, that retention keeps free */
 };
 
 /* Closes parts of days that are over and that took nothing for an hour (or after_ns when

@@ -261,6 +261,13 @@ static int retry_deletions(struct jsonl_store *store)
 	return ret;
 }
 
+/* What is sealed isn't removed for the room that its seal takes. */
+static uint64_t to_be_free(const struct retention *retention, const struct manifest_part *oldest)
+{
+	return retention->ahead_bytes +
+	       (oldest->id == retention->seal_part ? 0 : retention->seal_bytes);
+}
+
 /* The part that is the next to go; false: none is. */
 static bool next_to_remove(struct jsonl_store *store, const struct retention *retention,
 	uint64_t now_ns, struct manifest_part *ret)
@@ -273,8 +280,9 @@ static bool next_to_remove(struct jsonl_store *store, const struct retention *re
 	oldest = oldest_part(state);
 	found = oldest != NULL &&
 		(too_old(oldest, now_ns, retention->max_age_ns) ||
-			(retention->max_bytes != 0 && total_bytes(state) + retention->ahead_bytes >
-							      retention->max_bytes));
+			(retention->max_bytes != 0 &&
+				total_bytes(state) + to_be_free(retention, oldest) >
+					retention->max_bytes));
 	if (found)
 		*ret = *oldest;
 	manifest_unlock(store->config.manifest);

@@ -72,6 +72,10 @@ void writer_leave_group(struct jsonl_store *store)
 	pthread_rwlock_wrlock(&store->group->turn);
 	pthread_mutex_lock(&store->group->mutex);
 	store->group->stores[store->number - 1] = NULL;
+	/* What all have done so far doesn't become less. */
+	store->group->stats.commits += store->stats.commits;
+	store->group->stats.bytes_written += store->stats.bytes_written;
+	store->group->stats.failures += store->stats.failures;
 	pthread_mutex_unlock(&store->group->mutex);
 	pthread_rwlock_unlock(&store->group->turn);
 	if (store->config.group == NULL)

@@ -160,11 +160,12 @@ static uint64_t bytes_from(const struct manifest_state *state, const struct mani
 static bool is_worth(const struct manifest_state *state, const struct seal_rule *rule,
 	const struct manifest_part *part)
 {
-	uint64_t bytes = bytes_from(state, part);
 	double left_s, seal_s = (double)part->length_bytes / SEAL_BYTES_PER_S;
+	uint64_t bytes;
 
 	if (rule->max_bytes == 0 || rule->fill_bytes_per_s == 0)
 		return true;
+	bytes = bytes_from(state, part) + rule->ahead_bytes;
 	left_s = bytes < rule->max_bytes
 			 ? (double)(rule->max_bytes - bytes) / (double)rule->fill_bytes_per_s
 			 : 0;
@@ -190,10 +191,13 @@ static int choose(struct jsonl_store *store, const struct seal_rule *rule, uint6
 			(after != NULL && !is_before(after, part, pressed)) ||
 			!may_seal(store, part))
 			continue;
-		if ((pressed || is_quiet(part, now_ns, rule->after_ns)) &&
-			is_worth(state, rule, part))
+		if (pressed ||
+			(is_quiet(part, now_ns, rule->after_ns) && is_worth(state, rule, part)))
 			next = part;
 	}
+	/* What is older goes earlier. */
+	if (pressed && next != NULL && !is_worth(state, rule, next))
+		next = NULL;
 	if (next != NULL)
 		*ret_part = *next;
 	manifest_unlock(store->config.manifest);

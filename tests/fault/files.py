@@ -6,6 +6,7 @@ No path outside the store is followed: what the links lead to stays as it was, b
 byte and in its times. The daemon refuses to start with a reason, or works, says so in
 its health where it can't, and never hangs.
 """
+import errno
 import os
 import shutil
 import subprocess
@@ -60,10 +61,16 @@ class Outside:
 
 
 def remove(path):
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
+    """Where the daemon may make or remove a file in between."""
+    while os.path.lexists(path):
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
 
 def replace(path, make):

@@ -366,6 +366,81 @@ static void test_idle_lets_go(void **state)
 	free(history);
 }
 
+/* ---- Sealing ----------------------------------------------------------------------- */
+
+static void await_seal(struct keeper *keeper)
+{
+	bool done = false;
+
+	while (!done) {
+		sched_yield();
+		uv_mutex_lock(&keeper->lock);
+		done = keeper->seal_done;
+		uv_mutex_unlock(&keeper->lock);
+	}
+}
+
+/* A file that can't be sealed, here for lack of room, is tried again after longer and longer. */
+static void test_seal_fails(void **state)
+{
+	enum { MINUTES = 10, TRIED_MAX = 6 + MINUTES };
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct world world = {.segment_bytes = 3000, .part_bytes = 20000};
+	struct still_clock clock = clock_at(3600 * CLOCK_NS_PER_S);
+	struct keeper keeper = {.config = {.clock = &clock.base}, .sealing = {.on = true}};
+	struct sealer_config config = {
+		.index_dir = -1, .on_done = keeper_on_sealed, .context = &keeper};
+	struct random random = {.state = 1};
+	unsigned int tried = 0;
+	uint64_t end_ns;
+
+	(void)state;
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (uint32_t i = 0; i < 60; i++) {
+		world_send(&world, &random);
+		assert_int_equal(world_commit(&world), 0);
+	}
+	assert_int_equal(world_write(&world, &random, true), 0);
+	assert_int_equal(world.put_status, 0);
+	assert_int_equal(uv_mutex_init(&keeper.lock), 0);
+	assert_int_equal(uv_cond_init(&keeper.wake), 0);
+	keeper.config.store = world.store;
+	keeper.config.manifest = world.recovery.manifest;
+	config.disk = world.disk;
+	config.dirs = &world.dirs;
+	assert_int_equal(sealer_new(&config, &keeper.sealer), 0);
+	keeper.retained_ns = clock.now_ns;
+	fake_disk_set_capacity(fake, 1);
+	end_ns = clock.now_ns + MINUTES * 60 * CLOCK_NS_PER_S;
+	while (clock.now_ns < end_ns && tried <= TRIED_MAX) {
+		(void)keeper_do_chores(&keeper);
+		if (sealer_is_busy(keeper.sealer)) {
+			await_seal(&keeper);
+			tried++;
+			continue;
+		}
+		clock.now_ns += CLOCK_NS_PER_S / 10;
+	}
+	assert_in_range(tried, MINUTES, TRIED_MAX);
+	/* With room it is sealed. */
+	fake_disk_set_capacity(fake, 0);
+	while (keeper.counts.sealed_parts == 0 && clock.now_ns < end_ns + 120 * CLOCK_NS_PER_S) {
+		(void)keeper_do_chores(&keeper);
+		if (sealer_is_busy(keeper.sealer))
+			await_seal(&keeper);
+		else
+			clock.now_ns += CLOCK_NS_PER_S / 10;
+	}
+	assert_int_equal(keeper.counts.sealed_parts, 1);
+	sealer_free(keeper.sealer);
+	uv_cond_destroy(&keeper.wake);
+	uv_mutex_destroy(&keeper.lock);
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_puts_end_together),
 		cmocka_unit_test(test_idle_lets_go),
+		cmocka_unit_test(test_seal_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
