@@ -120,6 +120,7 @@ static void slot_clean(struct thread *thread, struct open *open)
 	open->hot.distance = 0;
 	extra_clear(open->extra);
 	WAFT_STORE_(&open->hot.slot->clock, thread->source);
+	WAFT_STORE_(&open->hot.slot->thread, thread->tid);
 	if (open->apart)
 		row_insert(thread, waft_thread_.current, &open->hot);
 	open->apart = false;
@@ -135,6 +136,9 @@ void open_release(struct open *open, struct thread *caller)
 		slot_clean(owner, open);
 		return;
 	}
+	/* Once, also where a third one has ended what its owner began in it meanwhile. */
+	if (__atomic_exchange_n(&open->listed, true, __ATOMIC_ACQ_REL))
+		return;
 	first = __atomic_load_n(&owner->returned, __ATOMIC_RELAXED);
 	do {
 		open->returned = first;
@@ -161,6 +165,7 @@ static void slots_collect(struct thread *thread)
 	while (open != NULL) {
 		struct open *next = open->returned;
 
+		__atomic_store_n(&open->listed, false, __ATOMIC_RELEASE);
 		/* Unless its owner has ended it as well, at the very same moment. */
 		if ((WAFT_LOAD_(&open->hot.generation) & ~WAFT_GENERATION_) != 0) {
 			stack_remove(thread, open);

@@ -58,6 +58,7 @@ struct open {
 	struct extra *extra; /* kept from span to span */
 	uint64_t parent;     /* raw, or with OPEN_PARENT_ID the id; 0: a root */
 	struct open *returned;
+	bool listed;		    /* is in the list of returned ones; atomic */
 	bool apart;		    /* not in its thread's row */
 	struct waft_slot_ own_slot; /* when the region has no room */
 };
