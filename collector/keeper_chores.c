@@ -302,15 +302,17 @@ static void seal_next(struct keeper *keeper)
  * since much may have been written for nothing. */
 static uint64_t seal_every_ns(struct keeper *keeper)
 {
-	uint64_t pause_ns = keeper->seal_failures < SEAL_PAUSES
-				    ? SEAL_RETRY_NS << keeper->seal_failures
-				    : RETAIN_EVERY_NS;
+	unsigned int failures = keeper->seal_failures;
+	uint64_t pause_ns = SEAL_RETRY_NS;
 	bool soon;
 
 	uv_mutex_lock(&keeper->lock);
 	soon = keeper->sealing.on && keeper->sealing.after_ns < RETAIN_EVERY_NS;
 	uv_mutex_unlock(&keeper->lock);
 	soon |= keeper->pressed;
+	if (failures > 0)
+		pause_ns =
+			failures <= SEAL_PAUSES ? SEAL_RETRY_NS << (failures - 1) : RETAIN_EVERY_NS;
 	return soon ? pause_ns : RETAIN_EVERY_NS;
 }
 
