@@ -1,8 +1,10 @@
 /* waft-bench growth: what a span costs to store, a trace to show and the daemon to start, as
- * a store grows. Three stores of the same days, of 1, 10 and 100 hundredths of --spans. */
+ * a store grows. Three stores of the same days, of 1, 10 and 100 hundredths of --spans, are made
+ * first and then measured in turns, so that the machine is the same for all of them. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "daemon.h"
 #include "measure.h"
@@ -12,72 +14,107 @@
 /* Flat: within a fifth of what it was in the smallest. */
 #define FLAT 1.2
 
-enum { SIZES = 3 };
+/* Samples of each store; and the day behind the last of those that it was made with. */
+enum { SIZES = 3, PUTS = 40, SHOWS = 100, LATER = WORLD_DAYS + 1 };
 
 struct grown {
-	uint64_t spans;
-	struct samples put_ns; /* of a span, the last tenths of the store */
+	char *directory; /* owned */
+	uint64_t spans;	 /* that it was made with */
+	struct samples put_ns;
 	struct samples cold_ms;
 	struct samples warm_ms;
 	struct samples start_ms;
 };
 
-/* The put of the last tenth of the store, in tenths of that. */
-static void fill(const char *path, const struct world_plan *plan, struct grown *grown)
+/* A store that an earlier run kept is used again. */
+static void make(uint64_t spans, bool snapshots, bool pressed, struct grown *grown)
 {
-	enum { PIECES = 10 };
+	struct world_sealed sealed = {0};
+	struct world_plan plan = {.traces_in_all = spans / PROFILE_TREE,
+		.snapshots = snapshots,
+		.level = pressed ? SEAL_LEVEL_PRESSED : SEAL_LEVEL,
+		.sealed = &sealed};
 	struct world world;
+	char *unfinished;
 
-	world_open(path, &world);
-	world_fill(&world, plan, plan->traces_in_all * 9 / 10);
-	for (uint64_t i = 1; i <= PIECES; i++) {
-		uint64_t traces = world.traces;
-		double put_ns = world.put_cpu_ns;
-
-		world_fill(&world, plan, plan->traces_in_all * (90 + i) / 100);
-		if (world.traces > traces)
-			samples_add(&grown->put_ns,
-				(world.put_cpu_ns - put_ns) /
-					(double)((world.traces - traces) * PROFILE_TREE));
+	if (asprintf(&grown->directory, "%s/growth-%llu%s", bench_options.directory,
+		    (unsigned long long)spans, snapshots ? "-snapshots" : "") < 0 ||
+		asprintf(&unfinished, "%s.unfinished", grown->directory) < 0)
+		abort();
+	if (access(grown->directory, F_OK) != 0) {
+		world_open(unfinished, &world);
+		world_fill(&world, &plan, plan.traces_in_all);
+		world_close(&world);
+		bench_check(rename(unfinished, grown->directory) == 0 ? 0 : -errno, unfinished);
 	}
-	world_close(&world);
+	free(unfinished);
+	grown->spans = spans;
 }
 
-static void start(const char *path, struct samples *ms)
+/* Traces of a later day, a millisecond apart in each of the stores, so that what was there before
+ * is all that makes them differ. */
+static void put_more(struct world *world, bool snapshots, struct samples *put_ns)
+{
+	enum { TRACES = 1000, GAP_NS = 1000000 };
+	uint64_t first = world->traces;
+	double before_ns = world->put_cpu_ns;
+
+	while (world->traces < first + TRACES)
+		(void)world_store(world, (uint32_t)(first + TRACES - world->traces), snapshots,
+			WORLD_FIRST_NS + LATER * WORLD_DAY_NS + world->traces * GAP_NS, GAP_NS);
+	samples_add(put_ns, (world->put_cpu_ns - before_ns) / (TRACES * PROFILE_TREE));
+}
+
+static void put_in_turns(struct grown *grown, bool snapshots)
+{
+	struct world worlds[SIZES];
+
+	for (int i = 0; i < SIZES; i++)
+		world_open(grown[i].directory, &worlds[i]);
+	for (int put = 0; put < PUTS; put++)
+		for (int i = 0; i < SIZES; i++)
+			put_more(&worlds[i], snapshots, &grown[i].put_ns);
+	for (int i = 0; i < SIZES; i++)
+		world_close(&worlds[i]);
+}
+
+static void show_in_turns(struct grown *grown)
+{
+	for (uint64_t show = 0; show < SHOWS; show++) {
+		for (int i = 0; i < SIZES; i++) {
+			const char *path = grown[i].directory;
+			uint64_t traces = grown[i].spans / PROFILE_TREE;
+
+			samples_add(&grown[i].cold_ms, query_show_ms(path, traces, show, true));
+			samples_add(&grown[i].warm_ms, query_show_ms(path, traces, show, false));
+		}
+	}
+}
+
+static double start_ms(const char *path)
 {
 	const char *const options[] = {"--store", path, NULL};
+	struct daemon daemon;
+	struct wire_client client;
+	uint8_t id[16];
+	double ret;
 
-	for (unsigned int i = 0; i < bench_options.rounds; i++) {
-		struct daemon daemon;
-		struct wire_client client;
-		uint8_t id[16] = "waft-bench-start";
-
-		id[0] = (uint8_t)i;
-		daemon_start(options, &daemon);
-		wire_client_init(&client, id);
-		bench_check(wire_client_hello(&client, daemon.socket, 0), "hello");
-		daemon_probe(&client, 1);
-		samples_add(ms, (clock_now_ns(CLOCK_MONOTONIC) - daemon.started_ns) / 1e6);
-		wire_client_done(&client);
-		daemon_stop(&daemon, NULL);
-	}
+	bench_check(getentropy(id, sizeof(id)) == 0 ? 0 : -errno, "a client's id");
+	daemon_start(options, &daemon);
+	wire_client_init(&client, id);
+	bench_check(wire_client_hello(&client, daemon.socket, 0), "hello");
+	daemon_probe(&client, 1);
+	ret = (clock_now_ns(CLOCK_MONOTONIC) - daemon.started_ns) / 1e6;
+	wire_client_done(&client);
+	daemon_stop(&daemon, NULL);
+	return ret;
 }
 
-static void grow(int argc, char **argv, struct grown *grown)
+static void start_in_turns(struct grown *grown)
 {
-	char *directory = bench_directory_new();
-	struct world_sealed sealed = {0};
-	struct world_plan plan = {.traces_in_all = grown->spans / PROFILE_TREE,
-		.snapshots = bench_has_word(argc, argv, "snapshots"),
-		.level = bench_has_word(argc, argv, "pressed") ? SEAL_LEVEL_PRESSED : SEAL_LEVEL,
-		.sealed = &sealed};
-
-	fill(directory, &plan, grown);
-	query_show_times(directory, plan.traces_in_all, true, &grown->cold_ms);
-	query_show_times(directory, plan.traces_in_all, false, &grown->warm_ms);
-	start(directory, &grown->start_ms);
-	bench_directory_remove(directory);
-	free(directory);
+	for (unsigned int round = 0; round < bench_options.rounds; round++)
+		for (int i = 0; i < SIZES; i++)
+			samples_add(&grown[i].start_ms, start_ms(grown[i].directory));
 }
 
 /* A row; to the smallest store's figure, where that must stay flat. */
@@ -102,18 +139,20 @@ static void row_of(struct row *row, uint64_t spans, struct samples *samples, str
 int bench_growth(int argc, char **argv)
 {
 	struct grown grown[SIZES] = {0};
-	struct row row = {
-		.group = "growth", .profile = bench_has_word(argc, argv, "snapshots") ? "PS" : "P"};
+	bool snapshots = bench_has_word(argc, argv, "snapshots");
+	struct row row = {.group = "growth", .profile = snapshots ? "PS" : "P"};
 
 	if (bench_spans() < 100 * PROFILE_TREE) {
 		fprintf(stderr, "waft-bench: growth needs --spans of %d or more\n",
 			100 * PROFILE_TREE);
 		return 2;
 	}
-	for (int i = 0, share = 100; i < SIZES; i++, share /= 10) {
-		grown[i].spans = bench_spans() / (uint64_t)share;
-		grow(argc, argv, &grown[i]);
-	}
+	for (int i = 0, share = 100; i < SIZES; i++, share /= 10)
+		make(bench_spans() / (uint64_t)share, snapshots,
+			bench_has_word(argc, argv, "pressed"), &grown[i]);
+	show_in_turns(grown);
+	start_in_turns(grown);
+	put_in_turns(grown, snapshots);
 	row.unit = "ns";
 	row.what = "store's thread, CPU a span";
 	for (int i = 0; i < SIZES; i++)
@@ -134,6 +173,8 @@ int bench_growth(int argc, char **argv)
 		samples_done(&grown[i].cold_ms);
 		samples_done(&grown[i].warm_ms);
 		samples_done(&grown[i].start_ms);
+		bench_directory_remove(grown[i].directory);
+		free(grown[i].directory);
 	}
 	return EXIT_SUCCESS;
 }

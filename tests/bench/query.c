@@ -82,23 +82,31 @@ static double show_ms(const char *path, uint64_t trace)
 	return (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e6;
 }
 
-void query_show_times(const char *path, uint64_t traces, bool cold, struct samples *times)
+double query_show_ms(const char *path, uint64_t traces, uint64_t number, bool cold)
 {
-	for (uint64_t i = 0; i < SHOWS; i++) {
-		if (cold)
-			make_cold(path);
-		samples_add(times, show_ms(path, profile_number(31, i) % traces));
-	}
+	if (cold)
+		make_cold(path);
+	return show_ms(path, profile_number(31, number) % traces);
+}
+
+/* With the size of the store. */
+static const char *group(void)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "query-%.3gM", (double)bench_spans() / 1e6);
+	return name;
 }
 
 static void row_show(const char *path, const char *profile, bool cold)
 {
 	struct samples times = {0};
 	char note[64];
-	struct row row = {.group = "query", .profile = profile, .unit = "ms", .note = note};
+	struct row row = {.group = group(), .profile = profile, .unit = "ms", .note = note};
 	double p50;
 
-	query_show_times(path, bench_spans() / PROFILE_TREE, cold, &times);
+	for (uint64_t i = 0; i < SHOWS; i++)
+		samples_add(&times, query_show_ms(path, bench_spans() / PROFILE_TREE, i, cold));
 	p50 = samples_rank(&times, 0.5);
 	snprintf(note, sizeof(note), "%d traces", SHOWS);
 	row.what = cold ? "trace show by id, cold, p50" : "trace show by id, warm, p50";
@@ -141,7 +149,7 @@ static void row_list(const char *path, struct row *row, const struct filter *fil
 
 static void rows_list(const char *path, const char *profile)
 {
-	struct row row = {.group = "query", .profile = profile, .unit = "ms"};
+	struct row row = {.group = group(), .profile = profile, .unit = "ms"};
 	struct filter filter = {0};
 	struct filter_attribute attribute = {
 		slice_of_text("customer"), slice_of_text(PROFILE_NEEDLE)};
@@ -181,7 +189,7 @@ static void row_stats(const char *path, const char *profile)
 	struct filter filter = {.since_ns = (int64_t)(WORLD_FIRST_NS + 5 * WORLD_DAY_NS),
 		.until_ns = (int64_t)(WORLD_FIRST_NS + 6 * WORLD_DAY_NS)};
 	char note[64] = "";
-	struct row row = {.group = "query",
+	struct row row = {.group = group(),
 		.profile = profile,
 		.what = "stats of a day",
 		.unit = "ms",

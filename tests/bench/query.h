@@ -7,8 +7,8 @@
 
 #include "measure.h"
 
-/* Adds the milliseconds in which some of a store's traces were found by their ids and
- * read; cold: the kernel holds nothing of its files before each. */
-void query_show_times(const char *path, uint64_t traces, bool cold, struct samples *times);
+/* Milliseconds in which one of a store's first traces, another for each number, was found by its id
+ * and read; cold: the kernel held nothing of the store's files before. */
+double query_show_ms(const char *path, uint64_t traces, uint64_t number, bool cold);
 
 #endif

@@ -27,6 +27,7 @@ struct world {
 	double put_cpu_ns;	       /* of thread time, of the store's work alone */
 };
 
+/* Opens a store, or makes it; traces are numbered on from those that it holds. */
 void world_open(const char *path, struct world *ret);
 void world_close(struct world *world);
 
