@@ -2,6 +2,7 @@
  * a store grows. Three stores of the same days, of 1, 10 and 100 hundredths of --spans, are made
  * first and then measured in turns, so that the machine is the same for all of them. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,7 +27,33 @@ struct grown {
 	struct samples start_ms;
 };
 
-/* A store that an earlier run kept is used again. */
+static void on_stop(int signal)
+{
+	(void)signal;
+	world_stop = 1;
+}
+
+/* A store takes an hour. */
+static void fill(const char *path, const struct world_plan *plan)
+{
+	const struct sigaction stopping = {.sa_handler = on_stop};
+	const struct sigaction usual = {.sa_handler = SIG_DFL};
+	struct world world;
+
+	(void)sigaction(SIGINT, &stopping, NULL);
+	(void)sigaction(SIGTERM, &stopping, NULL);
+	world_open(path, &world);
+	world_fill(&world, plan, plan->traces_in_all);
+	world_close(&world);
+	(void)sigaction(SIGINT, &usual, NULL);
+	(void)sigaction(SIGTERM, &usual, NULL);
+	if (world_stop) {
+		fprintf(stderr, "waft-bench: stopped; the next growth goes on with %s\n", path);
+		exit(EXIT_FAILURE);
+	}
+}
+
+/* A store that an earlier run kept is used again, one that it left unfinished goes on. */
 static void make(uint64_t spans, bool snapshots, bool pressed, struct grown *grown)
 {
 	struct world_sealed sealed = {0};
@@ -34,7 +61,6 @@ static void make(uint64_t spans, bool snapshots, bool pressed, struct grown *gro
 		.snapshots = snapshots,
 		.level = pressed ? SEAL_LEVEL_PRESSED : SEAL_LEVEL,
 		.sealed = &sealed};
-	struct world world;
 	char *unfinished;
 
 	if (asprintf(&grown->directory, "%s/growth-%llu%s", bench_options.directory,
@@ -42,9 +68,7 @@ static void make(uint64_t spans, bool snapshots, bool pressed, struct grown *gro
 		asprintf(&unfinished, "%s.unfinished", grown->directory) < 0)
 		abort();
 	if (access(grown->directory, F_OK) != 0) {
-		world_open(unfinished, &world);
-		world_fill(&world, &plan, plan.traces_in_all);
-		world_close(&world);
+		fill(unfinished, &plan);
 		bench_check(rename(unfinished, grown->directory) == 0 ? 0 : -errno, unfinished);
 	}
 	free(unfinished);

@@ -8,6 +8,8 @@
 
 #include "measure.h"
 
+volatile sig_atomic_t world_stop;
+
 enum { RARE_EACH = 100000, NEEDLE_EACH = 125000 };
 
 /* Those of whoever else wrote to the store count as whole ones. */
@@ -62,10 +64,11 @@ void world_seal(struct world *world, int level, struct world_sealed *sum)
 		.level = level};
 	struct seal_result result;
 	bool pressed;
-	int next;
+	int next = 0;
 
 	memcpy(job.store_id, world->depot.store_id, sizeof(job.store_id));
-	while ((next = writer_seal_next(world->depot.stores[0], &rule, &job.part, &pressed)) == 1) {
+	while (!world_stop && (next = writer_seal_next(
+				       world->depot.stores[0], &rule, &job.part, &pressed)) == 1) {
 		double begin = clock_now_ns(CLOCK_THREAD_CPUTIME_ID);
 
 		bench_check(seal_part(&job, &result), "sealing");
@@ -216,7 +219,7 @@ void world_fill(struct world *world, const struct world_plan *plan, uint64_t unt
 	uint64_t gap_ns = WORLD_DAYS * WORLD_DAY_NS / (plan->traces_in_all + 1);
 	uint64_t day = world->traces * gap_ns / WORLD_DAY_NS;
 
-	while (world->traces < until) {
+	while (!world_stop && world->traces < until) {
 		uint64_t left = until - world->traces;
 		uint64_t of_day = left_in_day(world->traces, gap_ns);
 

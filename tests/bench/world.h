@@ -3,6 +3,7 @@
 #ifndef WAFT_BENCH_WORLD_H
 #define WAFT_BENCH_WORLD_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,10 @@
 
 /* The daemon's level of compression, and that for lack of room. */
 enum { SEAL_LEVEL = 9, SEAL_LEVEL_PRESSED = 1 };
+
+/* Set by a signal's handler, it ends filling and sealing behind the batch or the file at hand; a
+ * store that is closed then can be opened and filled further. */
+extern volatile sig_atomic_t world_stop;
 
 struct world {
 	struct disk disk;
