@@ -139,14 +139,6 @@ static inline struct consumed_record *record_make(
 	return record_insert(set, segment, offset);
 }
 
-/* The word of a position; NULL when there is none yet. */
-static inline uint64_t *record_word(struct consumed_record *record, uint32_t word)
-{
-	if (record->words == 0)
-		return word == 0 ? &record->small : NULL;
-	return word < record->words ? &record->bits[word] : NULL;
-}
-
 static uint64_t *record_grow(struct consumed_record *record, uint32_t word)
 {
 	uint32_t words = 4;
@@ -170,7 +162,7 @@ static uint64_t *record_grow(struct consumed_record *record, uint32_t word)
 
 static inline uint64_t *record_word_make(struct consumed_record *record, uint32_t word)
 {
-	uint64_t *bits = record_word(record, word);
+	uint64_t *bits = consumed_word(record, word);
 
 	return bits != NULL ? bits : record_grow(record, word);
 }
@@ -214,21 +206,15 @@ bool consumed_has(const struct consumed *set, const struct ordinal *ordinal)
 	/* 0 also for an offset of 0, where no record is. */
 	if (record->offset == 0)
 		return false;
-	word = record_word(record, ordinal->position >> 6);
+	word = consumed_word(record, ordinal->position >> 6);
 	return word != NULL && (*word >> (ordinal->position & 63) & 1) != 0;
 }
 
-/* Where the ordinal's record is, or that there is none. */
-static inline struct consumed_hint *hint_of(
-	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+void consumed_find_near(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hint *hint)
 {
-	struct consumed_hint *hint =
-		&hints->at[(ordinal->offset >> 3) * UINT32_C(2654435761) >> 29];
 	struct consumed_record *record = NULL;
 
-	if (hint->version == set->version && hint->offset == ordinal->offset &&
-		hint->segment == ordinal->segment)
-		return hint;
 	hint->in = segment_find(set, ordinal->segment);
 	if (hint->in != NULL && hint->in->capacity > 0)
 		record = record_slot(hint->in, ordinal->offset);
@@ -236,34 +222,6 @@ static inline struct consumed_hint *hint_of(
 	hint->version = set->version;
 	hint->segment = ordinal->segment;
 	hint->offset = ordinal->offset;
-	return hint;
-}
-
-int consumed_add_near(
-	struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
-{
-	uint64_t bit = UINT64_C(1) << (ordinal->position & 63);
-	struct consumed_hint *hint = hint_of(set, ordinal, hints);
-	uint64_t *word =
-		hint->record != NULL ? record_word(hint->record, ordinal->position >> 6) : NULL;
-
-	if (word == NULL)
-		return consumed_add(set, ordinal);
-	if ((*word & bit) != 0)
-		return 1;
-	*word |= bit;
-	hint->in->spans++;
-	return 0;
-}
-
-bool consumed_has_near(
-	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
-{
-	const struct consumed_hint *hint = hint_of(set, ordinal, hints);
-	const uint64_t *word =
-		hint->record != NULL ? record_word(hint->record, ordinal->position >> 6) : NULL;
-
-	return word != NULL && (*word >> (ordinal->position & 63) & 1) != 0;
 }
 
 uint64_t consumed_in_segment(const struct consumed *set, uint32_t number)
@@ -493,7 +451,7 @@ static int add_range(
 	while (from < end) {
 		uint32_t stop = (from | 63) + 1 < end ? (from | 63) + 1 : end;
 		uint64_t bits = stop - from == 64 ? UINT64_MAX : (UINT64_C(1) << (stop - from)) - 1;
-		uint64_t *word = record_word(record, from >> 6);
+		uint64_t *word = consumed_word(record, from >> 6);
 
 		bits <<= from & 63;
 		segment->spans += (uint64_t)__builtin_popcountll(bits & ~*word);

@@ -61,11 +61,58 @@ MUST_CHECK int consumed_add(struct consumed *set, const struct ordinal *ordinal)
 
 bool consumed_has(const struct consumed *set, const struct ordinal *ordinal);
 
-/* The same for many ordinals of few records; hints are of one set alone. */
-MUST_CHECK int consumed_add_near(
-	struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints);
-bool consumed_has_near(
-	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints);
+/* Private: the word of a position; NULL when there is none yet. */
+static inline uint64_t *consumed_word(struct consumed_record *record, uint32_t word)
+{
+	if (record->words == 0)
+		return word == 0 ? &record->small : NULL;
+	return word < record->words ? &record->bits[word] : NULL;
+}
+
+/* Private: where the ordinal's record is, or that there is none. */
+void consumed_find_near(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hint *hint);
+
+/* Private: the ordinal's word. */
+static inline uint64_t *consumed_word_near(const struct consumed *set,
+	const struct ordinal *ordinal, struct consumed_hints *hints, struct consumed_hint **ret)
+{
+	struct consumed_hint *hint =
+		&hints->at[(ordinal->offset >> 3) * UINT32_C(2654435761) >> 29];
+
+	if (hint->version != set->version || hint->offset != ordinal->offset ||
+		hint->segment != ordinal->segment)
+		consumed_find_near(set, ordinal, hint);
+	*ret = hint;
+	return hint->record != NULL ? consumed_word(hint->record, ordinal->position >> 6) : NULL;
+}
+
+/* The same for many ordinals of few records; hints are of one set alone. Here, since the
+ * store's thread asks for each span up to three times. */
+MUST_CHECK static inline int consumed_add_near(
+	struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+{
+	uint64_t bit = UINT64_C(1) << (ordinal->position & 63);
+	struct consumed_hint *hint;
+	uint64_t *word = consumed_word_near(set, ordinal, hints, &hint);
+
+	if (word == NULL)
+		return consumed_add(set, ordinal);
+	if ((*word & bit) != 0)
+		return 1;
+	*word |= bit;
+	hint->in->spans++;
+	return 0;
+}
+
+static inline bool consumed_has_near(
+	const struct consumed *set, const struct ordinal *ordinal, struct consumed_hints *hints)
+{
+	struct consumed_hint *hint;
+	const uint64_t *word = consumed_word_near(set, ordinal, hints, &hint);
+
+	return word != NULL && (*word >> (ordinal->position & 63) & 1) != 0;
+}
 
 /* How many spans of a segment, or of all, are in the set. */
 uint64_t consumed_in_segment(const struct consumed *set, uint32_t number);

@@ -14,6 +14,8 @@
 /* Pages gathered for one write. */
 #define OUT_PAGES 64
 #define CONTINUING_AT_ONCE 512
+/* What ids are divided into before they are sorted, and how many are sorted without qsort. */
+enum { BUCKETS = 4096, FEW_IDS = 64 };
 
 static int read_exactly(struct disk *disk, int file, void *data, size_t length, uint64_t offset)
 {
@@ -189,6 +191,64 @@ int ids_compare(const void *left, const void *right)
 	int ret = memcmp(a->trace_id, b->trace_id, 16);
 
 	return ret != 0 ? ret : (a->run > b->run) - (a->run < b->run);
+}
+
+static size_t bucket_of(const struct index_id *id)
+{
+	return (size_t)id->trace_id[0] << 4 | id->trace_id[1] >> 4;
+}
+
+/* Whether a comes before b: mostly the first 8 bytes tell. */
+static bool is_before(const struct index_id *a, const struct index_id *b)
+{
+	uint64_t left = id_start(a->trace_id), right = id_start(b->trace_id);
+
+	return left != right ? left < right : ids_compare(a, b) < 0;
+}
+
+static void sort_bucket(struct index_id *ids, size_t count)
+{
+	if (count > FEW_IDS) {
+		qsort(ids, count, sizeof(*ids), ids_compare);
+		return;
+	}
+	for (size_t i = 1; i < count; i++) {
+		struct index_id id = ids[i];
+		size_t at = i;
+
+		for (; at > 0 && is_before(&id, &ids[at - 1]); at--)
+			ids[at] = ids[at - 1];
+		ids[at] = id;
+	}
+}
+
+/* Most ids are random: what their first bits give is nearly the order. Of others many share a
+ * bucket, which then is sorted as any array. */
+void ids_sort(struct index_id *ids, size_t count)
+{
+	uint32_t ends[BUCKETS] = {0};
+	struct index_id *copy =
+		count > FEW_IDS && count <= UINT32_MAX ? malloc(count * sizeof(*copy)) : NULL;
+	uint32_t end = 0;
+
+	if (copy == NULL) {
+		sort_bucket(ids, count);
+		return;
+	}
+	memcpy(copy, ids, count * sizeof(*copy));
+	for (size_t i = 0; i < count; i++)
+		ends[bucket_of(&copy[i])]++;
+	for (size_t bucket = 0; bucket < BUCKETS; bucket++) {
+		uint32_t begin = end;
+
+		end += ends[bucket];
+		ends[bucket] = begin;
+	}
+	for (size_t i = 0; i < count; i++)
+		ids[ends[bucket_of(&copy[i])]++] = copy[i];
+	for (size_t bucket = 0, begin = 0; bucket < BUCKETS; begin = ends[bucket++])
+		sort_bucket(ids + begin, ends[bucket] - begin);
+	free(copy);
 }
 
 struct making {

@@ -42,4 +42,7 @@ int ids_for_each_continuing(struct disk *disk, int file, const struct index_ids 
 /* Orders by id, then by run: for qsort. */
 int ids_compare(const void *left, const void *right);
 
+/* Sorts so, by qsort where there is no memory for a copy. */
+void ids_sort(struct index_id *ids, size_t count);
+
 #endif

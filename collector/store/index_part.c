@@ -392,7 +392,7 @@ int index_part_compact(struct index_state *part)
 		return ret;
 	memcpy(new_name, name, sizeof(name));
 	strcat(new_name, ".new");
-	qsort(part->tail, part->tail_count, sizeof(*part->tail), ids_compare);
+	ids_sort(part->tail, part->tail_count);
 	ret = write_ids(part, name, new_name, &ids, &bloom);
 	if (ret == 0)
 		ret = disk_rename(

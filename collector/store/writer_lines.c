@@ -1,8 +1,9 @@
 /*
  * From an output's memory to its part. See writer_internal.h.
  *
- * Lines go past the page cache where that can be: of 1 MiB at once it takes a third of the
- * CPU time that copying into the page cache does. It must be whole blocks: what is before
+ * Lines go past the page cache where that can be: it takes a third of the CPU time that copying
+ * into the page cache does. The larger a piece, the less, but the log's syncs wait behind it:
+ * behind 512 KiB no longer than behind less. It must be whole blocks: what is before
  * the first and behind the last goes the usual way, and is never written directly. So no
  * block is in the page cache when it is written directly, and committed bytes are written
  * once. Elsewhere 256 KiB are written at once, up to a multiple of that: while they are in
@@ -15,7 +16,7 @@
 #include "writer_internal.h"
 
 enum {
-	DIRECT_BYTES = 256 << 10,
+	DIRECT_BYTES = 512 << 10,
 	CACHED_BYTES = 256 << 10,
 	/* Less than this of what is written at once isn't worth waiting for the disk. */
 	DIRECT_PART_MIN = 4,
