@@ -248,7 +248,8 @@ static void on_housekeeping(uv_timer_t *timer)
 	struct collector *collector = timer->data;
 	uint64_t now_ms = collector_now_ms(collector);
 
-	if (!committer_busy(intake_committer(collector->intake)) &&
+	if (!intake_busy(collector->intake) &&
+		!committer_busy(intake_committer(collector->intake)) &&
 		!keepers_busy(collector->keepers))
 		collector->progress_ms = now_ms;
 	/* A disk that is full or broken is reported, not restarted away; a thread that
@@ -324,6 +325,8 @@ static int start_threads(struct collector *collector)
 		.clients = collector->depot.clients,
 		.assembly = collector->depot.assembly,
 		.clock = collector->config.clock,
+		.decoders = (uint32_t)collector->settings.decoders,
+		.pending_limit = collector->limits.pending_bytes,
 		.forward = collector->settings.forward != NULL,
 		.on_batch = flow_on_batch,
 		.on_round = flow_on_round,

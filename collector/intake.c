@@ -7,8 +7,13 @@
  * entry: spans go to the assembly, the table of clients counts, the callback
  * is called. on_round passes on, so that acknowledgements go out once a commit.
  *
+ * With decoders the batch is copied and stands in a queue, `staged`, until a thread
+ * has looked at it and all before it are in the log: so the log has the order of the
+ * offers. What else is offered meanwhile stands there, too.
+ *
  * Failures: what doesn't decode is logged as a refusal. No room: -EAGAIN, and
- * nothing is kept. The close gives -ECANCELED to what is not durable.
+ * nothing is kept; what is staged waits for room. The close gives -ECANCELED to what
+ * is not durable.
  */
 #include "intake.h"
 
@@ -21,6 +26,7 @@
 #include <string.h>
 
 #define REFUSAL_BYTES_MAX 256
+#define PENDING_LIMIT ((size_t)16 << 20)
 
 /* A record that is on its way. */
 struct entry {
@@ -37,12 +43,32 @@ struct entry {
 	uint8_t *payload;
 };
 
+/* A message on its way to the log: its batch is looked at, or that of one before it. */
+struct staged {
+	struct decode_job job; /* first */
+	struct staged *next;
+	struct log_record record; /* what it points to stands behind this */
+	uint64_t emitted_before;
+	struct quota_account *account;
+	ingest_on_committed on_committed;
+	void *context;
+	size_t bytes; /* of memory */
+	bool forward;
+	int status;	     /* 0, or why the batch can't be taken */
+	struct entry *entry; /* of a batch that can: with its references; owned */
+};
+
 struct intake {
 	struct ingest ingest;
 	struct intake_config config;
 	struct committer *committer;
 	struct entry *entries; /* in order of their tickets */
 	struct entry **entries_end;
+	struct decoders *decoders; /* NULL: batches are decoded here */
+	struct staged *staged;	   /* in the order of offers */
+	struct staged **staged_end;
+	size_t staged_bytes;
+	bool closing;
 	size_t window_bytes;
 	struct batch batch;	  /* reused */
 	struct span_refs reading; /* reused */
@@ -85,30 +111,38 @@ static struct entry *new_entry(const struct span_refs *refs, struct slice payloa
 	return entry;
 }
 
-/* Decodes the batch into intake->reading; 0 or why it can't be taken. */
-static int read_batch(struct intake *intake, struct slice bytes)
+/* Decodes the batch; 0 or why it can't be taken. */
+static int read_batch(struct batch *batch, struct span_refs *refs, const struct log_record *record)
 {
-	int status = batch_open(&intake->batch, bytes.data, bytes.length);
+	int status = batch_open(batch, record->payload, record->payload_length);
 
 	if (status == 0)
-		status = span_refs_read(&intake->reading, &intake->batch, NULL, NULL);
+		status = span_refs_read(refs, batch, NULL, NULL);
 	return status;
 }
 
-/* The Refusal message that takes the place of a batch. */
-static struct slice encode_refusal(
-	uint8_t buffer[REFUSAL_BYTES_MAX], const struct ingest_offer *offer, int error)
+/* Makes of a batch's record the refusal that takes its place. */
+static void refuse(struct log_record *record, uint8_t buffer[REFUSAL_BYTES_MAX],
+	uint64_t emitted_before, int error)
 {
 	struct writer writer = writer_of(buffer, REFUSAL_BYTES_MAX);
 
-	writer_field_varint(&writer, TAG_REFUSAL_SEQUENCE, offer->sequence);
+	writer_field_varint(&writer, TAG_REFUSAL_SEQUENCE, record->sequence);
 	writer_field_varint(&writer, TAG_REFUSAL_CODE, GRPC_INVALID_ARGUMENT);
 	writer_field_bytes(&writer, TAG_REFUSAL_MESSAGE, slice_of_text(error_text(error)));
 	/* For gateways, which know nothing of the message before. */
-	if (offer->emitted > offer->emitted_before)
-		writer_field_varint(
-			&writer, TAG_REFUSAL_SPANS, offer->emitted - offer->emitted_before);
-	return slice_of(buffer, writer_length(&writer));
+	if (record->emitted > emitted_before)
+		writer_field_varint(&writer, TAG_REFUSAL_SPANS, record->emitted - emitted_before);
+	record->kind = LOG_REFUSAL;
+	record->spans = 0;
+	record->payload = buffer;
+	record->payload_length = writer_length(&writer);
+}
+
+static void no_refs(struct span_refs *refs)
+{
+	refs->count = 0;
+	refs->group_count = 0;
 }
 
 static void fill_record(struct log_record *record, const struct ingest_offer *offer,
@@ -129,28 +163,19 @@ static void fill_record(struct log_record *record, const struct ingest_offer *of
 	memcpy(record->client, offer->client, sizeof(record->client));
 }
 
-/* Appends the record and queues the entry that goes with it. */
-static int append(struct intake *intake, const struct log_record *record,
+/* Appends the record and queues the entry that goes with it, which it takes on success. */
+static int append_entry(struct intake *intake, struct entry *entry, const struct log_record *record,
 	struct quota_account *account, ingest_on_committed on_committed, void *context, int refused)
 {
-	bool looked_into = record->kind != LOG_BATCH;
-	struct entry *entry = new_entry(
-		&intake->reading, looked_into ? slice_of(record->payload, record->payload_length)
-					      : slice_of(NULL, 0));
-	int status;
+	int status = span_refs_reserve(&entry->refs, intake->config.assembly);
 
-	if (entry == NULL)
-		return -ENOMEM;
-	status = span_refs_reserve(&entry->refs, intake->config.assembly);
 	if (status == 0) {
 		status = log_append(intake->config.log, record, &entry->ticket);
 		if (status < 0)
 			span_refs_unreserve(&entry->refs, intake->config.assembly);
 	}
-	if (status < 0) {
-		free(entry);
+	if (status < 0)
 		return status;
-	}
 	entry->record = *record;
 	entry->record.payload = entry->payload;
 	entry->record.peer.name = NULL;
@@ -170,6 +195,24 @@ static int append(struct intake *intake, const struct log_record *record,
 	return 0;
 }
 
+/* The same with what intake->reading has. */
+static int append(struct intake *intake, const struct log_record *record,
+	struct quota_account *account, ingest_on_committed on_committed, void *context, int refused)
+{
+	bool looked_into = record->kind != LOG_BATCH;
+	struct entry *entry = new_entry(
+		&intake->reading, looked_into ? slice_of(record->payload, record->payload_length)
+					      : slice_of(NULL, 0));
+	int status;
+
+	if (entry == NULL)
+		return -ENOMEM;
+	status = append_entry(intake, entry, record, account, on_committed, context, refused);
+	if (status < 0)
+		free(entry);
+	return status;
+}
+
 /* An agent's clock is believed as far as it is not ahead of ours. */
 static uint64_t receive_time(const struct intake *intake, const struct ingest_offer *offer)
 {
@@ -177,6 +220,149 @@ static uint64_t receive_time(const struct intake *intake, const struct ingest_of
 
 	return offer->receive_ns != 0 && offer->receive_ns < now_ns ? offer->receive_ns : now_ns;
 }
+
+/* ---- Beside the loop ------------------------------------------------------- */
+
+/* On a decoder's thread, or on the loop when that one had no memory. */
+static void look_at(struct decode_job *job, struct batch *batch, struct span_refs *refs)
+{
+	struct staged *staged = (struct staged *)job;
+
+	staged->status = read_batch(batch, refs, &staged->record);
+	if (staged->status < 0)
+		return;
+	staged->record.spans = refs->count;
+	if (staged->forward)
+		no_refs(refs);
+	staged->entry = new_entry(refs, slice_of(NULL, 0));
+	if (staged->entry == NULL)
+		staged->status = -ENOMEM;
+}
+
+/* Copies what the record points to behind `staged`. */
+static void own(struct staged *staged, const struct log_record *record)
+{
+	uint8_t *at = (uint8_t *)(staged + 1);
+
+	staged->record = *record;
+	if (record->payload_length > 0)
+		memcpy(at, record->payload, record->payload_length);
+	staged->record.payload = at;
+	at += record->payload_length;
+	if (record->peer.name_length > 0)
+		memcpy(at, record->peer.name, record->peer.name_length);
+	staged->record.peer.name = record->peer.name != NULL ? (const char *)at : NULL;
+	at += record->peer.name_length;
+	if (record->peer.agent_length > 0)
+		memcpy(at, record->peer.agent, record->peer.agent_length);
+	staged->record.peer.agent = record->peer.agent != NULL ? (const char *)at : NULL;
+}
+
+/* What the log would say of it later must be said now: 0, -EINVAL or -EAGAIN. */
+static int may_stage(struct intake *intake, const struct log_record *record, size_t bytes)
+{
+	struct log_record head = *record;
+	size_t waiting = intake->staged_bytes + log_pending_bytes(intake->config.log);
+
+	if (record->kind == LOG_BATCH)
+		head.payload_length = 0; /* one that is too long is refused */
+	if (!log_record_fits(&head))
+		return -EINVAL;
+	return waiting > 0 && waiting + bytes > intake->config.pending_limit ? -EAGAIN : 0;
+}
+
+static int stage(struct intake *intake, const struct ingest_offer *offer,
+	const struct log_record *record, ingest_on_committed on_committed, void *context)
+{
+	size_t bytes = sizeof(struct staged) + record->payload_length + record->peer.name_length +
+		       record->peer.agent_length;
+	int status = may_stage(intake, record, bytes);
+	struct staged *staged;
+
+	if (status < 0)
+		return status;
+	staged = malloc(bytes);
+	if (staged == NULL)
+		return -ENOMEM;
+	*staged = (struct staged){
+		.job = {.run = look_at, .done = true},
+		.emitted_before = offer->emitted_before,
+		.account = offer->account,
+		.on_committed = on_committed,
+		.context = context,
+		.bytes = bytes,
+		.forward = intake->config.forward,
+	};
+	own(staged, record);
+	*intake->staged_end = staged;
+	intake->staged_end = &staged->next;
+	intake->staged_bytes += bytes;
+	intake->counts.pending_batches++;
+	intake->counts.pending_bytes += bytes;
+	quota_begin(staged->account, bytes);
+	if (record->kind == LOG_BATCH)
+		decoders_put(intake->decoders, &staged->job);
+	return 0;
+}
+
+/* Brings one that was looked at to the log; -EAGAIN or -ENOMEM: it has to wait. */
+static int append_staged(struct intake *intake, struct staged *staged)
+{
+	uint8_t refusal[REFUSAL_BYTES_MAX];
+	struct log_record record;
+	int status;
+
+	if (staged->status == -ENOMEM)
+		look_at(&staged->job, &intake->batch, &intake->reading);
+	if (staged->status == -ENOMEM)
+		return -ENOMEM;
+	if (staged->entry != NULL) {
+		status = append_entry(intake, staged->entry, &staged->record, staged->account,
+			staged->on_committed, staged->context, 0);
+		if (status == 0)
+			staged->entry = NULL;
+		return status;
+	}
+	record = staged->record;
+	if (staged->status < 0)
+		refuse(&record, refusal, staged->emitted_before, staged->status);
+	no_refs(&intake->reading);
+	return append(intake, &record, staged->account, staged->on_committed, staged->context,
+		staged->status);
+}
+
+/* Takes the first one out. */
+static struct staged *take_staged(struct intake *intake)
+{
+	struct staged *staged = intake->staged;
+
+	intake->staged = staged->next;
+	if (intake->staged == NULL)
+		intake->staged_end = &intake->staged;
+	intake->staged_bytes -= staged->bytes;
+	intake->counts.pending_batches--;
+	intake->counts.pending_bytes -= staged->bytes;
+	quota_end(staged->account, staged->bytes);
+	return staged;
+}
+
+static void advance(struct intake *intake)
+{
+	while (intake->staged != NULL && decode_job_is_done(&intake->staged->job)) {
+		if (append_staged(intake, intake->staged) < 0) {
+			decoders_again(intake->decoders);
+			return;
+		}
+		free(take_staged(intake));
+	}
+}
+
+static void on_decoded(void *context)
+{
+	advance(context);
+}
+
+/* ---- Offers ---------------------------------------------------------------- */
 
 static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 	ingest_on_committed on_committed, void *context)
@@ -187,28 +373,19 @@ static int intake_offer(struct ingest *ingest, const struct ingest_offer *offer,
 	int refused = 0;
 
 	fill_record(&record, offer, receive_time(intake, offer), offer->bytes);
-	intake->reading.count = 0;
-	intake->reading.group_count = 0;
+	if (intake->decoders != NULL && (offer->kind == LOG_BATCH || intake->staged != NULL))
+		return stage(intake, offer, &record, on_committed, context);
+	no_refs(&intake->reading);
 	if (offer->kind == LOG_BATCH) {
-		refused = read_batch(intake, offer->bytes);
+		refused = read_batch(&intake->batch, &intake->reading, &record);
 		if (refused == -ENOMEM)
 			return -ENOMEM;
 		record.spans = intake->reading.count;
 	}
-	if (intake->config.forward) {
-		intake->reading.count = 0;
-		intake->reading.group_count = 0;
-	}
-	if (refused < 0) {
-		struct slice bytes = encode_refusal(refusal, offer, refused);
-
-		record.kind = LOG_REFUSAL;
-		record.spans = 0;
-		record.payload = bytes.data;
-		record.payload_length = bytes.length;
-		intake->reading.count = 0;
-		intake->reading.group_count = 0;
-	}
+	if (intake->config.forward || refused < 0)
+		no_refs(&intake->reading);
+	if (refused < 0)
+		refuse(&record, refusal, offer->emitted_before, refused);
 	return append(intake, &record, offer->account, on_committed, context, refused);
 }
 
@@ -296,10 +473,33 @@ static void on_round(void *context, int error)
 {
 	struct intake *intake = context;
 
+	if (!intake->closing)
+		advance(intake); /* there may be room again */
 	intake->config.on_round(intake->config.context, error);
 }
 
 /* ---- Life ---------------------------------------------------------------- */
+
+static int start_decoders(struct intake *intake)
+{
+	const struct decoders_config decoders = {
+		.loop = intake->config.loop,
+		.count = intake->config.decoders,
+		.on_done = on_decoded,
+		.context = intake,
+	};
+
+	return decoders.count > 0 ? decoders_start(&decoders, &intake->decoders) : 0;
+}
+
+static void intake_free(void *context)
+{
+	struct intake *intake = context;
+
+	batch_done(&intake->batch);
+	span_refs_done(&intake->reading);
+	free(intake);
+}
 
 int intake_start(const struct intake_config *config, struct intake **ret)
 {
@@ -310,7 +510,15 @@ int intake_start(const struct intake_config *config, struct intake **ret)
 		return -ENOMEM;
 	intake->ingest.ops = &intake_ops;
 	intake->config = *config;
+	if (config->pending_limit == 0)
+		intake->config.pending_limit = PENDING_LIMIT;
 	intake->entries_end = &intake->entries;
+	intake->staged_end = &intake->staged;
+	status = start_decoders(intake);
+	if (status < 0) {
+		intake_free(intake);
+		return status;
+	}
 	status = committer_start(
 		&(struct committer_config){
 			.loop = config->loop,
@@ -322,7 +530,10 @@ int intake_start(const struct intake_config *config, struct intake **ret)
 		},
 		&intake->committer);
 	if (status < 0) {
-		free(intake);
+		if (intake->decoders != NULL)
+			decoders_close(intake->decoders, intake_free);
+		else
+			intake_free(intake);
 		return status;
 	}
 	*ret = intake;
@@ -341,7 +552,7 @@ void intake_set_window(struct intake *intake, size_t window_bytes)
 
 bool intake_busy(struct intake *intake)
 {
-	return intake->entries != NULL;
+	return intake->entries != NULL || intake->staged != NULL;
 }
 
 void intake_count(struct intake *intake, struct intake_counts *ret)
@@ -354,11 +565,19 @@ struct committer *intake_committer(struct intake *intake)
 	return intake->committer;
 }
 
-static void on_committer_closed(void *context)
+static void end(void *context)
 {
 	struct intake *intake = context;
 	void (*on_closed)(void *context) = intake->on_closed;
 	void *closed_context = intake->config.context;
+
+	intake_free(intake);
+	on_closed(closed_context);
+}
+
+static void on_committer_closed(void *context)
+{
+	struct intake *intake = context;
 
 	while (intake->entries != NULL) {
 		struct entry *entry = take_entry(intake);
@@ -368,15 +587,25 @@ static void on_committer_closed(void *context)
 			entry->context, entry->record.sequence, -ECANCELED, entry->refused);
 		free(entry);
 	}
-	batch_done(&intake->batch);
-	span_refs_done(&intake->reading);
-	free(intake);
-	on_closed(closed_context);
+	while (intake->staged != NULL) {
+		struct staged *staged = take_staged(intake);
+
+		staged->on_committed(staged->context, staged->record.sequence, -ECANCELED, 0);
+		free(staged->entry);
+		free(staged);
+	}
+	if (intake->decoders != NULL)
+		decoders_close(intake->decoders, end);
+	else
+		end(intake);
 }
 
 void intake_close(struct intake *intake, void (*on_closed)(void *context))
 {
 	intake->on_closed = on_closed;
+	intake->closing = true;
+	if (intake->decoders != NULL)
+		decoders_stop(intake->decoders);
 	committer_close(intake->committer, on_committer_closed);
 }
 

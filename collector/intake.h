@@ -1,7 +1,8 @@
 /*
  * The collector's ingest: decode, log, and, once durable, assemble.
  *
- *     ingest_offer ─▶ decode (checks the whole batch, finds its spans) ─▶ log
+ *     ingest_offer ─▶ decode (checks the whole batch, finds its spans; beside the loop
+ *                     with `decoders`) ─▶ log, in the order of offers
  *     committer    ─▶ assembler, clients, hook on_batch (tail) ─▶ on_committed
  *
  * A batch that doesn't decode becomes a refusal in the log, so that its number
@@ -15,6 +16,7 @@
 #include "clock.h"
 #include "committer.h"
 #include "consumed.h"
+#include "decoders.h"
 #include "ingest.h"
 #include "log.h"
 
@@ -29,7 +31,9 @@ struct intake_config {
 	struct clients *clients;
 	struct assembly *assembly;
 	const struct clock *clock;
-	bool forward; /* batches are for other collectors: the assembly gets nothing */
+	uint32_t decoders;    /* threads that look at batches; 0: the loop does it */
+	size_t pending_limit; /* as of the log: bytes that decoders and log hold; 0: 16 MiB */
+	bool forward;	      /* batches are for other collectors: the assembly gets nothing */
 	/* A batch is durable and in the assembly, before it is acknowledged. */
 	void (*on_batch)(void *context, struct log_place place, uint32_t spans);
 	/* All that is known to be durable was said: acknowledge it. `error` as of

@@ -72,6 +72,9 @@ const struct setting settings_table[] = {
 		"write what a trace holds when it has so many spans waiting"},
 	{"shards", SETTING_NUMBER, AT(shards), "N", "1", 1, 64, 0,
 		"write files with so many threads, each with files of its own; a trace is one's"},
+	{"decoders", SETTING_NUMBER, AT(decoders), "N", "0", 0, 64, 0,
+		"check batches with so many threads beside the one that receives them; 0: it does "
+		"it"},
 	{"retention-age", SETTING_TIME, AT(retention_age_ms), "TIME", "0", 0, 36500 * DAY, 1,
 		"remove days older than this; 0 keeps them"},
 	{"retention-size", SETTING_SIZE, AT(retention_size), "SIZE", "0", 0, UINT64_MAX, 1,

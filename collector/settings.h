@@ -42,6 +42,7 @@ struct settings {
 	uint64_t part_size;
 	uint64_t trace_spans;	   /* waiting spans of a trace that make a run: 48 bytes each */
 	uint64_t shards;	   /* threads that write files */
+	uint64_t decoders;	   /* threads that look at batches beside the loop */
 	uint64_t retention_age_ms; /* 0: for ever */
 	uint64_t retention_size;   /* 0: no limit */
 	uint64_t seal;		   /* bool: closed parts are sealed */

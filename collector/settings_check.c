@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHARD_MEMORY_BYTES ((uint64_t)8 << 20)
+#define THREAD_MEMORY_BYTES ((uint64_t)8 << 20)
 
 static int refuse(
 	struct settings_error *error, const char *name, const char *value, const char *why)
@@ -87,12 +87,21 @@ static int check_listen(const struct settings *settings, struct settings_error *
 }
 
 /* What each takes is small, but is taken whatever comes. */
-static int refuse_shards(const struct settings *settings, struct settings_error *error)
+static int check_threads(const struct settings *settings, struct settings_error *error)
 {
+	uint64_t shards = settings->shards > 1 ? settings->shards : 0;
 	char value[32];
 
-	snprintf(value, sizeof(value), "%llu", (unsigned long long)settings->shards);
-	return refuse(error, "shards", value, "needs a memory-limit of 8M for each");
+	if (shards * THREAD_MEMORY_BYTES > settings->memory_limit) {
+		snprintf(value, sizeof(value), "%llu", (unsigned long long)shards);
+		return refuse(error, "shards", value, "needs a memory-limit of 8M for each");
+	}
+	if ((shards + settings->decoders) * THREAD_MEMORY_BYTES > settings->memory_limit) {
+		snprintf(value, sizeof(value), "%llu", (unsigned long long)settings->decoders);
+		return refuse(error, "decoders", value,
+			"needs a memory-limit of 8M for each, and for each of several shards");
+	}
+	return 0;
 }
 
 int settings_check(const struct settings *settings, struct settings_error *ret_error)
@@ -102,9 +111,8 @@ int settings_check(const struct settings *settings, struct settings_error *ret_e
 
 	if (status == 0)
 		status = check_listen(settings, ret_error);
-	if (status == 0 && settings->shards > 1 &&
-		settings->shards * SHARD_MEMORY_BYTES > settings->memory_limit)
-		status = refuse_shards(settings, ret_error);
+	if (status == 0)
+		status = check_threads(settings, ret_error);
 	if (status == 0 && settings->forward != NULL && forward_check(settings->forward, &why) < 0)
 		status = refuse(ret_error, "forward", settings->forward, why);
 	return status;

@@ -103,14 +103,19 @@ void log_close(struct log *log)
 
 /* ---- Appending ----------------------------------------------------------- */
 
+bool log_record_fits(const struct log_record *record)
+{
+	return record->payload_length <= LOG_PAYLOAD_BYTES_MAX &&
+	       record->peer.name_length + record->peer.agent_length < LOG_PEER_NAME_BYTES_MAX &&
+	       record->share <= LOG_SHARE_MAX;
+}
+
 int log_append(struct log *log, const struct log_record *record, uint64_t *ret_ticket)
 {
 	size_t length;
 	int ret;
 
-	if (record->payload_length > LOG_PAYLOAD_BYTES_MAX ||
-		record->peer.name_length + record->peer.agent_length >= LOG_PEER_NAME_BYTES_MAX ||
-		record->share > LOG_SHARE_MAX)
+	if (!log_record_fits(record))
 		return -EINVAL;
 	length = log_record_bytes(record);
 	pthread_mutex_lock(&log->mutex);

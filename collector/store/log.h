@@ -137,6 +137,9 @@ void log_mark(struct log *log);
  * acknowledged. No other call may be running. NULL is ignored. */
 void log_close(struct log *log);
 
+/* Whether its lengths are within their limits. */
+bool log_record_fits(const struct log_record *record);
+
 /* Copies a record for the next commit and numbers it: tickets start at 1 and
  * have no gaps. Any thread. -EAGAIN when pending_limit is reached (wait for
  * a commit), -EINVAL when a length is over its limit, -ENOMEM. */

@@ -7,6 +7,14 @@ foreach(name kill resend drain drain_of_full sigterm_unacknowledged no_space sec
     TIMEOUT 120)
 endforeach()
 
+# The same with batches that are looked at beside the loop.
+foreach(name kill resend drain visible)
+  waft_integration_test(collectord_${name}_decoders
+    COMMAND python3 ${CMAKE_SOURCE_DIR}/tests/integration/collector/test_collectord.py ${name}
+    ENVIRONMENT "WAFT_COLLECTORD_OPTIONS=--decoders 2"
+    TIMEOUT 120)
+endforeach()
+
 # Each function of test_protocol.py is one test.
 foreach(name sequence hostile descriptors idle)
   waft_integration_test(collectord_${name}

@@ -1,5 +1,5 @@
 /*
- * depot.c, intake.c, committer.c, keeper.c together, with their threads, on a disk
+ * depot.c, intake.c, decoders.c, committer.c, keeper.c together, with their threads, on a disk
  * in memory: what was acknowledged is found again, once, whatever the disk does.
  */
 #include "batch_write.h"
@@ -8,6 +8,7 @@
 #include "intake.h"
 #include "keepers.h"
 #include "log_line.h"
+#include "quotas.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -19,9 +20,12 @@
 #include <cmocka.h>
 
 #define TREE_SPANS 6u
+#define LARGE_SPANS 400u
 #define ACKS_MAX 256
 
 static uint32_t shards = 1;
+static uint32_t decoders; /* threads that look at batches */
+static size_t pending_limit = 1 << 20;
 
 /* The pipeline from ingest to store, and what it acknowledged. */
 struct pipe {
@@ -32,8 +36,12 @@ struct pipe {
 	struct depot depot;
 	struct intake *intake;
 	struct keepers *keepers;
+	struct quotas *quotas;
+	struct quota_account *account;
+	uint64_t first_sequence;
 	uint64_t next_sequence;
-	uint64_t acknowledged; /* messages */
+	uint64_t answered;     /* messages, in whatever way; their numbers come in order */
+	uint64_t acknowledged; /* of these */
 	uint64_t refused;
 	size_t changes_at[ACKS_MAX]; /* of the disk, when each was acknowledged */
 	int error;
@@ -68,9 +76,11 @@ static void on_committed(void *context, uint64_t sequence, int status, int refus
 {
 	struct pipe *pipe = context;
 
-	(void)sequence;
+	assert_int_equal(sequence, pipe->first_sequence + pipe->answered++);
 	if (status < 0)
 		return;
+	/* Never one behind another that isn't. */
+	assert_int_equal(pipe->answered, pipe->acknowledged + 1);
 	assert_true(pipe->acknowledged < ACKS_MAX);
 	pipe->changes_at[pipe->acknowledged++] = fake_disk_changes(pipe->fake);
 	pipe->refused += refused < 0;
@@ -84,18 +94,21 @@ static void pipe_open(struct pipe *pipe, struct fake_disk *fake)
 		.hold_ms = 10000,
 		.segment_bytes = 64 << 10,
 		.part_bytes = 64 << 10,
-		.pending_bytes = 1 << 20,
+		.pending_bytes = pending_limit,
 		.max_clients = 100,
 		.shards = shards,
 		.reserve_bytes = 1};
 	struct depot_error error;
 
 	memset(pipe, 0, sizeof(*pipe));
+	pipe->first_sequence = 1;
 	pipe->fake = fake;
 	pipe->disk = config.disk = fake_disk_disk(fake);
 	assert_int_equal(uv_loop_init(&pipe->loop), 0);
 	assert_int_equal(uv_timer_init(&pipe->loop, &pipe->guard), 0);
 	assert_int_equal(uv_timer_start(&pipe->guard, on_guard, 60000, 0), 0);
+	assert_int_equal(quotas_new(&(struct quota_limits){0}, NULL, NULL, &pipe->quotas), 0);
+	assert_int_equal(quota_join(pipe->quotas, "someone", 0, &pipe->account), 0);
 	if (depot_open(&config, &pipe->depot, &error) < 0)
 		fail_msg("%s", error.text);
 	assert_int_equal(intake_start(&(struct intake_config){.loop = &pipe->loop,
@@ -103,6 +116,8 @@ static void pipe_open(struct pipe *pipe, struct fake_disk *fake)
 					      .clients = pipe->depot.clients,
 					      .assembly = pipe->depot.assembly,
 					      .clock = &clock_system,
+					      .decoders = decoders,
+					      .pending_limit = pending_limit,
 					      .on_round = on_round,
 					      .context = pipe},
 				 &pipe->intake),
@@ -135,11 +150,38 @@ static void on_intake_closed(void *context)
 	depot_leave_stores(&pipe->depot);
 }
 
+static void see_account(void *context, const struct quota_view *view)
+{
+	*(uint64_t *)context = view->in_flight_bytes;
+}
+
+/* What waits for its commit, by the account: as much as the intake says. */
+static uint64_t in_flight(const struct pipe *pipe)
+{
+	struct intake_counts counts;
+	uint64_t bytes = 0;
+
+	quotas_each(pipe->quotas, see_account, &bytes);
+	if (pipe->intake != NULL) {
+		intake_count(pipe->intake, &counts);
+		assert_int_equal(counts.pending_bytes, bytes);
+		assert_int_equal(counts.pending_batches,
+			pipe->next_sequence + 1 - pipe->first_sequence - pipe->answered);
+		assert_int_equal(intake_busy(pipe->intake), counts.pending_batches > 0);
+	}
+	return bytes;
+}
+
 static void pipe_close(struct pipe *pipe)
 {
 	intake_close(pipe->intake, on_intake_closed);
 	assert_int_equal(uv_run(&pipe->loop, UV_RUN_DEFAULT), 0);
 	assert_true(pipe->closed);
+	pipe->intake = NULL;
+	assert_int_equal(pipe->first_sequence + pipe->answered, pipe->next_sequence + 1);
+	assert_int_equal(in_flight(pipe), 0);
+	quota_leave(pipe->account);
+	quotas_free(pipe->quotas);
 	depot_close(&pipe->depot);
 	assert_int_equal(uv_loop_close(&pipe->loop), 0);
 }
@@ -178,7 +220,7 @@ static struct slice make_batch(uint8_t *buffer, uint32_t trace, uint32_t from, u
 
 	trace_write.id.bytes[0] = 1;
 	memcpy(trace_write.id.bytes + 12, &trace, sizeof(trace));
-	batch_writer_init(&writer, buffer, 8192);
+	batch_writer_init(&writer, buffer, to > TREE_SPANS ? 32 * 1024 : 8192);
 	batch_writer_producer(&writer, slice_of_text("service"), 1, slice_of_text("host"), NULL, 0);
 	batch_writer_clock(&writer, &clock);
 	batch_writer_shape(&writer, &shape);
@@ -199,14 +241,25 @@ static struct slice make_batch(uint8_t *buffer, uint32_t trace, uint32_t from, u
 	return slice_of(buffer, (size_t)length);
 }
 
-static void offer(struct pipe *pipe, struct slice bytes)
+static int try_offer(struct pipe *pipe, enum log_kind kind, struct slice bytes)
 {
-	struct ingest_offer what = {
-		.kind = LOG_BATCH, .format = LOG_FORMAT_WAFT_V1, .bytes = bytes};
+	struct ingest_offer what = {.kind = kind,
+		.format = LOG_FORMAT_WAFT_V1,
+		.peer = {.known = true, .pid = 1, .name = "someone", .name_length = 7},
+		.account = pipe->account,
+		.bytes = bytes};
+	int status;
 
 	memset(what.client, 7, sizeof(what.client));
-	what.sequence = ++pipe->next_sequence;
-	assert_int_equal(ingest_offer(intake_ingest(pipe->intake), &what, on_committed, pipe), 0);
+	what.sequence = pipe->next_sequence + 1;
+	status = ingest_offer(intake_ingest(pipe->intake), &what, on_committed, pipe);
+	pipe->next_sequence += status == 0;
+	return status;
+}
+
+static void offer(struct pipe *pipe, struct slice bytes)
+{
+	assert_int_equal(try_offer(pipe, LOG_BATCH, bytes), 0);
 }
 
 static void offer_tree(struct pipe *pipe, uint32_t trace)
@@ -307,6 +360,129 @@ static void test_through(void **state)
 	fake_disk_free(fake);
 }
 
+/* A large batch, small ones, ones that don't decode, and what is no batch: they come to the
+ * log in the order of their offers, whoever looked at them and however long it took. */
+static void test_order(void **state)
+{
+	static uint8_t buffer[32 * 1024];
+	struct fake_disk *fake = fake_disk_new();
+	struct intake_counts counts;
+	struct pipe pipe;
+
+	(void)state;
+	pipe_open(&pipe, fake);
+	for (uint32_t i = 0; i < 40; i++) {
+		offer(&pipe, make_batch(buffer, i, 0, i % 4 == 0 ? LARGE_SPANS : TREE_SPANS));
+		if (i % 5 == 4)
+			offer(&pipe, slice_of_text("no batch"));
+		if (i % 5 == 2)
+			assert_int_equal(try_offer(&pipe, LOG_DROP, slice_of_text("")), 0);
+		assert_true(in_flight(&pipe) > 0);
+		if (i % 8 == 7)
+			(void)uv_run(&pipe.loop, UV_RUN_NOWAIT);
+	}
+	wait_acknowledged(&pipe, 56);
+	assert_int_equal(in_flight(&pipe), 0);
+	assert_int_equal(pipe.refused, 8);
+	intake_count(pipe.intake, &counts);
+	assert_int_equal(counts.batches, 40);
+	assert_int_equal(counts.refused, 8);
+	assert_int_equal(counts.drops, 8);
+	assert_int_equal(counts.spans, 10 * LARGE_SPANS + 30 * TREE_SPANS);
+	/* With none before it, what is no batch goes straight to the log. */
+	assert_int_equal(try_offer(&pipe, LOG_DROP, slice_of_text("")), 0);
+	wait_acknowledged(&pipe, 57);
+	pipe_drain(&pipe);
+	pipe_close(&pipe);
+	assert_int_equal(count_lines(fake), 10 * LARGE_SPANS + 30 * TREE_SPANS);
+	fake_disk_free(fake);
+}
+
+/* While the disk fails as much is taken as the limit says, and no more. */
+static void test_room(void **state)
+{
+	static uint8_t buffer[32 * 1024];
+	struct fake_disk *fake = fake_disk_new();
+	struct slice large;
+	uint32_t taken = 0;
+	struct pipe pipe;
+	int status;
+
+	(void)state;
+	pending_limit = 96 << 10;
+	pipe_open(&pipe, fake);
+	pending_limit = 1 << 20;
+	large = make_batch(buffer, 0, 0, LARGE_SPANS);
+	fake_disk_fail(fake, 0, UINT64_MAX, FAKE_FAIL, -EIO);
+	do {
+		status = try_offer(&pipe, LOG_BATCH, make_batch(buffer, taken, 0, LARGE_SPANS));
+		taken += status == 0;
+		if (taken % 4 == 0)
+			(void)uv_run(&pipe.loop, UV_RUN_NOWAIT);
+	} while (status == 0 && taken < 100);
+	assert_int_equal(status, -EAGAIN);
+	assert_true(taken * large.length <= 96 << 10);
+	assert_true((taken + 2) * large.length > 96 << 10);
+	while (pipe.error == 0)
+		(void)uv_run(&pipe.loop, UV_RUN_ONCE);
+	assert_int_equal(try_offer(&pipe, LOG_BATCH, large), -EAGAIN);
+	assert_int_equal(pipe.acknowledged, 0);
+	assert_true(in_flight(&pipe) > taken * large.length);
+	fake_disk_fail(fake, 0, 0, FAKE_FAIL, 0);
+	wait_acknowledged(&pipe, taken);
+	assert_int_equal(in_flight(&pipe), 0);
+	pipe_drain(&pipe);
+	pipe_close(&pipe);
+	assert_int_equal(count_lines(fake), taken * LARGE_SPANS);
+	fake_disk_free(fake);
+}
+
+/* What the log can't hold is said at once. */
+static void test_too_long(void **state)
+{
+	static char name[LOG_PEER_NAME_BYTES_MAX];
+	static uint8_t body[LOG_PAYLOAD_BYTES_MAX + 1];
+	struct fake_disk *fake = fake_disk_new();
+	struct ingest_offer what = {.kind = LOG_BATCH,
+		.format = LOG_FORMAT_WAFT_V1,
+		.sequence = 1,
+		.peer = {.known = true, .name = name, .name_length = sizeof(name)}};
+	struct pipe pipe;
+
+	(void)state;
+	pipe_open(&pipe, fake);
+	assert_int_equal(
+		ingest_offer(intake_ingest(pipe.intake), &what, on_committed, &pipe), -EINVAL);
+	offer(&pipe, slice_of(body, sizeof(body)));
+	assert_int_equal(try_offer(&pipe, LOG_DROP, slice_of(body, sizeof(body))), -EINVAL);
+	wait_acknowledged(&pipe, 1);
+	assert_int_equal(pipe.refused, 1);
+	pipe_close(&pipe);
+	fake_disk_free(fake);
+}
+
+/* Closed while batches are on their way: each is answered, and what was acknowledged is
+ * found again. */
+static void test_close(void **state)
+{
+	static uint8_t buffer[32 * 1024];
+
+	(void)state;
+	for (int rounds = 0; rounds < 4; rounds++) {
+		struct fake_disk *fake = fake_disk_new();
+		struct pipe pipe;
+
+		pipe_open(&pipe, fake);
+		for (uint32_t i = 0; i < 8; i++)
+			offer(&pipe, make_batch(buffer, i, 0, LARGE_SPANS));
+		for (int i = 0; i < rounds; i++)
+			(void)uv_run(&pipe.loop, UV_RUN_NOWAIT);
+		pipe_close(&pipe);
+		assert_true(recovered_lines(fake) >= pipe.acknowledged * LARGE_SPANS);
+		fake_disk_free(fake);
+	}
+}
+
 /* While the disk fails nothing is acknowledged; then all of it is. */
 static void test_failing_disk(void **state)
 {
@@ -376,6 +552,7 @@ static void test_pieces(void **state)
 		for (int start = 0; start < 3; start++) {
 			pipe_open(&pipe, fake);
 			pipe.next_sequence = sequence;
+			pipe.first_sequence = sequence + 1;
 			for (uint32_t i = 0; i < 24; i++) {
 				/* Each start sends a third of each tree. */
 				uint32_t piece = (uint32_t)(start + round) % 3 * TREE_SPANS / 3;
@@ -440,11 +617,22 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_crashes),
 	};
+	const struct CMUnitTest intake_tests[] = {
+		cmocka_unit_test(test_through),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_close),
+		cmocka_unit_test(test_failing_disk),
+	};
 
 	int failed = 0;
 
 	log_line_set_fd(-1);
 	for (shards = 1; shards <= 3; shards++)
 		failed += cmocka_run_group_tests(tests, NULL, NULL);
+	shards = 1;
+	for (decoders = 0; decoders <= 3; decoders++)
+		failed += cmocka_run_group_tests(intake_tests, NULL, NULL);
 	return failed;
 }

@@ -95,6 +95,31 @@ static void test_file(void **state)
 	check_bad_text(line, "too long");
 }
 
+static void check_threads(const char *text, const char *refused)
+{
+	struct settings settings;
+	struct settings_error error = {""};
+
+	assert_int_equal(read_text(text, &settings, &error), 0);
+	assert_int_equal(settings_check(&settings, &error), refused != NULL ? -EINVAL : 0);
+	if (refused != NULL)
+		assert_non_null(strstr(error.text, refused));
+	settings_done(&settings);
+}
+
+/* Threads take memory whatever comes: 8M each, but for the one shard that is always there. */
+static void test_threads(void **state)
+{
+	(void)state;
+	check_threads("memory-limit = 16M\n", NULL);
+	check_threads("memory-limit = 16M\nshards = 2\n", NULL);
+	check_threads("memory-limit = 16M\nshards = 3\n", "shards");
+	check_threads("memory-limit = 16M\ndecoders = 2\n", NULL);
+	check_threads("memory-limit = 16M\ndecoders = 3\n", "decoders");
+	check_threads("memory-limit = 32M\ndecoders = 2\nshards = 2\n", NULL);
+	check_threads("memory-limit = 32M\ndecoders = 3\nshards = 2\n", "decoders");
+}
+
 static void test_command_line(void **state)
 {
 	char *directory = scratch_new();
@@ -345,6 +370,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_command_line),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_paths),
