@@ -121,25 +121,6 @@ static struct chunk *chunk_take(uint32_t wanted, uint32_t least, uint32_t filled
 	return chunk;
 }
 
-/* Inlined code doesn't ask whether a span began after what the chunk's times and numbers
- * count from: those that did not are told by flags that are not 0. */
-static void base_changes(struct thread *thread)
-{
-	struct waft_open_ *open = thread == waft_thread_.self ? waft_thread_.current : NULL;
-
-	for (; open != NULL; open = open->prev)
-		if (WAFT_LOAD_(&open->flags) == 0)
-			WAFT_STORE_(&open->flags, OPEN_EARLIER);
-}
-
-void chunk_renumber(struct thread *thread)
-{
-	chunk_close(thread);
-	thread->hot->id_base = random_id_base(&thread->random);
-	thread->hot->next_raw = thread->hot->id_base + 1;
-	base_changes(thread);
-}
-
 /* A chunk in which need bytes fit; false: there is none. */
 static bool chunk_next(struct thread *thread, size_t need)
 {
@@ -154,8 +135,6 @@ static bool chunk_next(struct thread *thread, size_t need)
 
 	if (thread->full_at == given + 1)
 		return false;
-	if (chunk_numbers_end(thread->hot))
-		chunk_renumber(thread);
 	if (busy && units < CHUNK_UNITS_MOST)
 		units *= 4;
 	else if (!busy && thread->chunk_units > CHUNK_UNITS_FIRST)
@@ -172,7 +151,6 @@ static bool chunk_next(struct thread *thread, size_t need)
 	if (chunk == NULL)
 		return false;
 	chunk_close(thread);
-	base_changes(thread);
 	thread->chunk = chunk;
 	thread->chunk_units =
 		thread->chunk->units < CHUNK_UNITS_FIRST ? CHUNK_UNITS_FIRST : thread->chunk->units;
@@ -355,13 +333,17 @@ static uint8_t *span_write(uint8_t *to, const struct waft_hot_ *hot, const struc
 	return to;
 }
 
-/* A new section, with its own base of times. */
+/* A span number that no longer fits its section takes a new base with it: spans
+ * begun before are then sent with their id. */
 static void section_begin(struct thread *thread, const struct span_data *span, uint8_t **to)
 {
 	struct waft_hot_ *hot = thread->hot;
 
+	if (hot->next_raw - hot->id_base > UINT32_MAX / 2) {
+		hot->id_base = random_id_base(&thread->random);
+		hot->next_raw = hot->id_base + 1;
+	}
 	hot->clock_base = span->end;
-	base_changes(thread);
 	*(*to)++ = 0;
 	le64_write(*to, hot->id_base);
 	le64_write(*to + 8, hot->clock_base);
@@ -521,8 +503,7 @@ static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *t
 		behind = bytes_write(behind, TAG_SPAN_INPUT, &extra->input);
 		behind = bytes_write(behind, TAG_SPAN_OUTPUT, &extra->output);
 	}
-	waft_encode_(to, 0, hot, open, span);
-	le64_write(to + WAFT_TIMES_AT_, since | duration << 32);
+	waft_encode_(to, 0, (uint32_t)since, (uint32_t)duration, (uint32_t)sequence, open, span);
 	length = (uint32_t)(behind - to) - 3;
 	to[1] = (uint8_t)(length | 0x80);
 	to[2] = (uint8_t)(length >> 7);
@@ -541,19 +522,18 @@ static inline __attribute__((always_inline)) uint8_t *hot_write(struct thread *t
 	return behind;
 }
 
-bool chunk_write_hot(
-	struct thread *thread, struct waft_span *span, struct waft_open_ *open, bool first)
+bool chunk_write_first(struct thread *thread, struct waft_span *span, struct waft_open_ *open)
 {
 	struct waft_hot_ *hot = thread->hot;
 	uint8_t *behind;
 
 	if ((WAFT_LOAD_(&hot->bell) & WAFT_BELL_STOP_) != 0)
 		return false;
-	behind = hot_write(thread, span, open, NULL, first);
+	behind = hot_write(thread, span, open, NULL, true);
 	if (behind == NULL)
 		return false;
-	waft_close_(span, open, open->slot, hot, hot->chunk, (uint32_t)(behind - hot->chunk),
-		span->generation_);
+	waft_close_(
+		span, open, hot, hot->chunk, (uint32_t)(behind - hot->chunk), span->generation_);
 	return true;
 }
 
@@ -561,7 +541,7 @@ bool chunk_write_hot(
  * another, or there is no chunk, or this is a forked child, where all of hot is 0. */
 void waft_end_first_(struct waft_span *span)
 {
-	if (!chunk_write_hot(waft_thread_.self, span, span->open_, true))
+	if (!chunk_write_first(waft_thread_.self, span, span->open_))
 		waft_end_slow_(span);
 }
 

@@ -63,11 +63,9 @@ struct span_data {
  * it: as ended, or as dropped. The thread is the caller's own. */
 void chunk_write(struct thread *thread, const struct span_data *span);
 
-/* The shortest way for a hot span (waft_end's conditions hold but for the trace, or it may
- * have begun earlier than what the chunk counts from): ends it. first: of its trace in a
- * row. False: nothing was done. */
-bool chunk_write_hot(
-	struct thread *thread, struct waft_span *span, struct waft_open_ *open, bool first);
+/* The shortest way for a hot span (waft_end's conditions hold but for the trace)
+ * that is the first of its trace in a row: ends it. False: nothing was done. */
+bool chunk_write_first(struct thread *thread, struct waft_span *span, struct waft_open_ *open);
 
 /* Of a span that has snapshots, too, and nothing else beyond its values; the first of its
  * trace or not. Returns behind it, to be published; NULL: nothing was done. */
@@ -80,17 +78,6 @@ void chunk_write_shared(const struct span_data *span);
 
 /* No more will be published to the thread's chunk. */
 void chunk_close(struct thread *thread);
-
-/* Whether the numbers of a thread's spans are about to take more than 32 bits: inlined code
- * doesn't ask. To be asked by whoever takes one without writing a span, since who writes
- * asks at each new chunk. */
-static inline bool chunk_numbers_end(const struct waft_hot_ *hot)
-{
-	return (hot->next_raw - hot->id_base) >> 31 != 0;
-}
-
-/* The thread's spans are numbered anew, in a new chunk; those begun before have their ids. */
-void chunk_renumber(struct thread *thread);
 
 /* Closes the shared chunk: before the last cut. */
 void chunk_close_shared(void);

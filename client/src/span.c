@@ -73,7 +73,7 @@ static struct waft_carry *carry_of_span(const struct waft_span *span)
 
 	if (open == NULL || WAFT_LOAD_(&open->hot.generation) != span->generation_)
 		return carry_of_trace(span->trace_);
-	return (WAFT_LOAD_(&open->hot.flags) & OPEN_CARRY) != 0 ? open->carry : NULL;
+	return (open->hot.flags & OPEN_CARRY) != 0 ? open->carry : NULL;
 }
 
 void place_of_span(const struct waft_span *span, struct place *ret_place)
@@ -185,8 +185,6 @@ static void span_begin(struct thread *thread, struct waft_span *span, uint32_t s
 	struct place parent;
 	struct open *open;
 
-	if (chunk_numbers_end(thread->hot))
-		chunk_renumber(thread);
 	trace_decide(thread, given, &parent);
 	if (!parent.sampled && (was_current || detached)) {
 		if (parent.id == 0)
@@ -289,8 +287,6 @@ static void root_begin(struct thread *thread, struct waft_span *span, uint64_t s
 				<< 32;
 		WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
 		WAFT_STORE_(&hot->not_sampled, hot->not_sampled + 1);
-		if (WAFT_UNLIKELY_(chunk_numbers_end(hot)))
-			chunk_renumber(thread);
 		return;
 	}
 	word = generation | WAFT_TRAIT_HOT_;
@@ -485,10 +481,9 @@ static void data_fill(struct span_data *ret, const struct open *open, const stru
 {
 	const struct waft_slot_ *slot = open->hot.slot;
 	uint32_t clock = WAFT_LOAD_(&slot->clock);
-	uint16_t flags = WAFT_LOAD_(&open->hot.flags);
 
 	*ret = (struct span_data){.trace = {open->hot.trace[0], open->hot.trace[1]},
-		.carry = (flags & OPEN_CARRY) != 0 ? open->carry : NULL,
+		.carry = (open->hot.flags & OPEN_CARRY) != 0 ? open->carry : NULL,
 		.raw = open->hot.raw,
 		.distance = (uint16_t)open->hot.distance,
 		.end = thread_clock(writer),
@@ -496,7 +491,7 @@ static void data_fill(struct span_data *ret, const struct open *open, const stru
 	ret->start = start_convert(WAFT_LOAD_(&slot->start), clock, writer->source, ret->end);
 	if (ret->start > ret->end)
 		ret->start = ret->end;
-	if ((flags & OPEN_PARENT_ID) != 0)
+	if ((open->hot.flags & OPEN_PARENT_ID) != 0)
 		ret->parent_id = open->parent;
 	if (open->extra != NULL && open->extra->used)
 		ret->extra = open->extra;
@@ -561,14 +556,13 @@ static bool end_unsampled(struct waft_span *span, struct open *open)
 	return true;
 }
 
-/* In which bits a span's word is not its slot's, but for OPEN_READ and OPEN_EARLIER. */
+/* In which bits a span's word is not its slot's, but for OPEN_READ. */
 static uint64_t odd_of(const struct waft_span *span, const struct open *open)
 {
 	uint64_t odd = WAFT_WORD_((uint32_t *)(uintptr_t)&span->generation_) ^
 		       WAFT_LOAD_((const waft_word_ *)(const void *)&open->hot.generation);
 
-	return (odd & 0xffffffff) != 0 ? UINT64_MAX
-				       : odd >> 32 & ~(uint64_t)(OPEN_READ | OPEN_EARLIER);
+	return (odd & 0xffffffff) != 0 ? UINT64_MAX : odd >> 32 & ~(uint64_t)OPEN_READ;
 }
 
 /* The commonest of what has more than its values: a hot span with snapshots. */
@@ -588,21 +582,21 @@ static bool end_snapshots(struct waft_span *span, struct open *open)
 		return false;
 	extra_clear_snapshots(extra);
 	span->bits_ &= ~(uint32_t)(WAFT_SPAN_RECORDING_ | WAFT_SPAN_EXTRA_);
-	waft_close_(span, &open->hot, open->hot.slot, hot, hot->chunk,
-		(uint32_t)(behind - hot->chunk), generation);
+	waft_close_(span, &open->hot, hot, hot->chunk, (uint32_t)(behind - hot->chunk), generation);
 	return true;
 }
 
-/* What inlined code does, by a clock that it doesn't read, or of a span that began earlier
- * than the chunk. */
+/* What inlined code does, by a clock that it doesn't read. */
 static bool end_read(struct waft_span *span, struct open *open)
 {
 	struct thread *thread = waft_thread_.self;
+	struct waft_hot_ *hot = thread->hot;
 
-	if ((open->hot.flags & (OPEN_READ | OPEN_EARLIER)) == 0 || odd_of(span, open) != 0)
+	if ((open->hot.flags & OPEN_READ) == 0 || odd_of(span, open) != 0)
 		return false;
-	return chunk_write_hot(
-		thread, span, &open->hot, !waft_pairs_equal_(thread->hot->trace, open->hot.trace));
+	if (waft_pairs_equal_(hot->trace, open->hot.trace))
+		return waft_end_hot_(span, &open->hot, hot, span->generation_, false);
+	return chunk_write_first(thread, span, &open->hot);
 }
 
 void waft_end_slow_(struct waft_span *span)

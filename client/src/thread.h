@@ -43,7 +43,6 @@ enum open_flags {
 	OPEN_DETACHED = 512,  /* not on the stack */
 	OPEN_CLOCK = 1024,    /* begun by another raw clock */
 	OPEN_READ = 2048,     /* begun by a raw clock that inlined code doesn't read */
-	OPEN_EARLIER = 4096,  /* begun before what the chunk's times and numbers count from */
 };
 
 /* waft_open_.traits */

@@ -288,63 +288,6 @@ static void from_other_body(void)
 		changes_body(true);
 }
 
-/* ---- Spans that began before what their chunk counts from ---------------------------- */
-
-/* As if it had been open for more than 32 bits of ticks, across a change of the chunk. */
-static void earlier_times_body(void)
-{
-	struct fake_collector *fake = fake_start("sock");
-	struct waft_span root, early, filler;
-	const struct waft_hot_ *hot;
-	const uint8_t *chunk;
-
-	tracer_start("sock");
-	WAFT_BEGIN(&root, "root");
-	WAFT_BEGIN(&early, "early");
-	WAFT_BEGIN(&filler, "filler");
-	waft_end(&filler);
-	hot = waft_thread_.hot;
-	chunk = hot->chunk;
-	for (int i = 0; i < 100000 && hot->chunk == chunk; i++) {
-		WAFT_BEGIN(&filler, "filler");
-		waft_end(&filler);
-	}
-	CHECK(hot->chunk != chunk);
-	WAFT_STORE_(&early.open_->slot->start, hot->clock_base - (UINT64_C(1) << 32));
-	waft_end(&early);
-	waft_end(&root);
-	tracer_end(fake, NULL);
-	CHECK(fake_find(fake, "early", 0)->duration_ns >= 500000000);
-	CHECK(fake_find(fake, "root", 0)->duration_ns < 500000000000);
-	fake_free(fake);
-}
-
-/* As if the thread had begun 2^31 spans. */
-static void earlier_numbers_body(void)
-{
-	struct fake_collector *fake = fake_start("sock");
-	struct waft_span early, later, leaf;
-	uint64_t base;
-
-	tracer_start("sock");
-	WAFT_BEGIN(&early, "early");
-	WAFT_BEGIN(&leaf, "first");
-	waft_end(&leaf);
-	base = waft_thread_.hot->id_base;
-	waft_thread_.hot->next_raw += UINT64_C(1) << 31;
-	WAFT_BEGIN(&later, "later");
-	CHECK(waft_thread_.hot->id_base != base);
-	WAFT_BEGIN(&leaf, "leaf");
-	waft_end(&leaf);
-	waft_end(&later);
-	waft_end(&early);
-	tracer_end(fake, NULL);
-	(void)inside(fake, "first", 0, "early");
-	(void)inside(fake, "later", 0, "early");
-	(void)inside(fake, "leaf", 0, "later");
-	fake_free(fake);
-}
-
 #define TEST(name)                            \
 	static void test_##name(void **state) \
 	{                                     \
@@ -356,8 +299,6 @@ TEST(row)
 TEST(other_clock)
 TEST(to_other)
 TEST(from_other)
-TEST(earlier_times)
-TEST(earlier_numbers)
 
 int main(void)
 {
@@ -366,8 +307,6 @@ int main(void)
 		cmocka_unit_test(test_other_clock),
 		cmocka_unit_test(test_to_other),
 		cmocka_unit_test(test_from_other),
-		cmocka_unit_test(test_earlier_times),
-		cmocka_unit_test(test_earlier_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

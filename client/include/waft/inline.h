@@ -24,7 +24,7 @@ extern "C" {
 
 /* What inlined code and library must agree on; checked at a thread's and at a
  * call site's first span. */
-#define WAFT_ABI_ 5u
+#define WAFT_ABI_ 4u
 
 #if defined(__SANITIZE_THREAD__)
 #define WAFT_THREAD_SANITIZER_
@@ -116,7 +116,7 @@ enum { WAFT_OPEN_UNSAMPLED_ = 1, WAFT_OPEN_APART_ = 0xff };
 struct waft_hot_ {
 	struct waft_open_ *first; /* of the row */
 	uint8_t *chunk;		  /* begins with a uint32_t: bytes published */
-	uint64_t limit;		  /* the last offset at which a span may be begun */
+	uint32_t limit;		  /* the last offset at which a span may be begun */
 	uint32_t bell;		  /* WAFT_BELL_QUIET_: all is ordinary; else: WAFT_BELL_… */
 	uint64_t next_raw;
 	uint64_t id_base;
@@ -249,49 +249,52 @@ WAFT_HOT_INLINE_ void waft_start_(struct waft_slot_ *slot, bool ours)
 	WAFT_STORE_(&slot->start, waft_clock_slow_());
 }
 
-/* Writes `times` of a span at `to`: how much later it is than the chunk's base and than the
- * slot's start, of which start is not the earlier one. False: more than fits, or the clock
- * went back; a wrong one may have been written. */
-enum { WAFT_TIMES_AT_ = 4 };
-WAFT_HOT_INLINE_ bool waft_times_(
-	uint8_t *to, const struct waft_hot_ *hot, const struct waft_slot_ *slot)
+/* How much later it is than `base` and `start`; false: more than fits. */
+WAFT_HOT_INLINE_ bool waft_times_(const uint64_t *base, const uint64_t *start, bool ours,
+	uint32_t *ret_since, uint32_t *ret_duration)
 {
-#if defined(__x86_64__) && !defined(WAFT_THREAD_SANITIZER_)
-	/* Stored here: the compiler would keep both elsewhere until it has asked. */
-	__asm__ goto("rdtsc\n\t"
-		     "movl %%eax, %%ecx\n\t"
-		     "subl %c[start](%[slot]), %%ecx\n\t"
-		     "subl %c[base](%[hot]), %%eax\n\t"
-		     "sbbl 4+%c[base](%[hot]), %%edx\n\t"
-		     "jne %l[odd]\n\t"
-		     "movl %%eax, %c[times](%[to])\n\t"
-		     "movl %%ecx, 4+%c[times](%[to])\n\t"
-		     "cmpl %%ecx, %%eax\n\t"
-		     "jb %l[odd]"
-		     :
-		     : [to] "r"(to), [hot] "r"(hot), [slot] "r"(slot),
-		     [start] "i"(__builtin_offsetof(struct waft_slot_, start)),
-		     [base] "i"(__builtin_offsetof(struct waft_hot_, clock_base)),
-		     [times] "i"(WAFT_TIMES_AT_)
-		     : "eax", "ecx", "edx", "cc", "memory"
-		     : odd);
-	return true;
-odd:
-	return false;
-#else
-#if defined(__x86_64__)
-	uint64_t now = __builtin_ia32_rdtsc();
-#else
-	uint64_t now = waft_clock_slow_();
-#endif
-	uint64_t since = now - hot->clock_base;
-	uint32_t times[2];
+	uint64_t now;
+	uint64_t since;
+	uint64_t duration;
 
-	times[0] = (uint32_t)since;
-	times[1] = (uint32_t)(now - WAFT_LOAD_(&slot->start));
-	__builtin_memcpy(to + WAFT_TIMES_AT_, times, 8);
-	return WAFT_LIKELY_(since >> 32 == 0) && WAFT_LIKELY_(times[1] <= times[0]);
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__) && !defined(WAFT_THREAD_SANITIZER_)
+	if (ours) {
+		uint32_t low;
+		uint32_t high;
+		uint32_t duration_low;
+		uint32_t duration_high;
+		bool large;
+
+		__asm__ volatile("rdtsc\n\t"
+				 "movl %%eax, %[duration_low]\n\t"
+				 "movl %%edx, %[duration_high]\n\t"
+				 "subl %[base_low], %%eax\n\t"
+				 "sbbl %[base_high], %%edx\n\t"
+				 "subl %[start_low], %[duration_low]\n\t"
+				 "sbbl %[start_high], %[duration_high]\n\t"
+				 "orl %%edx, %[duration_high]"
+				 : "=&a"(low), "=&d"(high), [duration_low] "=&r"(duration_low),
+				 [duration_high] "=&r"(duration_high), "=@ccnz"(large)
+				 : [base_low] "m"(WAFT_HALVES_(base)[0]),
+				 [base_high] "m"(WAFT_HALVES_(base)[1]),
+				 [start_low] "m"(WAFT_HALVES_(start)[0]),
+				 [start_high] "m"(WAFT_HALVES_(start)[1]));
+		*ret_since = low;
+		*ret_duration = duration_low;
+		return WAFT_LIKELY_(!large);
+	}
 #endif
+#if defined(__x86_64__)
+	now = ours ? __builtin_ia32_rdtsc() : waft_clock_slow_();
+#else
+	(void)ours;
+	now = waft_clock_slow_();
+#endif
+	since = now - *base;
+	duration = now - WAFT_LOAD_(start);
+	*ret_since = (uint32_t)since;
+	*ret_duration = (uint32_t)duration;
+	return WAFT_LIKELY_((since | duration) >> 32 == 0);
 }
 
 WAFT_HOT_INLINE_ waft_pair_ waft_pair_of_(uint64_t first, uint64_t second)
@@ -458,38 +461,33 @@ WAFT_HOT_INLINE_ uint64_t waft_copy_values_(
 	return length;
 }
 
-/* Section.spans but for what `times` is and what follows `ids`, `more` bytes: its tag, the
- * length in 2 padded bytes (the second is 0), and these two. */
+/* Section.spans but for what follows `times` and `ids`, `more` bytes: its tag, the length
+ * in 2 padded bytes (the second is 0), and these two. */
 enum { WAFT_HEAD_BYTES_ = 21 };
-WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, uint64_t more, const struct waft_hot_ *hot,
-	const struct waft_open_ *open, const struct waft_span *span)
+WAFT_HOT_INLINE_ void waft_encode_(uint8_t *to, uint32_t more, uint32_t since, uint32_t duration,
+	uint32_t sequence, const struct waft_open_ *open, const struct waft_span *span)
 {
-	uint32_t head = 0x0900802a;
-	uint32_t sequence;
-	uint16_t distance;
-	uint16_t shape;
+	uint32_t head = (more << 8) + (0x0900802a + ((WAFT_HEAD_BYTES_ - 3) << 8));
+	uint16_t distance = (uint16_t)open->distance;
+	uint16_t shape = (uint16_t)span->shape_;
 
-	/* Each is loaded where it is stored, so that few registers are in use. */
 	__builtin_memcpy(to, &head, 4);
-	to[1] = (uint8_t)(more + (0x80 + WAFT_HEAD_BYTES_ - 3));
+	__builtin_memcpy(to + 4, &since, 4);
+	__builtin_memcpy(to + 8, &duration, 4);
 	to[12] = 0x11;
-	sequence = (uint32_t)(open->raw - hot->id_base);
 	__builtin_memcpy(to + 13, &sequence, 4);
-	distance = (uint16_t)open->distance;
 	__builtin_memcpy(to + 17, &distance, 2);
-	shape = (uint16_t)span->shape_;
 	__builtin_memcpy(to + 19, &shape, 2);
 }
 
 /* Publishes what was written up to the offset `end`, and gives the slot back: it is
  * behind what is current then. */
 WAFT_HOT_INLINE_ void waft_close_(struct waft_span *span, struct waft_open_ *open,
-	struct waft_slot_ *slot, struct waft_hot_ *hot, uint8_t *chunk, uint32_t end,
-	uint32_t generation)
+	struct waft_hot_ *hot, uint8_t *chunk, uint32_t end, uint32_t generation)
 {
 	WAFT_COUNT_(&hot->ended);
 	__atomic_store_n((uint32_t *)(void *)chunk, end, __ATOMIC_RELEASE);
-	WAFT_STORE_(&slot->state, 0);
+	WAFT_STORE_(&open->slot->state, 0);
 	WAFT_STORE_(&open->generation, generation + WAFT_GENERATION_STEP_);
 	waft_thread_.current = open->prev;
 	span->open_ = NULL;
@@ -497,32 +495,35 @@ WAFT_HOT_INLINE_ void waft_close_(struct waft_span *span, struct waft_open_ *ope
 		waft_bell_slow_();
 }
 
-/* Of one whose trace is that of the span before in the chunk, and that began after what times
- * and numbers count from there (where flags of its slot are 0). */
-WAFT_HOT_INLINE_ bool waft_end_hot_(
-	struct waft_span *span, struct waft_open_ *open, struct waft_hot_ *hot, uint32_t generation)
+/* Of one whose trace is that of the span before in the chunk. ours: a constant. */
+WAFT_HOT_INLINE_ bool waft_end_hot_(struct waft_span *span, struct waft_open_ *open,
+	struct waft_hot_ *hot, uint32_t generation, bool ours)
 {
 	struct waft_slot_ *slot = open->slot;
-	uint8_t *chunk = hot->chunk;
+	uint8_t *chunk;
 	uint8_t *to;
-	uint64_t at = WAFT_PEEK_((waft_half_ *)(void *)chunk);
+	uint64_t sequence;
+	uint64_t at;
 	uint64_t more;
+	uint32_t since;
+	uint32_t duration;
 	uint32_t end;
 
-	/* Here and below: one register, not the sum anew for each use. */
-	__asm__("" : "+r"(at));
-	if (WAFT_UNLIKELY_(at > hot->limit))
+	if (!waft_times_(&hot->clock_base, &slot->start, ours, &since, &duration))
+		return false;
+	chunk = hot->chunk;
+	at = WAFT_PEEK_((waft_half_ *)(void *)chunk);
+	sequence = open->raw - hot->id_base;
+	if (WAFT_UNLIKELY_(at > hot->limit || sequence >> 32 != 0))
 		return false;
 	to = chunk + at;
+	/* One register, not the sum anew for each of what is stored. */
 	__asm__("" : "+r"(to));
-	if (!waft_times_(to, hot, slot))
-		return false;
 	more = waft_copy_values_(to, WAFT_HEAD_BYTES_, span);
-	__asm__("" : "+r"(more));
 	end = (uint32_t)(at + WAFT_HEAD_BYTES_ + more);
 	__asm__("" : "+r"(end));
-	waft_encode_(to, more, hot, open, span);
-	waft_close_(span, open, slot, hot, chunk, end, generation);
+	waft_encode_(to, (uint32_t)more, since, duration, (uint32_t)sequence, open, span);
+	waft_close_(span, open, hot, chunk, end, generation);
 	return true;
 }
 
@@ -549,7 +550,7 @@ WAFT_HOT_INLINE_ void waft_end(struct waft_span *span)
 		waft_end_first_(span);
 		return;
 	}
-	if (waft_end_hot_(span, open, hot, (uint32_t)word))
+	if (waft_end_hot_(span, open, hot, (uint32_t)word, true))
 		return;
 slow:
 	waft_end_slow_(span);
@@ -668,8 +669,7 @@ WAFT_HOT_INLINE_ void waft_attr_string_(
 
 WAFT_HOT_INLINE_ waft_pair_ waft_int_lane_(int32_t value)
 {
-	return waft_pair_of_((uint64_t)(uint32_t)value << 8, 0) |
-	       waft_pair_of_(0x2d, WAFT_LANE_LENGTH_(5));
+	return waft_pair_of_(0x2d | (uint64_t)(uint32_t)value << 8, WAFT_LANE_LENGTH_(5));
 }
 
 WAFT_HOT_INLINE_ void waft_attr_int_(struct waft_span *span, struct waft_key_ *key, int64_t value)
