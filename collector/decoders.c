@@ -1,8 +1,8 @@
 /*
  * A queue of jobs and threads that take from it. See decoders.h.
  *
- * One lock for the queue: a job is a batch of some hundred spans, so taking it costs
- * nothing beside doing it.
+ * One lock for the queue and what is done: a job is a batch of some hundred spans, so taking it
+ * costs nothing beside doing it.
  */
 #include "decoders.h"
 
@@ -55,9 +55,13 @@ static void run_thread(void *context)
 
 	while ((job = take_job(decoders)) != NULL) {
 		job->run(job, &batch, &refs);
+		/* libuv sends nothing while the loop has still to come to an earlier call: under
+		 * the lock it is told before on_async looks, or again after it. */
+		uv_mutex_lock(&decoders->lock);
 		/* From here on the job is the loop's, which may free it. */
 		__atomic_store_n(&job->done, true, __ATOMIC_RELEASE);
-		uv_async_send(&decoders->async);
+		(void)uv_async_send(&decoders->async);
+		uv_mutex_unlock(&decoders->lock);
 	}
 	span_refs_done(&refs);
 	batch_done(&batch);
@@ -69,6 +73,9 @@ static void on_async(uv_async_t *async)
 {
 	struct decoders *decoders = async->data;
 
+	/* What was done before this is seen, what is done after it calls again. */
+	uv_mutex_lock(&decoders->lock);
+	uv_mutex_unlock(&decoders->lock);
 	if (!decoders->stopping)
 		decoders->config.on_done(decoders->config.context);
 }

@@ -27,6 +27,11 @@
 
 #define REFUSAL_BYTES_MAX 256
 #define PENDING_LIMIT ((size_t)16 << 20)
+/* What references of the smallest spans take, to a batch's bytes, before it is known how many it
+ * has. */
+#define REFS_TIMES 2
+
+_Static_assert(WIRE_BATCH_LIMIT <= LOG_PAYLOAD_BYTES_MAX, "a batch that was checked fits");
 
 /* A record that is on its way. */
 struct entry {
@@ -52,7 +57,8 @@ struct staged {
 	struct quota_account *account;
 	ingest_on_committed on_committed;
 	void *context;
-	size_t bytes; /* of memory */
+	size_t bytes;  /* of memory */
+	size_t charge; /* to its client, its references included */
 	bool forward;
 	int status;	     /* 0, or why the batch can't be taken */
 	struct entry *entry; /* of a batch that can: with its references; owned */
@@ -291,6 +297,8 @@ static int stage(struct intake *intake, const struct ingest_offer *offer,
 		.on_committed = on_committed,
 		.context = context,
 		.bytes = bytes,
+		.charge = bytes +
+			  (record->kind == LOG_BATCH ? REFS_TIMES * record->payload_length : 0),
 		.forward = intake->config.forward,
 	};
 	own(staged, record);
@@ -298,8 +306,8 @@ static int stage(struct intake *intake, const struct ingest_offer *offer,
 	intake->staged_end = &staged->next;
 	intake->staged_bytes += bytes;
 	intake->counts.pending_batches++;
-	intake->counts.pending_bytes += bytes;
-	quota_begin(staged->account, bytes);
+	intake->counts.pending_bytes += staged->charge;
+	quota_begin(staged->account, staged->charge);
 	if (record->kind == LOG_BATCH)
 		decoders_put(intake->decoders, &staged->job);
 	return 0;
@@ -341,8 +349,8 @@ static struct staged *take_staged(struct intake *intake)
 		intake->staged_end = &intake->staged;
 	intake->staged_bytes -= staged->bytes;
 	intake->counts.pending_batches--;
-	intake->counts.pending_bytes -= staged->bytes;
-	quota_end(staged->account, staged->bytes);
+	intake->counts.pending_bytes -= staged->charge;
+	quota_end(staged->account, staged->charge);
 	return staged;
 }
 
