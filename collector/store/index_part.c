@@ -25,21 +25,13 @@ void index_part_init(
 		.seed = index_seed(INDEX_RUNS, place->store_id, name),
 		.ids_seed = index_seed(INDEX_IDS, place->store_id, name),
 		.file = -1,
-		.ids_file = -1,
 	};
 }
 
 static void drop_tail(struct index_state *part);
 
-static void close_ids(struct index_state *part)
-{
-	disk_close(part->place->disk, part->ids_file);
-	part->ids_file = -1;
-}
-
 void index_part_rest(struct index_state *part)
 {
-	close_ids(part);
 	disk_close(part->place->disk, part->file);
 	part->file = -1;
 }
@@ -277,33 +269,20 @@ static int find_in_pack(struct index_state *part, const uint8_t trace_id[16])
 	return ret;
 }
 
-static int open_ids(struct index_state *part)
-{
-	char name[INDEX_NAME_BYTES];
-	int ret;
-
-	if (part->ids_file >= 0)
-		return 0;
-	ret = index_file_name(&part->name, INDEX_IDS, name);
-	if (ret == 0)
-		ret = disk_open(part->place->disk, part->place->index_dir, name, DISK_READ);
-	if (ret < 0)
-		return ret == -ENOENT ? ERR_INDEX : ret;
-	part->ids_file = ret;
-	return 0;
-}
-
-/* The file stays open as long as that of the runs: a part that is written to is asked often, by
- * each trace that its filter is wrong about. Others are many, and don't keep one. */
 static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
 {
-	int ret = open_ids(part);
+	char name[INDEX_NAME_BYTES];
+	int file;
+	int ret = index_file_name(&part->name, INDEX_IDS, name);
 
-	if (ret == 0)
-		ret = ids_find(part->place->disk, part->ids_file, part->ids_seed, &part->ids,
-			trace_id, on_number, NULL);
-	if (part->file < 0)
-		close_ids(part);
+	if (ret != 0)
+		return ret;
+	file = disk_open(part->place->disk, part->place->index_dir, name, DISK_READ);
+	if (file < 0)
+		return file == -ENOENT ? ERR_INDEX : file;
+	ret = ids_find(
+		part->place->disk, file, part->ids_seed, &part->ids, trace_id, on_number, NULL);
+	disk_close(part->place->disk, file);
 	return ret;
 }
 
@@ -422,8 +401,6 @@ int index_part_compact(struct index_state *part)
 		free(bloom);
 		return ret;
 	}
-	/* It is the file of before. */
-	close_ids(part);
 	free(part->bloom);
 	part->bloom = bloom;
 	part->ids = ids;

@@ -34,7 +34,6 @@ struct index_state {
 	uint32_t seed;
 	uint32_t ids_seed;
 	int file;		 /* .runs; -1: closed */
-	int ids_file;		 /* .ids, while .runs is open, once it was searched; -1: closed */
 	uint64_t runs;		 /* in the file and the buffer */
 	uint64_t covered;	 /* bytes of the part up to the end of the last run */
 	struct index_zone block; /* of the block under way */
@@ -89,7 +88,7 @@ void index_part_expect(const struct index_state *part, uint64_t hash);
  * all is as it was. */
 int index_part_compact(struct index_state *part) MUST_CHECK;
 
-/* Closes the files; they are opened again when needed. */
+/* Closes the file; it is opened again when needed. */
 void index_part_rest(struct index_state *part);
 
 size_t index_part_memory(const struct index_state *part);

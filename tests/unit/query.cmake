@@ -7,7 +7,7 @@ endforeach()
 
 waft_unit_test(query_texts waft_store waft_test_store waft_test_world)
 waft_unit_test(pack_pieces waft_store)
-waft_unit_test(query_ids waft_store waft_test_batches waft_test_store)
+waft_unit_test(query_ids waft_store waft_test_batches)
 waft_unit_test(text_search waft_store)
 waft_unit_test(seal_room waft_store waft_test_store waft_test_world)
 waft_unit_test(seal_memory waft_store waft_test_store)

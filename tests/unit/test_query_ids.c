@@ -1,6 +1,5 @@
 /*
- * Ids of runs in the order of the index: random ones, and such as share their first bytes; and
- * found in an .ids file that is replaced while it is open.
+ * Ids of runs in the order of the index: random ones, and such as share their first bytes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +11,7 @@
 #include <cmocka.h>
 
 #include "ids_file.h"
-#include "index_part.h"
-#include "index_run.h"
 #include "support/random_batch.h"
-#include "support/test_store.h"
 
 enum { MANY = 20000 };
 
@@ -53,63 +49,9 @@ static void test_as_qsort(void **state)
 	}
 }
 
-static void add_runs(struct index_state *part, uint32_t from, uint32_t to)
-{
-	for (uint32_t i = from; i < to; i++) {
-		struct index_run run = {.offset = part->covered, .length_bytes = 100, .spans = 1};
-
-		memcpy(run.trace_id, ids[i].trace_id, sizeof(run.trace_id));
-		assert_int_equal(index_part_add(part, &run), 0);
-	}
-}
-
-static void assert_has(struct index_state *part, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		assert_int_equal(
-			index_part_find(part, ids[i].trace_id, index_hash_id(ids[i].trace_id)), 1);
-}
-
-static void test_replaced_file(void **state)
-{
-	enum { STEP = 500, STEPS = 4 };
-	const struct part_name name = {.day = 20000, .number = 1};
-	struct random random = {random_seed()};
-	struct test_store store;
-	struct disk disk;
-	struct index_place place = {.disk = &disk};
-	struct index_state part;
-
-	(void)state;
-	make_ids(&random, STEP * STEPS, 0);
-	test_store_init(&store);
-	disk_real(&disk);
-	place.parts_dir = disk_open_root(&disk, store.path, false);
-	place.index_dir = disk_open_dir(&disk, place.parts_dir, "index", true);
-	index_part_init(&part, &place, &name);
-	for (uint32_t step = 0; step < STEPS; step++) {
-		add_runs(&part, STEP * step, STEP * (step + 1));
-		assert_int_equal(index_part_compact(&part), 0);
-		assert_has(&part, STEP * (step + 1));
-		/* It was kept, and goes with the runs'. */
-		assert_true(part.file >= 0 && part.ids_file >= 0);
-		if (step % 2 == 1) {
-			index_part_rest(&part);
-			assert_int_equal(part.ids_file, -1);
-			assert_has(&part, STEP * (step + 1));
-			assert_int_equal(part.ids_file, -1);
-		}
-	}
-	index_part_done(&part);
-	disk_close(&disk, place.index_dir);
-	disk_close(&disk, place.parts_dir);
-	test_store_done(&store);
-}
-
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_as_qsort), cmocka_unit_test(test_replaced_file)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_as_qsort)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
