@@ -78,8 +78,19 @@ class Agent:
         self.process.kill()
         self.process.wait(DEADLINE_S)
 
-    def signal(self, number):
-        self.process.send_signal(number)
+    def states(self):
+        tasks = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            with open(os.path.join(tasks, task, "stat"), encoding="utf-8") as stat:
+                yield stat.read().rsplit(")", 1)[1].split()[0]
+
+    def stop(self):
+        """Until all of its threads stand still: the sender could connect again before it does."""
+        self.process.send_signal(signal.SIGSTOP)
+        until(lambda: set(self.states()) == {"T"}, "the agent is stopped", self.process)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
 
 def status(daemon):
@@ -174,10 +185,10 @@ def test_fenced():
             agent.tell("open 2")
             agent.tell("end 100")
             agent.tell("crowd 3")
-            agent.signal(signal.SIGSTOP)
+            agent.stop()
             take_session(daemon)
             daemon.wait_log("salvaged 1122 finished and 2 open spans of agent")
-            agent.signal(signal.SIGCONT)
+            agent.go_on()
             agent.tell("end 10")
             assert agent.tell("flush") == "0"
             agent.tell("close 2")
@@ -199,7 +210,9 @@ def test_fenced():
 
 
 def waftctl(daemon, *arguments, **environment):
-    done = subprocess.run([WAFTCTL, "--endpoint", "unix:" + daemon.socket, *arguments],
+    # waftctl's own limit is short for a busy machine.
+    done = subprocess.run([WAFTCTL, "--endpoint", "unix:" + daemon.socket,
+                           "--timeout", f"{DEADLINE_S}s", *arguments],
                           capture_output=True, text=True, timeout=DEADLINE_S, check=False,
                           env={**os.environ, "LC_ALL": "C.UTF-8", **environment})
     return done.returncode, done.stdout, done.stderr
