@@ -5,7 +5,8 @@
  * The load is three services with libwaft (load.h). Acknowledgements are timed by a
  * fourth client, which sends a batch of 8 spans, waits for its answer and sends
  * the next a while later. The floor (sink.h) then gets as many bytes at the same
- * rate, and writes and syncs as many as the daemon wrote.
+ * rate, and writes and syncs as many as the daemon wrote; that of `sustained` for as long, and
+ * in files of which it removes the oldest, so that both keep to the same cap.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -142,6 +143,32 @@ static void run_floor(const struct run *run, double rate, struct floor_result *r
 	free(directory);
 }
 
+/* 8G, 512M or so many bytes, which the daemon understood. */
+static uint64_t size_of(const char *text)
+{
+	char *end;
+	uint64_t number = strtoull(text, &end, 10);
+
+	return number << (*end == 'G' ? 30 : *end == 'M' ? 20 : *end == 'K' ? 10 : 0);
+}
+
+/* For as long as the load was, under the same cap. */
+static void run_capped_floor(
+	const struct run *run, const char *cap, const char *part, struct floor_result *ret)
+{
+	char *directory = bench_directory_new();
+	struct floor_plan plan = {.directory = directory,
+		.wire_bytes = run->wire_bytes,
+		.write_bytes = run->write_bytes,
+		.seconds = bench_options.seconds,
+		.file_bytes = size_of(part),
+		.cap_bytes = size_of(cap)};
+
+	floor_run(&plan, ret);
+	bench_directory_remove(directory);
+	free(directory);
+}
+
 /* ---- Rows ------------------------------------------------------------------- */
 
 static void note_loss(const struct run *run, char note[160], size_t size)
@@ -222,8 +249,8 @@ static void rows_most(const char *group, const char *profile, const struct run *
 		.note = note,
 		.more_is_better = true};
 
-	snprintf(note, sizeof(note), "floor %.0fk/s; load %.2f CPU-s a million, %.0f s",
-		floor->spans_per_s / 1e3, run->load.cpu_s / run->load.spans * 1e6,
+	snprintf(note, sizeof(note), "floor %.0fk/s, %.0f s; load %.2f CPU-s a million, %.0f s",
+		floor->spans_per_s / 1e3, floor->seconds, run->load.cpu_s / run->load.spans * 1e6,
 		run->load.seconds);
 	note_loss(run, note, sizeof(note));
 	if (profile[1] == '\0') {
@@ -354,7 +381,7 @@ int bench_sustained(int argc, char **argv)
 	struct row row = {.group = "sustained", .profile = "P", .note = note};
 
 	run_load(0, false, bytes, options, &run);
-	run_floor(&run, 0, &floor);
+	run_capped_floor(&run, options[1], options[3], &floor);
 	rows_most("sustained", "P", &run, &floor);
 	snprintf(note, sizeof(note), "%u parts: %u sealed, %u plain, the others removed",
 		run.parts_made, run.parts_sealed, run.parts_plain);

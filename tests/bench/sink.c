@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -203,22 +204,99 @@ static double sync_ms(int fd)
 	return (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e6;
 }
 
+/* The files that the floor writes. */
+struct floor_files {
+	const struct floor_plan *plan;
+	int fd; /* of the newest */
+	uint64_t length;
+	unsigned int first; /* numbers of those that are there */
+	unsigned int last;
+	pthread_t remover;
+	bool removing;
+};
+
+static void file_name(const struct floor_plan *plan, unsigned int number, char ret[512])
+{
+	snprintf(ret, 512, "%s/floor.%u", plan->directory, number);
+}
+
+static void next_file(struct floor_files *files)
+{
+	char path[512];
+
+	file_name(files->plan, ++files->last, path);
+	if (files->last > 1)
+		close(files->fd);
+	files->fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+	if (files->fd < 0)
+		bench_check(-errno, path);
+	files->length = 0;
+}
+
+static void *remove_file(void *context)
+{
+	char *path = context;
+
+	if (unlink(path) != 0)
+		bench_check(-errno, path);
+	free(path);
+	return NULL;
+}
+
+/* One at a time: where removal is slower than writing, writing waits for it. */
+static void remove_first(struct floor_files *files)
+{
+	char *path = malloc(512);
+
+	if (path == NULL)
+		abort();
+	file_name(files->plan, files->first++, path);
+	if (files->removing)
+		pthread_join(files->remover, NULL);
+	if (pthread_create(&files->remover, NULL, remove_file, path) != 0)
+		abort();
+	files->removing = true;
+}
+
+static void keep_to_cap(struct floor_files *files)
+{
+	const struct floor_plan *plan = files->plan;
+
+	if (plan->cap_bytes == 0)
+		return;
+	if ((files->last - files->first) * plan->file_bytes + files->length > plan->cap_bytes)
+		remove_first(files);
+	if (files->length >= plan->file_bytes)
+		next_file(files);
+}
+
+static void remove_files(struct floor_files *files)
+{
+	char path[512];
+
+	if (files->removing)
+		pthread_join(files->remover, NULL);
+	close(files->fd);
+	for (; files->first <= files->last; files->first++) {
+		file_name(files->plan, files->first, path);
+		unlink(path);
+	}
+}
+
 /* Reads until the end; each piece goes to a file, as many times over as the
  * collector writes, and is synced before the next is read. */
 static void run_floor(const struct floor_plan *plan, int from, int results)
 {
+	struct floor_files files = {.plan = plan, .first = 1};
 	uint8_t *buffer = malloc(FLOOR_READ_BYTES);
 	double times = plan->write_bytes / plan->wire_bytes, owed = 0;
 	struct samples syncs = {0};
-	char path[512];
-	int fd;
 	double figures[3];
 	struct rusage usage;
 
-	snprintf(path, sizeof(path), "%s/floor", plan->directory);
-	fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	if (fd < 0 || buffer == NULL)
-		bench_check(-errno, path);
+	if (buffer == NULL)
+		abort();
+	next_file(&files);
 	for (;;) {
 		ssize_t n = recv(from, buffer, FLOOR_READ_BYTES, 0);
 
@@ -227,10 +305,12 @@ static void run_floor(const struct floor_plan *plan, int from, int results)
 		for (owed += (double)n * times; owed >= 1;) {
 			size_t piece = owed < (double)n ? (size_t)owed : (size_t)n;
 
-			write_all(fd, buffer, piece);
+			write_all(files.fd, buffer, piece);
+			files.length += piece;
 			owed -= (double)piece;
 		}
-		samples_add(&syncs, sync_ms(fd));
+		samples_add(&syncs, sync_ms(files.fd));
+		keep_to_cap(&files);
 	}
 	getrusage(RUSAGE_SELF, &usage);
 	figures[0] = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
@@ -238,17 +318,21 @@ static void run_floor(const struct floor_plan *plan, int from, int results)
 	figures[1] = samples_rank(&syncs, 0.5);
 	figures[2] = samples_rank(&syncs, 0.99);
 	write_all(results, (const uint8_t *)figures, sizeof(figures));
-	unlink(path);
+	remove_files(&files);
 }
 
-static void send_spans(const struct floor_plan *plan, int to)
+/* What was sent. */
+static uint64_t send_spans(const struct floor_plan *plan, int to)
 {
 	enum { GROUP_SPANS = 800 };
 	size_t length = (size_t)(GROUP_SPANS * plan->wire_bytes);
 	uint8_t *bytes = calloc(1, length);
-	double begin = clock_now_ns(CLOCK_MONOTONIC);
+	double begin = clock_now_ns(CLOCK_MONOTONIC), end = begin + plan->seconds * 1e9;
+	uint64_t sent;
 
-	for (uint64_t sent = 0; bytes != NULL && sent < plan->spans; sent += GROUP_SPANS) {
+	for (sent = 0; bytes != NULL &&
+		       (plan->spans > 0 ? sent < plan->spans : clock_now_ns(CLOCK_MONOTONIC) < end);
+		sent += GROUP_SPANS) {
 		if (plan->rate > 0)
 			clock_sleep_until_ns(begin + (double)sent / plan->rate * 1e9);
 		for (size_t i = 0; i < length; i += 64)
@@ -256,12 +340,14 @@ static void send_spans(const struct floor_plan *plan, int to)
 		write_all(to, bytes, length);
 	}
 	free(bytes);
+	return sent;
 }
 
 void floor_run(const struct floor_plan *plan, struct floor_result *ret)
 {
 	int stream[2], results[2];
 	double figures[3] = {0}, begin;
+	uint64_t spans;
 	pid_t child;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, stream) != 0 || pipe(results) != 0)
@@ -275,11 +361,12 @@ void floor_run(const struct floor_plan *plan, struct floor_result *ret)
 	close(stream[0]);
 	close(results[1]);
 	begin = clock_now_ns(CLOCK_MONOTONIC);
-	send_spans(plan, stream[1]);
+	spans = send_spans(plan, stream[1]);
 	close(stream[1]);
 	if (read(results[0], figures, sizeof(figures)) != sizeof(figures))
 		bench_check(-EIO, "the floor's figures");
-	ret->spans_per_s = (double)plan->spans / (clock_now_ns(CLOCK_MONOTONIC) - begin) * 1e9;
+	ret->seconds = (clock_now_ns(CLOCK_MONOTONIC) - begin) / 1e9;
+	ret->spans_per_s = (double)spans / ret->seconds;
 	ret->cpu_s = figures[0];
 	ret->sync_p50_ms = figures[1];
 	ret->sync_p99_ms = figures[2];

@@ -3,7 +3,8 @@
  *
  * The bare reader takes what comes, counts it and answers at once. The floor of
  * the collector reads as many bytes from such a socket and writes and syncs as
- * many as the collector writes, and does nothing else.
+ * many as the collector writes, keeps to a cap as retention does when there is one,
+ * and does nothing else.
  */
 #ifndef WAFT_BENCH_SINK_H
 #define WAFT_BENCH_SINK_H
@@ -32,12 +33,18 @@ struct floor_plan {
 	const char *directory;
 	double wire_bytes;  /* to be read, a span */
 	double write_bytes; /* to be written and synced, a span */
-	uint64_t spans;
+	uint64_t spans;	    /* 0: for so many seconds */
+	double seconds;
 	double rate; /* spans a second; 0: as fast as it goes */
+	/* What is written goes to files of so many bytes, of which the oldest is removed, by a
+	 * thread of its own, when there is more than the cap; 0: one file takes all. */
+	uint64_t file_bytes;
+	uint64_t cap_bytes;
 };
 
 struct floor_result {
 	double spans_per_s;
+	double seconds;
 	double cpu_s; /* of the floor's process alone */
 	double sync_p50_ms;
 	double sync_p99_ms;
