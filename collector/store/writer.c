@@ -550,6 +550,8 @@ static void slim(struct jsonl_store *store)
 			(output->lines.capacity == HUGE_BYTES && output != store->last_output))
 			bytes_done(&store->outputs[i].lines);
 	}
+	if (store->aside.capacity > KEEP_BYTES && store->penned == NULL)
+		bytes_done(&store->aside);
 	if (store->run_lines.lent || store->run_lines.capacity > KEEP_BYTES)
 		bytes_done(&store->run_lines);
 	if (store->run_memory.capacity > KEEP_BYTES)
@@ -607,15 +609,17 @@ static uint64_t jsonl_queued_spans(struct store *base)
 
 static void jsonl_free(struct jsonl_store *store)
 {
+	pen_done(&store->pen);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		struct output *output = &store->outputs[i];
 
-		writer_close_file(store, output);
+		disk_close(store->config.disk, output->file);
 		bytes_done(&output->lines);
 		free(output->runs);
 		consumed_done(&output->ordinals);
 	}
 	consumed_done(&store->lost);
+	bytes_done(&store->aside);
 	bytes_done(&store->run_lines);
 	bytes_done(&store->run_memory);
 	index_builder_done(&store->run_index);
@@ -680,6 +684,7 @@ int writer_new(const struct writer_config *config, struct store **ret)
 		return error;
 	}
 	pthread_mutex_init(&store->mutex, NULL);
+	pen_init(config->disk, &store->pen);
 	writer_count_manifest(store);
 	*ret = &store->base;
 	return 0;

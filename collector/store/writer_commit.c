@@ -20,6 +20,8 @@ static void clear_output(struct jsonl_store *store, struct output *output)
 
 void writer_forget_round(struct jsonl_store *store)
 {
+	/* What is cut off must not be written behind that. */
+	(void)(writer_end_pen(store) == 0);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		if (store->outputs[i].written && !store->outputs[i].committed)
 			writer_part_failed(store, &store->outputs[i], -ENOSPC, false);

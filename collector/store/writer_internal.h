@@ -13,6 +13,7 @@
 #include "bytes.h"
 #include "consumed.h"
 #include "index_run.h"
+#include "pen.h"
 #include "scratch.h"
 #include "span_source.h"
 #include "writer.h"
@@ -51,7 +52,7 @@ struct output {
 	uint32_t part; /* 0: not chosen */
 	int file;      /* of the part; -1: not open */
 	/* Of the part from lines_at on, which is a block's; in memory at a block's, too. What
-	 * is before written_at is written, or was there before the round. */
+	 * is before written_at is written, is being so, or was there before the round. */
 	struct bytes lines;
 	uint64_t lines_at;
 	uint64_t written_at;
@@ -115,6 +116,9 @@ struct jsonl_store {
 				  * output that the run before went to */
 	struct bytes run_memory; /* for those of other runs; kept between them */
 	struct output *last_output; /* that a run went to; NULL: none in this round */
+	struct pen pen;
+	struct output *penned; /* to whose part the pen writes; NULL: to none */
+	struct bytes aside;    /* the lines that it writes, or memory for others */
 	struct index_builder run_index;
 	bool run_not_indexed;
 	struct scratch scratch;
@@ -189,6 +193,9 @@ MUST_CHECK int writer_append_run(struct jsonl_store *store, struct output *outpu
 /* Appends the output's lines to its part, without a sync; but for all what goes beyond
  * whole blocks may stay. On failure the round is to be forgotten. */
 MUST_CHECK int writer_write_lines(struct jsonl_store *store, struct output *output, bool all);
+
+/* Waits for what the pen writes. On failure the round is to be forgotten. */
+MUST_CHECK int writer_end_pen(struct jsonl_store *store);
 
 /* Something failed on the output's part: brings it back to its committed length or
  * gives it up. synced: it was the sync that failed. */

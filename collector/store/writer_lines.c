@@ -6,8 +6,11 @@
  * behind 512 KiB no longer than behind less. It must be whole blocks: what is before
  * the first and behind the last goes the usual way, and is never written directly. So no
  * block is in the page cache when it is written directly, and committed bytes are written
- * once. Elsewhere 256 KiB are written at once, up to a multiple of that: while they are in
- * the processor's cache, and for large folios.
+ * once. Before the round ends the pen writes such pieces, one at a time, while lines go on in
+ * other memory: so the store's thread doesn't wait for the device. Nothing else is done to the
+ * part meanwhile: its other writes, its sync and all that is done where something failed come
+ * behind writer_end_pen. Elsewhere 256 KiB are written at once, up to a multiple of that: while
+ * they are in the processor's cache, and for large folios.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -173,6 +176,62 @@ static int write_direct(struct jsonl_store *store, struct output *output, uint64
 	return ret == 0 ? write_to(store, output, blocks, true) : ret;
 }
 
+int writer_end_pen(struct jsonl_store *store)
+{
+	struct output *output = store->penned;
+	int ret = pen_wait(&store->pen);
+
+	store->penned = NULL;
+	if (ret != 0)
+		writer_part_failed(store, output, ret, false);
+	return ret;
+}
+
+/* Has as much memory lie aside as the output's lines have. */
+static bool has_aside(struct jsonl_store *store, const struct output *output)
+{
+	struct bytes *aside = &store->aside;
+
+	if (aside->capacity == output->lines.capacity)
+		return true;
+	bytes_done(aside);
+	aside->data = new_lines(output, output->lines.capacity);
+	aside->capacity = aside->data != NULL ? output->lines.capacity : 0;
+	return aside->data != NULL;
+}
+
+/* Lets the pen write blocks that are gathered; what is behind them goes on in other memory. */
+static void hand_over(struct jsonl_store *store, struct output *output, uint64_t blocks)
+{
+	struct bytes lines = output->lines;
+	size_t done = (size_t)(blocks - output->lines_at);
+	struct pen_piece piece = {.data = lines.data + (output->written_at - output->lines_at),
+		.length = (size_t)(blocks - output->written_at),
+		.offset = output->written_at,
+		.file = output->file};
+
+	output->lines = store->aside;
+	output->lines.length = lines.length - done;
+	memcpy(output->lines.data, lines.data + done, output->lines.length);
+	output->lines_at = output->written_at = blocks;
+	store->aside = lines;
+	store->penned = output;
+	pen_write(&store->pen, &piece);
+}
+
+/* As write_direct, but with the pen if that can be. */
+static int begin_direct(struct jsonl_store *store, struct output *output, uint64_t blocks)
+{
+	int ret = write_to(store, output, round_up(output->written_at), false);
+
+	if (ret != 0)
+		return ret;
+	if (!has_aside(store, output) || !pen_ready(&store->pen))
+		return write_to(store, output, blocks, true);
+	hand_over(store, output, blocks);
+	return 0;
+}
+
 /* Forgets what is written but for the block that goes on. */
 static void drop_written(struct output *output)
 {
@@ -188,13 +247,15 @@ int writer_write_lines(struct jsonl_store *store, struct output *output, bool al
 {
 	uint64_t end = output->lines_at + output->lines.length;
 	uint64_t blocks = end - end % DISK_BLOCK_BYTES;
-	int ret = check_room(store, end - output->written_at);
+	int ret = writer_end_pen(store);
 
+	if (ret == 0)
+		ret = check_room(store, end - output->written_at);
 	if (ret != 0)
 		return ret;
 	output->written = true;
 	if (output->direct && blocks >= output->written_at + output->write_bytes / DIRECT_PART_MIN)
-		ret = write_direct(store, output, blocks);
+		ret = (all ? write_direct : begin_direct)(store, output, blocks);
 	else if (!all)
 		ret = write_to(store, output, end - end % output->write_bytes, false);
 	if (ret == 0 && all)

@@ -18,6 +18,7 @@ waft_unit_test(store_log waft_test_world)
 waft_unit_test(store_manifest_format waft_store)
 waft_refusing(test_store_manifest_format collector/store/bytes.c)
 waft_unit_test(store_parts waft_test_world)
+waft_unit_test(store_pen waft_test_world LABELS threads)
 waft_unit_test(store_scan waft_test_world)
 waft_refusing(test_store_scan collector/store/scan.c)
 

@@ -1,0 +1,179 @@
+/* Lines that another thread writes for the store's. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "pen.h"
+#include "support/store_world.h"
+
+/* A fake disk that counts what other threads than the test's do. */
+static const struct disk_ops *below;
+static pthread_t own;
+static atomic_uint other_writes;
+static atomic_int other_error; /* of their next write */
+
+static ssize_t count_write(
+	struct disk *disk, int file, const struct iovec *parts, int count, uint64_t offset)
+{
+	int error;
+
+	if (!pthread_equal(pthread_self(), own)) {
+		atomic_fetch_add(&other_writes, 1);
+		error = atomic_exchange(&other_error, 0);
+		if (error != 0)
+			return error;
+	}
+	return below->pwritev(disk, file, parts, count, offset);
+}
+
+struct run {
+	struct fake_disk *fake;
+	struct world_history *history;
+	struct random random;
+	struct world world;
+	struct disk_ops ops;
+};
+
+static void begin(struct run *run, uint64_t part_bytes, size_t buffer_bytes)
+{
+	struct disk *disk;
+
+	run->fake = fake_disk_new();
+	run->history = world_history_new();
+	/* All of it is of one day. */
+	run->history->base_ns = 20499 * DAY_NS + DAY_NS / 2;
+	run->random = (struct random){.state = 5};
+	disk = fake_disk_disk(run->fake);
+	below = disk->ops;
+	run->ops = *below;
+	run->ops.pwritev = count_write;
+	disk->ops = &run->ops;
+	own = pthread_self();
+	atomic_store(&other_writes, 0);
+	atomic_store(&other_error, 0);
+	run->world = (struct world){
+		.segment_bytes = 1 << 20, .part_bytes = part_bytes, .buffer_bytes = buffer_bytes};
+	assert_int_equal(world_open(&run->world, run->fake, run->history), 0);
+}
+
+static void end(struct run *run)
+{
+	world_close(&run->world);
+	fake_disk_free(run->fake);
+	free(run->history);
+}
+
+static int send_and_write(struct run *run, unsigned batches)
+{
+	for (unsigned i = 0; i < batches; i++)
+		world_send(&run->world, &run->random);
+	assert_int_equal(world_commit(&run->world), 0);
+	return world_write(&run->world, NULL, true);
+}
+
+static void test_piece(void **state)
+{
+	static uint8_t data[2 * DISK_BLOCK_BYTES] __attribute__((aligned(DISK_BLOCK_BYTES)));
+	struct fake_disk *fake = fake_disk_new();
+	struct disk *disk = fake_disk_disk(fake);
+	struct pen_piece piece = {.data = data, .length = sizeof(data)};
+	const uint8_t *content;
+	struct pen pen;
+	size_t length;
+	int root;
+
+	(void)state;
+	root = disk_open_root(disk, "/", false);
+	piece.file = disk_open(disk, root, "x", DISK_WRITE | DISK_CREATE);
+	pen_init(disk, &pen);
+	assert_int_equal(pen_wait(&pen), 0);
+	assert_true(pen_ready(&pen));
+	for (uint8_t i = 1; i < 100; i++) {
+		data[sizeof(data) - 1] = i;
+		pen_write(&pen, &piece);
+		assert_int_equal(pen_wait(&pen), 0);
+		content = fake_disk_content(fake, "x", &length);
+		assert_int_equal(length, sizeof(data));
+		assert_int_equal(content[length - 1], i);
+	}
+	/* An error is told once. */
+	fake_disk_fail(fake, 0, 1, FAKE_FAIL, -EIO);
+	pen_write(&pen, &piece);
+	assert_int_equal(pen_wait(&pen), -EIO);
+	assert_int_equal(pen_wait(&pen), 0);
+	/* What nobody waited for is written before the end. */
+	data[sizeof(data) - 1] = 100;
+	pen_write(&pen, &piece);
+	pen_done(&pen);
+	content = fake_disk_content(fake, "x", &length);
+	assert_int_equal(content[length - 1], 100);
+	disk_close(disk, piece.file);
+	disk_close(disk, root);
+	fake_disk_free(fake);
+}
+
+static void test_pen_writes_lines(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, 0, 100000);
+	for (unsigned int i = 1; i < 12; i++)
+		assert_int_equal(send_and_write(&run, 12 * i), 0);
+	assert_true(atomic_load(&other_writes) > 10);
+	world_check(&run.world, SIZE_MAX - 1, "written by the pen");
+	end(&run);
+}
+
+/* The round is not committed, and its part as after any failed write; the lines are written once
+ * when that works. */
+static void pen_fails(int error, enum part_state then)
+{
+	const struct manifest_state *manifest;
+	struct run run;
+	int status;
+
+	begin(&run, 0, 100000);
+	assert_int_equal(send_and_write(&run, 12), 0);
+	atomic_store(&other_error, error);
+	assert_int_equal(send_and_write(&run, 200), error);
+	assert_int_equal(run.world.put_status, 1);
+	assert_int_equal(atomic_load(&other_error), 0);
+	manifest = manifest_state(run.world.recovery.manifest);
+	assert_int_equal(manifest->part_count, 1);
+	assert_int_equal(manifest->parts[0].state, then);
+	assert_true(manifest->parts[0].length_bytes > 0);
+	while (run.world.put_status == 1) {
+		(void)store_work(run.world.store, STORE_NOW, &status);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(run.world.put_status, 0);
+	assert_int_equal(manifest->part_count, then == PART_OPEN ? 1 : 2);
+	world_check(&run.world, SIZE_MAX - 1, "written again");
+	end(&run);
+}
+
+static void test_pen_fails(void **state)
+{
+	(void)state;
+	pen_fails(-ENOSPC, PART_OPEN);
+	pen_fails(-EIO, PART_CLOSED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_piece),
+		cmocka_unit_test(test_pen_writes_lines),
+		cmocka_unit_test(test_pen_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
