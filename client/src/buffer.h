@@ -11,17 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BUFFER_LEAST = 256 };
+
 struct buffer {
 	uint8_t *bytes;
 	size_t length;
-	size_t capacity;
+	size_t capacity; /* 0, or BUFFER_LEAST times a power of 2 */
 	bool failed;
 };
 
 /* Room for more bytes behind those there; false when there is no memory. */
 static inline bool buffer_reserve(struct buffer *buffer, size_t more)
 {
-	size_t capacity = buffer->capacity != 0 ? buffer->capacity : 256;
+	size_t capacity = buffer->capacity != 0 ? buffer->capacity : BUFFER_LEAST;
 	uint8_t *bytes;
 
 	if (buffer->failed)

@@ -23,6 +23,9 @@ void snapshot_take(struct buffer *out, const char *text, size_t length, size_t l
  * (Producer.texts): most often the text as it is, not checked. */
 void snapshot_put_any(struct buffer *out, const char *text, size_t length, size_t limit);
 
+_Static_assert(
+	BUFFER_LEAST % SCAN_COPY_ROOM == 0, "a buffer of a text's length has redact_copy's room");
+
 /* The commonest of that in the caller's own code: a text of which a glance says that it
  * holds no name, into a buffer that has room. */
 static inline void snapshot_put(struct buffer *out, const char *text, size_t length, size_t limit)
