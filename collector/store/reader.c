@@ -26,7 +26,7 @@ static int open_optional(struct reader *reader, int parent, const char *name)
 }
 
 /* Directories that came up since the last look. */
-static void open_dirs(struct reader *reader)
+void view_open_dirs(struct reader *reader)
 {
 	struct offline_dirs *dirs = &reader->dirs;
 
@@ -59,12 +59,12 @@ int reader_open(const struct reader_config *config, struct reader **ret)
 		return error;
 	}
 	reader->dirs.top = error;
-	open_dirs(reader);
+	view_open_dirs(reader);
 	*ret = reader;
 	return 0;
 }
 
-static void close_source(struct reader *reader, struct view_file *file)
+void view_close_source(struct reader *reader, struct view_file *file)
 {
 	if (file->source == NULL)
 		return;
@@ -73,9 +73,9 @@ static void close_source(struct reader *reader, struct view_file *file)
 	reader->open_sources--;
 }
 
-static void free_file(struct reader *reader, struct view_file *file)
+void view_free_file(struct reader *reader, struct view_file *file)
 {
-	close_source(reader, file);
+	view_close_source(reader, file);
 	run_list_done(&file->runs);
 	free(file->name);
 	free(file);
@@ -87,7 +87,7 @@ void reader_close(struct reader *reader)
 		return;
 	offline_free(reader->offline);
 	for (size_t i = 0; i < reader->file_count; i++)
-		free_file(reader, reader->files[i]);
+		view_free_file(reader, reader->files[i]);
 	free(reader->files);
 	scan_buffer_done(&reader->buffer);
 	disk_close(reader->disk, reader->index_dir);
@@ -125,11 +125,16 @@ void view_bad_line(
 		reader->config.on_bad_line(reader->config.ctx, file, number, offset, why);
 }
 
-static void note_unreadable(struct reader *reader, struct view_file *file, int error)
+void view_note_unreadable(struct reader *reader, struct view_file *file, int error)
 {
 	struct reader_report *report = &reader->report;
+	struct disk_stat stat;
 
 	file->failed = true;
+	/* By which a change is told. */
+	if (file->inode == 0 &&
+		disk_stat_name(reader->disk, reader->dirs.top, file->name, &stat) == 0)
+		file->inode = stat.inode;
 	if (report->unreadable_files++ == 0) {
 		snprintf(
 			report->unreadable_file, sizeof(report->unreadable_file), "%s", file->name);
@@ -172,266 +177,15 @@ const char *reader_found_damage(const struct reader *reader)
 	return NULL;
 }
 
-/* ---- Which files there are -------------------------------------------------- */
-
-static struct view_file *find_file(struct reader *reader, const char *name, uint64_t inode)
-{
-	for (size_t i = 0; i < reader->file_count; i++) {
-		struct view_file *file = reader->files[i];
-
-		if (file->inode == inode && strcmp(file->name, name) == 0)
-			return file;
-	}
-	return NULL;
-}
-
-static struct view_file *new_file(struct reader *reader, const char *name)
-{
-	struct view_file *file;
-
-	if (reader->file_count == reader->file_capacity) {
-		size_t capacity = reader->file_capacity > 0 ? reader->file_capacity * 2 : 16;
-		struct view_file **files =
-			reallocarray(reader->files, capacity, sizeof(struct view_file *));
-
-		if (files == NULL)
-			return NULL;
-		reader->files = files;
-		reader->file_capacity = capacity;
-	}
-	file = calloc(1, sizeof(*file));
-	if (file == NULL)
-		return NULL;
-	file->name = strdup(name);
-	if (file->name == NULL) {
-		free(file);
-		return NULL;
-	}
-	reader->files[reader->file_count++] = file;
-	return file;
-}
-
-static void reset_runs(struct reader *reader, struct view_file *file)
-{
-	bool distrusted = file->runs.distrusted;
-
-	close_source(reader, file);
-	run_list_done(&file->runs);
-	run_list_init(&file->runs, reader->disk, !file->ours);
-	file->runs.distrusted = distrusted;
-	file->ready = false;
-	file->failed = file->damaged = false;
-}
-
-/* Takes a file into the view, as it was before where that is still true. */
-static int take_file(struct reader *reader, const char *name, const struct part_name *part,
-	uint64_t length_bytes, const struct disk_stat *stat)
-{
-	struct view_file *file = find_file(reader, name, stat->inode);
-	bool same = file != NULL && file->ours == (part != NULL) &&
-		    (part != NULL ? file->length_bytes <= length_bytes
-				  : file->stored_bytes == stat->length_bytes &&
-					    file->modified_ns == stat->modified_ns);
-
-	if (file == NULL)
-		file = new_file(reader, name);
-	if (file == NULL)
-		return -ENOMEM;
-	file->ours = part != NULL;
-	if (part != NULL)
-		file->part = *part;
-	file->inode = stat->inode;
-	file->stored_bytes = stat->length_bytes;
-	file->modified_ns = stat->modified_ns;
-	file->present = true;
-	/* The index may have been made anew, or other flags been set in it. */
-	if (file->ours)
-		file->ready = false;
-	if (same && (!file->ours || file->length_bytes == length_bytes))
-		return 0;
-	if (!same) {
-		reset_runs(reader, file);
-	} else {
-		/* A source knows its size from when it was opened. */
-		close_source(reader, file);
-		file->failed = file->damaged = false;
-	}
-	file->length_bytes = length_bytes;
-	return 0;
-}
-
-static bool is_packed(const char *name)
-{
-	size_t length = strlen(name);
-
-	return length > 4 && strcmp(name + length - 4, ".zst") == 0;
-}
-
-static int take_part(struct reader *reader, const char *name, const struct part_name *part,
-	const struct live_part *live, const struct disk_stat *stat)
-{
-	int ret = take_file(reader, name, part, live->length_bytes, stat);
-
-	if (ret == 0)
-		find_file(reader, name, stat->inode)->known_damaged = live->damaged;
-	return ret;
-}
-
-/* A part with committed lines, and no file has its name. The daemon tells of it by itself. */
-static int note_missing(struct reader *reader, const char *name, const struct part_name *part)
-{
-	struct view_file *file = find_file(reader, name, 0);
-	int ret = manifest_unchanged(
-		reader->disk, reader->dirs.waft, offline_manifest(reader->offline));
-
-	/* Retention, or the file was sealed while we looked. */
-	if (ret != 1)
-		return ret < 0 ? ret : -ESTALE;
-	if (file == NULL)
-		file = new_file(reader, name);
-	if (file == NULL)
-		return -ENOMEM;
-	file->ours = file->present = true;
-	file->part = *part;
-	if (!file->failed) {
-		run_list_init(&file->runs, reader->disk, false);
-		note_unreadable(reader, file, -ENOENT);
-	}
-	return 0;
-}
-
-/* A part of the manifest: under its plain name, or sealed meanwhile, or gone. */
-static int on_part(void *arg, const struct live_part *live)
-{
-	struct reader *reader = arg;
-	char name[PART_NAME_BYTES];
-	struct part_name part;
-	struct disk_stat stat;
-
-	if (part_name_parse(live->name, &part) != 0)
-		return 0;
-	for (int sealed = part.sealed; sealed < 2; sealed++) {
-		part.sealed = sealed != 0;
-		if (part_name_format(&part, name) != 0 ||
-			disk_stat_name(reader->disk, reader->dirs.top, name, &stat) != 0)
-			continue;
-		return take_part(reader, name, &part, live, &stat);
-	}
-	return reader->live != NULL || live->length_bytes == 0
-		       ? 0
-		       : note_missing(reader, live->name, &part);
-}
-
-static bool is_taken(const struct reader *reader, const char *name)
-{
-	for (size_t i = 0; i < reader->file_count; i++)
-		if (reader->files[i]->present && reader->files[i]->ours &&
-			strcmp(reader->files[i]->name, name) == 0)
-			return true;
-	return false;
-}
-
-/* A plain part beside its sealed form, or the other way round, is one part. */
-static bool is_twin(const struct reader *reader, const char *name)
-{
-	char twin[PART_NAME_BYTES];
-	struct part_name part;
-
-	if (part_name_parse(name, &part) != 0)
-		return false;
-	part.sealed = !part.sealed;
-	return part_name_format(&part, twin) == 0 && is_taken(reader, twin);
-}
-
-static int on_name(void *ctx, const char *name)
-{
-	struct reader *reader = ctx;
-	struct disk_stat stat;
-	uint64_t length;
-
-	if (!part_name_is_traces(name) || is_taken(reader, name) || is_twin(reader, name) ||
-		disk_stat_name(reader->disk, reader->dirs.top, name, &stat) != 0 || !stat.regular)
-		return 0;
-	/* How much a packed file holds is found out when it is opened. */
-	length = is_packed(name) ? UINT64_MAX : stat.length_bytes;
-	return take_file(reader, name, NULL, length, &stat);
-}
-
-static int compare_files(const void *left, const void *right)
-{
-	return strcmp((*(struct view_file *const *)left)->name,
-		(*(struct view_file *const *)right)->name);
-}
-
-static void drop_absent(struct reader *reader)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < reader->file_count; i++) {
-		if (reader->files[i]->present)
-			reader->files[kept++] = reader->files[i];
-		else
-			free_file(reader, reader->files[i]);
-	}
-	reader->file_count = kept;
-	if (kept > 1)
-		qsort(reader->files, kept, sizeof(struct view_file *), compare_files);
-}
-
-static int refresh_offline(struct reader *reader)
-{
-	const struct manifest_state *manifest;
-	int ret = 0;
-
-	if (reader->offline == NULL)
-		ret = offline_new(reader->disk, &reader->dirs, &reader->offline);
-	if (ret == 0)
-		ret = offline_refresh(reader->offline);
-	if (ret != 0)
-		return ret;
-	manifest = offline_manifest(reader->offline);
-	memcpy(reader->store_id, manifest->store_id, 16);
-	reader->report.unverified =
-		reader->dirs.waft >= 0 && (manifest->generation == 0 || manifest->damaged);
-	reader->report.manifest_damaged = manifest->damaged;
-	reader->report.log_cut = offline_log_cut(reader->offline);
-	return 0;
-}
-
-const struct live_source *view_live(const struct reader *reader)
-{
-	return reader->live != NULL ? reader->live : offline_source(reader->offline);
-}
-
-static int refresh_once(struct reader *reader)
-{
-	const struct live_source *live;
-	int ret = 0;
-
-	open_dirs(reader);
-	if (reader->live == NULL)
-		ret = refresh_offline(reader);
-	else
-		memcpy(reader->store_id, reader->live->store_id, 16);
-	if (ret != 0)
-		return ret;
-	for (size_t i = 0; i < reader->file_count; i++)
-		reader->files[i]->present = false;
-	live = view_live(reader);
-	ret = live->for_each_part(live->ctx, on_part, reader);
-	if (ret == 0)
-		ret = disk_list(reader->disk, reader->dirs.top, on_name, reader);
-	drop_absent(reader);
-	return ret;
-}
+/* ---- One moment ------------------------------------------------------------ */
 
 int view_refresh(struct reader *reader)
 {
 	unsigned int tries = 0;
-	int ret = refresh_once(reader);
+	int ret = view_look(reader);
 
 	while (reader->live == NULL && ret == -ESTALE && ++tries < RETRIES_MAX)
-		ret = refresh_once(reader);
+		ret = view_look(reader);
 	return ret;
 }
 
@@ -454,7 +208,7 @@ static void close_some_source(struct reader *reader, const struct view_file *but
 {
 	for (size_t i = 0; i < reader->file_count; i++) {
 		if (reader->files[i]->source != NULL && reader->files[i] != but) {
-			close_source(reader, reader->files[i]);
+			view_close_source(reader, reader->files[i]);
 			return;
 		}
 	}
@@ -472,6 +226,7 @@ static int open_source(struct reader *reader, struct view_file *file)
 	if (ret != 0)
 		return ret;
 	reader->open_sources++;
+	file->inode = source_inode(file->source);
 	if (file->length_bytes == UINT64_MAX)
 		file->length_bytes = source_size(file->source);
 	/* A seek table that doesn't fit what was sealed would lead to wrong places. */
@@ -502,7 +257,7 @@ static int give_up_file(struct reader *reader, struct view_file *file, int error
 		return error;
 	if (error == -ENOENT)
 		return -ESTALE;
-	note_unreadable(reader, file, error);
+	view_note_unreadable(reader, file, error);
 	return 0;
 }
 
@@ -656,8 +411,7 @@ void view_will_find(struct reader *reader, const uint8_t trace_id[16])
 				!pack_will_find(file->runs.pack, trace_id, step))
 				continue;
 			if (step == PACK_STEP_DIRECTORY && file->source == NULL)
-				source_will_open(reader->disk, reader->dirs.top, file->name,
-					file->stored_bytes);
+				source_will_open(reader->disk, reader->dirs.top, file->name);
 		}
 	}
 }

@@ -21,6 +21,7 @@ struct source {
 	int unpacked;		      /* file descriptor of the unnamed file; -1 */
 	struct sealed_reader *sealed; /* NULL: not sealed */
 	uint64_t size;
+	uint64_t inode;
 	int damage; /* why unpacking ended before the file did */
 };
 
@@ -174,6 +175,8 @@ int source_open(struct disk *disk, int dir, const char *name, struct source **re
 	source->file = error = disk_open(disk, dir, name, DISK_READ);
 	if (error >= 0)
 		error = disk_stat_file(disk, source->file, &stat);
+	if (error == 0)
+		source->inode = stat.inode;
 	if (error == 0 && length > 4 && strcmp(name + length - 4, ".zst") == 0)
 		error = open_packed(source, stat.length_bytes);
 	else if (error == 0)
@@ -186,13 +189,17 @@ int source_open(struct disk *disk, int dir, const char *name, struct source **re
 	return 0;
 }
 
-void source_will_open(struct disk *disk, int dir, const char *name, uint64_t stored_bytes)
+void source_will_open(struct disk *disk, int dir, const char *name)
 {
-	uint64_t length = stored_bytes < SEALED_TAIL_BYTES ? stored_bytes : SEALED_TAIL_BYTES;
 	int file = disk_open(disk, dir, name, DISK_READ);
+	struct disk_stat stat;
 
-	if (file >= 0)
-		disk_will_read(disk, file, stored_bytes - length, length);
+	if (file >= 0 && disk_stat_file(disk, file, &stat) == 0) {
+		uint64_t length = stat.length_bytes < SEALED_TAIL_BYTES ? stat.length_bytes
+									: SEALED_TAIL_BYTES;
+
+		disk_will_read(disk, file, stat.length_bytes - length, length);
+	}
 	disk_close(disk, file);
 }
 
@@ -210,6 +217,11 @@ void source_close(struct source *source)
 uint64_t source_size(const struct source *source)
 {
 	return source->size;
+}
+
+uint64_t source_inode(const struct source *source)
+{
+	return source->inode;
 }
 
 int source_damage(const struct source *source)

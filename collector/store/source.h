@@ -21,11 +21,14 @@ struct source;
  * -ENOENT, -EIO, ERR_MALFORMED (no zstd), -ENOMEM, … */
 int source_open(struct disk *disk, int dir, const char *name, struct source **ret) MUST_CHECK;
 
-/* Begins to read what source_open needs of a sealed part of stored_bytes, without waiting. */
-void source_will_open(struct disk *disk, int dir, const char *name, uint64_t stored_bytes);
+/* Begins to read what source_open needs of a sealed part, without waiting. */
+void source_will_open(struct disk *disk, int dir, const char *name);
 
 /* NULL is fine. */
 void source_close(struct source *source);
+
+/* Of the file that is open. */
+uint64_t source_inode(const struct source *source);
 
 /* Bytes of plain text. */
 uint64_t source_size(const struct source *source);

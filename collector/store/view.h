@@ -20,8 +20,8 @@ struct view_file {
 	struct part_name part;
 	bool ours;
 	uint64_t length_bytes; /* of plain text that counts */
-	uint64_t stored_bytes; /* of the file as it is */
-	uint64_t inode;
+	uint64_t stored_bytes; /* of the file as it is; of a sealed part not looked at */
+	uint64_t inode;	       /* 0: not looked at */
 	int64_t modified_ns;
 	bool present;	       /* in the refresh under way */
 	bool failed;	       /* can't be opened or read: passed over until it changes */
@@ -55,6 +55,9 @@ struct reader {
 
 /* One moment. 0 or a negative error. */
 int view_refresh(struct reader *reader) MUST_CHECK;
+
+/* The same once: -ESTALE when it changed meanwhile. */
+int view_look(struct reader *reader) MUST_CHECK;
 
 /* What waits. */
 const struct live_source *view_live(const struct reader *reader);
@@ -93,6 +96,19 @@ int view_find(struct reader *reader, const uint8_t trace_id[16], const char *fro
 /* Begins to read what view_find needs for this trace, of all files at once: of a store that is in
  * no cache each read would wait for the disk. Nothing depends on it. */
 void view_will_find(struct reader *reader, const uint8_t trace_id[16]);
+
+/* ---- Private to reader.c and view_files.c ---- */
+
+/* Directories that came up since the last look. */
+void view_open_dirs(struct reader *reader);
+
+void view_close_source(struct reader *reader, struct view_file *file);
+void view_free_file(struct reader *reader, struct view_file *file);
+
+/* The file is passed over until it changes. */
+void view_note_unreadable(struct reader *reader, struct view_file *file, int error);
+
+/* ---- */
 
 /* Notes a line that was passed over. */
 void view_bad_line(
