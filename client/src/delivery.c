@@ -201,6 +201,9 @@ static int bytes_send(struct delivery *delivery, struct slice *bytes)
 		delivery->region_waits = false;
 		bytes->data += sent;
 		bytes->length -= (size_t)sent;
+		/* Full: it says when there is room again. */
+		if (bytes->length > 0)
+			return 0;
 	}
 	return 1;
 }
@@ -261,6 +264,9 @@ static int socket_read(struct delivery *delivery)
 		ret = session_receive(&delivery->session, &delivery->ledger, bytes, (size_t)got);
 		if (ret < 0)
 			return ret;
+		/* A socket gives all it has; what comes later, or its end, wakes us. */
+		if ((size_t)got < sizeof(bytes) && !secure_active())
+			return 0;
 	}
 }
 
@@ -510,12 +516,11 @@ uint64_t delivery_until(const struct delivery *delivery, uint64_t now)
 
 int delivery_poll(struct delivery *delivery, short *ret_events)
 {
-	bool blocked;
+	bool blocked = secure_active()
+			       ? secure_blocked()
+			       : delivery->out.length > 0 || delivery->session.out_length > 0;
 
-	if (!descriptor_check(&delivery->socket))
-		return -1;
-	blocked = secure_active() ? secure_blocked()
-				  : delivery->out.length > 0 || delivery->session.out_length > 0;
+	/* Whether it is still ours was asked in the turn before, and will be in the next. */
 	*ret_events = (short)(blocked ? POLLIN | POLLOUT : POLLIN);
 	return delivery->socket.fd;
 }

@@ -27,6 +27,7 @@ enum {
 	IDLE_MS = 1000,
 	SEARCH_MS = 300,
 	WAIT_MOST_MS = 60000,
+	WAKE_MS = 1,
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -52,6 +53,7 @@ static struct {
 	uint64_t began_at_ns;
 	uint64_t busy_at_ns; /* when there was last something to do */
 	uint64_t clock_at_ns;
+	uint64_t wake_at_ns;	 /* when to look again whether we can be woken */
 	uint64_t flush_active;	 /* the ticket being worked on; 0: none */
 	uint64_t flush_sequence; /* all of it is cut: done when this is answered */
 	uint32_t flush_renewals; /* under this uuid of the process's */
@@ -169,8 +171,9 @@ static void flush_look(void)
 		return;
 	pthread_mutex_lock(&sender.lock);
 	sender.flush_done = sender.flush_active;
-	pthread_cond_broadcast(&sender.changed);
 	pthread_mutex_unlock(&sender.lock);
+	/* Who wakes takes the lock. */
+	pthread_cond_broadcast(&sender.changed);
 	sender.flush_active = 0;
 }
 
@@ -228,6 +231,15 @@ static uint64_t wait_until(uint64_t now)
 	return until;
 }
 
+/* The host may have closed what we are woken by; asking costs two system calls. */
+static void wake_look(uint64_t now)
+{
+	if (now < sender.wake_at_ns && wake_fd() >= 0)
+		return;
+	sender.wake_at_ns = now + WAKE_MS * NS_PER_MS;
+	wake_open();
+}
+
 static void sleep_until(uint64_t until, uint64_t now)
 {
 	struct pollfd files[2] = {{.fd = wake_fd(), .events = POLLIN}};
@@ -239,8 +251,8 @@ static void sleep_until(uint64_t until, uint64_t now)
 	timeout.tv_sec = (time_t)(left / (1000 * NS_PER_MS));
 	timeout.tv_nsec = (long)(left % (1000 * NS_PER_MS));
 	files[1].fd = delivery_poll(&sender.delivery, &files[1].events);
-	(void)ppoll(files, 2, until == NEVER ? NULL : &timeout, NULL);
-	wake_drain();
+	if (ppoll(files, 2, until == NEVER ? NULL : &timeout, NULL) > 0 && files[0].revents != 0)
+		wake_drain();
 }
 
 static void turn_sleep(uint64_t now)
@@ -283,7 +295,7 @@ static void *sender_main(void *arg)
 	sender.began_at_ns = sender.busy_at_ns = sender.delivery.cut_at_ns = clock_monotonic_ns();
 	for (;;) {
 		now = clock_monotonic_ns();
-		wake_open();
+		wake_look(now);
 		asked_take();
 		clocks_look(now);
 		delivery_turn(&sender.delivery, now);
@@ -331,7 +343,7 @@ void sender_fork_child(void)
 	wake_fork_child();
 	clock_watch_done(&sender.watch);
 	delivery_fork_child(&sender.delivery);
-	sender.clock_at_ns = 0;
+	sender.clock_at_ns = sender.wake_at_ns = 0;
 }
 
 static int thread_create(void)

@@ -9,8 +9,8 @@
 #include "descriptor.h"
 
 static struct {
-	pthread_mutex_t lock; /* guards the two */
-	struct descriptor read;
+	struct descriptor read; /* the sender's */
+	pthread_mutex_t lock;	/* guards what is written to */
 	struct descriptor write;
 	uint32_t coming; /* atomic: a wake is on its way */
 } wake = {.lock = PTHREAD_MUTEX_INITIALIZER, .read = {.fd = -1}, .write = {.fd = -1}};
@@ -56,16 +56,15 @@ int wake_fd(void)
 }
 
 /* The byte first, the flag after: who finds the flag set is looked after by the
- * turn that follows, who finds it clear sends a byte of his own. */
+ * turn that follows, who finds it clear sends a byte of his own. So there is one byte at
+ * most but for those of a pair that was opened anew. No lock: whoever rings still holds
+ * it when the sender has woken. */
 void wake_drain(void)
 {
 	char bytes[64];
 
-	pthread_mutex_lock(&wake.lock);
 	if (descriptor_check(&wake.read))
-		while (recv(wake.read.fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-			continue;
-	pthread_mutex_unlock(&wake.lock);
+		(void)recv(wake.read.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 	(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
 }
 

@@ -11,13 +11,14 @@
 void wake_ring(void);
 
 /* The rest is the sender's alone. Makes the pair if it is not there (any more).
- * Before a turn: what was said while there was none is looked at in it. */
+ * Before a turn: what was said while there was none is looked at in it. Asks the kernel
+ * for both ends. */
 void wake_open(void);
 
 /* What to poll for reading; -1: nothing, who sleeps must look for himself. */
 int wake_fd(void);
 
-/* After the sleep: what is said from now on wakes again. */
+/* When there is something to read: what is said from now on wakes again. */
 void wake_drain(void);
 
 void wake_close(void);
