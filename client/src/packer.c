@@ -185,17 +185,25 @@ static void hot_add(struct packer *packer, struct walk *walk)
 	if ((size_t)(end - begin) > room)
 		end = begin + room;
 	while (end - at > 3 + 18) {
+		const uint8_t *next = at - (0x80 - 3);
 		uint32_t head = le32_read(at);
-		uint32_t length = 3 + ((head >> 8 & 0x7f) | (head >> 9 & 0x3f80));
 
 		/* It is another processor that wrote this. */
 		__builtin_prefetch(at + HOT_AHEAD);
-		if ((head & HOT_HEAD_MASK) != HOT_HEAD || length > end - at || length < 3 + 18 ||
+		if ((head & HOT_HEAD_MASK) != HOT_HEAD)
+			break;
+		/* From one span to the next it is a load and an addition: nearly all have less
+		 * than 128 bytes, so that their length is one byte, and branches don't wait. */
+		__asm__("" : "+r"(next));
+		next += at[1];
+		if (__builtin_expect(at[2] != 0, 0))
+			next += (uint32_t)at[2] << 7;
+		if (next > end || next - at < 3 + 18 ||
 			packer->seen[le16_read(at + 19)] != packer->number)
 			break;
-		if (at[21] == TAG_SPAN_TRACE && length > 3 + 18)
+		if (at[21] == TAG_SPAN_TRACE && next - at > 3 + 18)
 			trace = at + 21;
-		at += length;
+		at = next;
 		spans++;
 	}
 	if (trace != NULL)
