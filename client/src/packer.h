@@ -17,7 +17,9 @@
 #include "wire.h"
 
 enum {
-	PACKER_BYTES = 192 * 1024, /* of a Batch message, at most */
+	/* Of a Batch message, at most. Without the room for its head, which is never needed
+	 * whole, it is what Linux lets wait in a socket: a batch then goes in one piece. */
+	PACKER_BYTES = 224 * 1024,
 	PACKER_SECTIONS = 256,
 	PACKER_CUTS = 64,
 	PACKER_STREAM = 1, /* the Export call's stream id */
