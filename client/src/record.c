@@ -590,6 +590,11 @@ void waft_errno(struct waft_span *span, int error_number, const char *doing)
 
 /* ---- Snapshots ------------------------------------------------------------------------------ */
 
+enum {
+	CACHE_LINE_BYTES = 64,
+	AHEAD_BYTES = 5 * CACHE_LINE_BYTES, /* 256 bytes lie in at most so many lines */
+};
+
 /* Where a snapshot goes; NULL: nowhere. */
 static inline __attribute__((always_inline)) struct buffer *snapshot_place(
 	struct waft_span *span, bool input)
@@ -608,8 +613,15 @@ static inline __attribute__((always_inline)) struct buffer *snapshot_place(
 static inline __attribute__((always_inline)) void snapshot_json(
 	struct waft_span *span, bool input, const char *text, size_t length)
 {
-	struct buffer *place = text != NULL ? snapshot_place(span, input) : NULL;
+	struct buffer *place;
 
+	if (text == NULL || !waft_recording(span))
+		return;
+	/* All lines at once, whatever the length is: it may be on its way from memory itself,
+	 * and a loop that was foretold to end too early would ask for the last ones late. */
+	for (size_t at = 0; at < AHEAD_BYTES; at += CACHE_LINE_BYTES)
+		__builtin_prefetch(text + at);
+	place = snapshot_place(span, input);
 	if (place == NULL)
 		return;
 	snapshot_put(place, text, length == SIZE_MAX ? strlen(text) : length,
