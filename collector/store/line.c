@@ -495,6 +495,8 @@ static int append_shape_key(struct bytes *out, const struct line_writer *writer,
 static void note_attribute(struct line_index *index, uint64_t key_hash,
 	const struct attribute *attribute, const struct bytes *out, size_t value_at)
 {
+	if (index->filter == NULL)
+		return;
 	index_filter_value(index->filter, key_hash,
 		attribute->value.type == VALUE_TEXT
 			? attribute->value.text
@@ -656,14 +658,12 @@ int line_span(
 	size_t before = out->length;
 	int ret = 0;
 
-	memset(writer->index.filter, 0, sizeof(writer->index.filter));
 	if (!shape->built)
 		ret = build_shape(writer, batch, view->shape, shape);
 	if (ret == 0)
 		ret = line_hot_span(writer, batch, shape, view, out);
 	if (ret != 0)
 		return ret < 0 ? ret : 0;
-	memset(writer->index.filter, 0, sizeof(writer->index.filter));
 	ret = append_span(writer, shape, batch, view, out);
 	if (ret != 0)
 		out->length = before;

@@ -164,7 +164,8 @@ static inline uint8_t *put_value(struct line_writer *writer, const struct batch 
 		at = text.length > 0 ? put_text(at, text) : PUT(at, "\"\"");
 		if (at == NULL)
 			return NULL;
-		index_filter_value(writer->index.filter, key_hash, text);
+		if (writer->index.filter != NULL)
+			index_filter_value(writer->index.filter, key_hash, text);
 		return at;
 	case WIRE_KEY_INT32:
 		at += json_format_i64((char *)at, (int32_t)cursor_fixed32(&cursor));
@@ -179,7 +180,8 @@ static inline uint8_t *put_value(struct line_writer *writer, const struct batch 
 		at = cursor_varint(&cursor) != 0 ? PUT(at, "true") : PUT(at, "false");
 	}
 	text = slice_of(start, (size_t)(at - start));
-	index_filter_value(writer->index.filter, key_hash, line_bare_value(text));
+	if (writer->index.filter != NULL)
+		index_filter_value(writer->index.filter, key_hash, line_bare_value(text));
 	return at;
 }
 

@@ -22,10 +22,11 @@ struct line_index_shape {
 	bool built;
 };
 
-/* Of one batch after another. Zero-initialised is empty. Private but for filter. */
+/* Of one batch after another. Zero-initialised is empty. Private but for filter, which
+ * is the run's for who makes an index. */
 struct line_index {
-	uint64_t filter[INDEX_FILTER_WORDS]; /* of the span's own attributes: line_span sets it */
-	uint64_t head[INDEX_FILTER_WORDS];   /* of producer and resource */
+	uint64_t *filter; /* line_span adds the span's own attributes; NULL: nobody asks */
+	uint64_t head[INDEX_FILTER_WORDS]; /* of producer and resource */
 	struct line_index_shape *shapes;
 	size_t shape_capacity;
 	uint64_t with[INDEX_FILTER_WORDS]; /* of the kind and thread that follow */
@@ -40,7 +41,7 @@ void line_index_done(struct line_index *index);
 MUST_CHECK int line_index_begin(struct line_index *index, const struct batch *batch);
 
 /* Adds a span whose line (with its newline) was just written by line_span, which
- * has left its attributes in index->filter. 0, -ENOMEM, -EFBIG, or ERR_MALFORMED. */
+ * has added its attributes to builder->run.filter. 0, -ENOMEM, -EFBIG, or ERR_MALFORMED. */
 MUST_CHECK int line_index_add(struct line_index *index, const struct batch *batch,
 	const struct span_view *view, struct slice line, struct scratch *scratch,
 	struct index_builder *builder);

@@ -165,6 +165,7 @@ static int format_span(
 		return lose_span(store, source, &span->ordinal);
 	note_times(times, &view, source->record.receive_ns);
 	line_at = store->run_lines.length;
+	source->lines.index.filter = store->run_index.run.filter;
 	ret = line_span(&source->lines, &source->batch, &view, &store->run_lines);
 	if (ret == 0)
 		ret = writer_index_line(store, source, &view, line_at);

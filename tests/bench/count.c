@@ -63,11 +63,13 @@ static void run_decode(struct work *work)
 static void run_line(struct work *work)
 {
 	struct log_peer peer = {.known = true, .pid = 4711, .uid = 1000};
+	uint64_t filter[INDEX_FILTER_WORDS] = {0};
 	struct batch_iter iter;
 	struct span_view view;
 
 	bench_check(batch_open(&work->batch, work->made.bytes, work->made.length), "a batch");
 	bench_check(line_batch_begin(&work->lines, &work->batch, &peer), "lines");
+	work->lines.index.filter = filter;
 	batch_iter_init(&iter);
 	while (batch_next(&work->batch, &iter, &view) > 0) {
 		bench_check(line_span(&work->lines, &work->batch, &view, &work->out), "a line");
