@@ -29,6 +29,10 @@
 /* A trace with as many spans is large. */
 #define LARGE_SPANS 1024u
 
+/* Runs of up to so many spans are kept for further ones, in all up to so many bytes. */
+#define SPARE_SPANS 32u
+#define SPARE_BYTES ((uint64_t)2 << 20)
+
 enum { LIST_QUIET, LIST_HELD, LIST_LARGE, LISTS };
 
 struct link {
@@ -66,6 +70,8 @@ struct assembler {
 	struct run *runs;  /* on their way, or kept for snapshots; newest first */
 	uint64_t run_spans;
 	uint64_t run_bytes;
+	struct run *spare[SPARE_SPANS + 1]; /* of as many spans; linked by next */
+	uint64_t spare_bytes;
 	uint64_t commits;		   /* number of the last assembler_written */
 	uint64_t snapshots[SNAPSHOTS_MAX]; /* commits + 1 as of their begin; 0: free */
 	uint64_t taken[RUN_REASONS];
@@ -153,10 +159,51 @@ int assembler_new(const struct assembler_config *config, struct assembler **ret)
 	return 0;
 }
 
+static size_t run_memory(uint32_t spans)
+{
+	return sizeof(struct run) + spans * sizeof(struct span_ref);
+}
+
+static struct run *new_run(struct assembler *assembler, uint32_t spans)
+{
+	struct run *run = spans <= SPARE_SPANS ? assembler->spare[spans] : NULL;
+
+	if (run == NULL)
+		return malloc(run_memory(spans));
+	assembler->spare[spans] = run->next;
+	assembler->spare_bytes -= run_memory(spans);
+	return run;
+}
+
+static void give_run(struct assembler *assembler, struct run *run)
+{
+	if (run->count > SPARE_SPANS || assembler->spare_bytes >= SPARE_BYTES) {
+		free(run);
+		return;
+	}
+	run->next = assembler->spare[run->count];
+	assembler->spare[run->count] = run;
+	assembler->spare_bytes += run_memory(run->count);
+}
+
+static void free_spare(struct assembler *assembler)
+{
+	for (uint32_t i = 0; i <= SPARE_SPANS; i++) {
+		while (assembler->spare[i] != NULL) {
+			struct run *run = assembler->spare[i];
+
+			assembler->spare[i] = run->next;
+			free(run);
+		}
+	}
+	assembler->spare_bytes = 0;
+}
+
 void assembler_free(struct assembler *assembler)
 {
 	if (assembler == NULL)
 		return;
+	free_spare(assembler);
 	while (assembler->runs != NULL) {
 		struct run *run = assembler->runs;
 
@@ -327,7 +374,7 @@ static void remember_run(struct assembler *assembler, struct run *run)
 		assembler->runs->previous = run;
 	assembler->runs = run;
 	assembler->run_spans += run->count;
-	assembler->run_bytes += sizeof(*run) + run->count * sizeof(struct span_ref);
+	assembler->run_bytes += run_memory(run->count);
 	assembler->taken[run->reason]++;
 }
 
@@ -339,8 +386,11 @@ static void forget_run(struct assembler *assembler, struct run *run)
 		assembler->runs = run->following;
 	if (run->following != NULL)
 		run->following->previous = run->previous;
-	assembler->run_bytes -= sizeof(*run) + run->count * sizeof(struct span_ref);
-	free(run);
+	assembler->run_bytes -= run_memory(run->count);
+	give_run(assembler, run);
+	/* Nothing is held and nothing on its way. */
+	if (assembler->runs == NULL && assembler->traces.live == 0 && assembler->reserved == 0)
+		free_spare(assembler);
 }
 
 /* The trace behind is mostly the next one to be taken: its references, its slot and the
@@ -365,7 +415,7 @@ static void fetch_next(const struct assembler *assembler, const struct held_trac
 static struct run *take_trace(struct assembler *assembler, uint32_t index, enum run_reason reason)
 {
 	struct held_trace *trace = trace_at(assembler, index);
-	struct run *run = malloc(sizeof(*run) + trace->count * sizeof(struct span_ref));
+	struct run *run = new_run(assembler, trace->count);
 	uint32_t at = trace->first;
 
 	if (run == NULL)
@@ -569,7 +619,8 @@ void assembler_count(struct assembler *assembler, struct assembler_counts *ret)
 	ret->spans = assembler->refs.live + assembler->run_spans;
 	ret->traces = assembler->traces.live;
 	ret->bytes = slab_memory(&assembler->refs) + slab_memory(&assembler->traces) +
-		     trace_table_memory(&assembler->table) + assembler->run_bytes;
+		     trace_table_memory(&assembler->table) + assembler->run_bytes +
+		     assembler->spare_bytes;
 	memcpy(ret->runs, assembler->taken, sizeof(ret->runs));
 	pthread_mutex_unlock(&assembler->lock);
 }

@@ -403,6 +403,46 @@ static void test_many(void **state)
 	assembler_free(assembler);
 }
 
+/* What a written run took serves the next one of as many spans, but not while a snapshot may
+ * look at it, and not for ever. */
+static void test_memory_of_written_runs(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	struct assembler_counts counts;
+	struct run *first, *second;
+	struct span_ref *refs;
+	uint64_t snapshot, bytes;
+	size_t count;
+
+	(void)state;
+	add(assembler, 1, ref_of(1, 0, 1, 0), 0);
+	add(assembler, 2, ref_of(2, 0, 1, 1), 0);
+	add(assembler, 3, ref_of(3, 0, 1, 2), 0);
+	first = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	snapshot = assembler_snapshot_begin(assembler);
+	assembler_written(assembler, first);
+	second = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	assert_ptr_not_equal(first, second);
+	assembler_snapshot_end(assembler, snapshot);
+	first = assembler_take_oldest(assembler, RUN_HELD, 0);
+	assert_int_equal(first->count, 1);
+	assert_int_equal(first->refs[0].span_id, 3);
+	assert_int_equal(first->reason, RUN_HELD);
+	assert_int_equal(first->written_at, 0);
+	assert_int_equal(assembler_copy(assembler, NULL, &refs, &count), 0);
+	assert_int_equal(count, 2);
+	free(refs);
+	assembler_written(assembler, first);
+	assembler_count(assembler, &counts);
+	assert_int_equal(counts.spans, 1);
+	bytes = counts.bytes;
+	assembler_written(assembler, second);
+	assembler_count(assembler, &counts);
+	/* One was on its way and one kept. */
+	assert_int_equal(bytes - counts.bytes, 2 * (sizeof(struct run) + sizeof(struct span_ref)));
+	assembler_free(assembler);
+}
+
 /* Room that was promised outlives the moment at which nothing is held, however
  * large the table had become. */
 static void test_promise_outlives_emptiness(void **state)
@@ -562,6 +602,7 @@ int main(void)
 		cmocka_unit_test(test_snapshots),
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_memory_of_written_runs),
 		cmocka_unit_test(test_promise_outlives_emptiness),
 		cmocka_unit_test(test_items_in_a_row),
 		cmocka_unit_test(test_items_in_large_pages),
