@@ -68,11 +68,36 @@ void span_sources_forget(struct span_sources *sources, uint32_t first_needed)
 	log_reader_forget(sources->reader, first_needed);
 }
 
-static struct span_source *set_of(struct span_sources *sources, struct log_place place)
+/* The first of its set. */
+static size_t set_of(struct log_place place)
 {
 	uint32_t hash = (place.segment * UINT32_C(31) + (place.offset >> 3)) * UINT32_C(2654435761);
 
-	return &sources->sources[(size_t)(hash >> 16) % SETS * WAYS];
+	return (size_t)(hash >> 16) % SETS * WAYS;
+}
+
+static bool is_at(const struct span_source *source, struct log_place place)
+{
+	return source->place.segment == place.segment && source->place.offset == place.offset;
+}
+
+void span_sources_expect(
+	const struct span_sources *sources, struct log_place place, struct span_place span)
+{
+	const struct span_source *found = sources->last;
+
+	if (found == NULL || !is_at(found, place)) {
+		const struct span_source *set = &sources->sources[set_of(place)];
+
+		found = NULL;
+		for (size_t i = 0; i < WAYS && found == NULL; i++)
+			found = is_at(&set[i], place) ? &set[i] : NULL;
+	}
+	if (found == NULL || span.span >= found->batch.length)
+		return;
+	__builtin_prefetch(found->batch.bytes + span.span);
+	if (span.trace < span.span)
+		__builtin_prefetch(found->batch.bytes + span.trace);
 }
 
 /* Frees those longest not used until what is kept fits, but not `keep`. */
@@ -123,16 +148,11 @@ static int load(struct span_sources *sources, struct log_place place, struct spa
 	return 0;
 }
 
-static bool is_at(const struct span_source *source, struct log_place place)
-{
-	return source->place.segment == place.segment && source->place.offset == place.offset;
-}
-
 /* The source of a place in its set: the one that has it, or else one that was not used for
  * long, loaded anew. */
 static int find(struct span_sources *sources, struct log_place place, struct span_source **ret)
 {
-	struct span_source *set = set_of(sources, place);
+	struct span_source *set = &sources->sources[set_of(place)];
 	struct span_source *found = &set[0];
 	int error;
 

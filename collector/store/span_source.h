@@ -36,6 +36,11 @@ void span_sources_free(struct span_sources *sources);
 MUST_CHECK int span_sources_get(
 	struct span_sources *sources, struct log_place place, struct span_source **ret);
 
+/* The span at that place of a record is to be decoded soon: if the record is kept, its bytes are
+ * fetched meanwhile. */
+void span_sources_expect(
+	const struct span_sources *sources, struct log_place place, struct span_place span);
+
 /* Drops what is kept of segments below first_needed. */
 void span_sources_forget(struct span_sources *sources, uint32_t first_needed);
 

@@ -27,7 +27,7 @@ enum {
 	RESERVE_BYTES = 16 << 20,
 	BUFFER_BYTES = 16 << 20,
 	PIECE_BYTES = 1 << 20,
-	WRITTEN_AT_ONCE = 64,
+	EXPECTED_SPANS = 16,  /* of a run; those behind them are not fetched ahead */
 	KEEP_BYTES = 2 << 20, /* larger buffers are given back when there is nothing to do */
 };
 
@@ -80,15 +80,42 @@ static bool is_consumed(struct jsonl_store *store, const struct ordinal *ordinal
 	       consumed_has_near(&state->consumed, ordinal, &store->hints);
 }
 
-/* Of WRITTEN_AT_ONCE spans, a bit for each that is in a file. */
+/* Of so many spans, 64 at most, a bit for each that is in a file. Locked. */
 static uint64_t which_are_consumed(
 	struct jsonl_store *store, const struct store_span *spans, size_t count)
 {
 	uint64_t which = 0;
 
-	manifest_lock(store->config.manifest);
-	for (size_t i = 0; i < count && i < WRITTEN_AT_ONCE; i++)
+	for (size_t i = 0; i < count && i < AHEAD_SPANS; i++)
 		which |= (uint64_t)is_consumed(store, &spans[i].ordinal) << i;
+	return which;
+}
+
+/* The same of the run's spans from there on, a multiple of 64. The lock is taken once for
+ * many runs, which are short mostly. */
+static uint64_t consumed_from(
+	struct jsonl_store *store, const struct store_put *put, size_t run, size_t from)
+{
+	struct writer_ahead *ahead = &store->ahead;
+	uint64_t which;
+
+	if (from == 0 && run - ahead->first_run < ahead->count)
+		return ahead->consumed[run - ahead->first_run];
+	manifest_lock(store->config.manifest);
+	if (from == 0) {
+		ahead->first_run = run;
+		ahead->count = 0;
+		while (ahead->count < AHEAD_RUNS && run + ahead->count < put->run_count) {
+			const struct store_run *next = &put->runs[run + ahead->count];
+
+			ahead->consumed[ahead->count++] =
+				which_are_consumed(store, next->spans, next->span_count);
+		}
+		which = ahead->consumed[0];
+	} else {
+		which = which_are_consumed(
+			store, put->runs[run].spans + from, put->runs[run].span_count - from);
+	}
 	manifest_unlock(store->config.manifest);
 	return which;
 }
@@ -177,12 +204,12 @@ static int format_span(
  * is to be a run of its own, so that memory doesn't grow with what the spans of a trace say.
  * Returns how many there are. */
 static long format_spans(
-	struct jsonl_store *store, const struct store_run *run, struct run_times *times)
+	struct jsonl_store *store, const struct store_put *put, struct run_times *times)
 {
+	const struct store_run *run = &put->runs[store->next_run];
 	size_t quarter = store->config.buffer_bytes / 4;
 	size_t most = quarter > PIECE_BYTES ? PIECE_BYTES : quarter > 0 ? quarter : 1;
 	uint64_t consumed = 0;
-	size_t seen = 0;
 	long count = 0;
 
 	writer_begin_run(store);
@@ -202,10 +229,10 @@ static long format_spans(
 		const struct store_span *span = &run->spans[store->run_end];
 		int ret = 0;
 
-		if (seen % WRITTEN_AT_ONCE == 0)
-			consumed =
-				which_are_consumed(store, span, run->span_count - store->run_end);
-		if ((consumed >> seen++ % WRITTEN_AT_ONCE & 1) == 0 &&
+		if (store->run_end == store->next_span || store->run_end % AHEAD_SPANS == 0)
+			consumed = consumed_from(store, put, store->next_run,
+				store->run_end - store->run_end % AHEAD_SPANS);
+		if ((consumed >> store->run_end % AHEAD_SPANS & 1) == 0 &&
 			!is_in_round(store, &span->ordinal))
 			ret = format_span(store, span, times);
 		if (ret < 0)
@@ -238,16 +265,24 @@ static struct fresh_trace *fresh_slot(
 	return &table[i];
 }
 
-/* The day of that trace is to be found soon: what is looked at then is fetched while
+/* That run is next: what is looked at then, of its spans and to find its day, is fetched while
  * lines are written. */
-static void expect_trace(struct jsonl_store *store, const struct trace_id *trace_id)
+static void expect_run(struct jsonl_store *store, const struct store_run *run)
 {
 	const struct writer_hooks *hooks = &store->config.hooks;
 
 	if (store->fresh_capacity > 0)
-		__builtin_prefetch(&store->fresh[fresh_home(store->fresh_capacity, trace_id)], 1);
+		__builtin_prefetch(
+			&store->fresh[fresh_home(store->fresh_capacity, &run->trace_id)], 1);
 	if (hooks->expect_trace != NULL)
-		hooks->expect_trace(hooks->ctx, trace_id);
+		hooks->expect_trace(hooks->ctx, &run->trace_id);
+	for (size_t i = 0; i < run->span_count && i < EXPECTED_SPANS; i++) {
+		const struct ordinal *ordinal = &run->spans[i].ordinal;
+
+		span_sources_expect(store->sources,
+			(struct log_place){.segment = ordinal->segment, .offset = ordinal->offset},
+			run->spans[i].place);
+	}
 }
 
 static int fresh_grow(struct jsonl_store *store)
@@ -363,13 +398,15 @@ static int add_run(struct jsonl_store *store, struct output *output,
 	return 0;
 }
 
-static int take_run(struct jsonl_store *store, const struct store_run *run)
+/* Takes next_run, or a piece of it. */
+static int take_run(struct jsonl_store *store, const struct store_put *put)
 {
+	const struct store_run *run = &put->runs[store->next_run];
 	struct run_times times = {0};
 	struct output *output;
 	bool continues;
 	int32_t day;
-	long count = format_spans(store, run, &times);
+	long count = format_spans(store, put, &times);
 	int ret;
 
 	if (count < 0)
@@ -449,12 +486,13 @@ static size_t gathered_bytes(const struct jsonl_store *store)
 /* Formats the rest of a put; commits in between when enough is gathered. */
 static int take_put(struct jsonl_store *store, const struct store_put *put)
 {
+	store->ahead.count = 0;
 	while (store->next_run < put->run_count) {
 		int ret;
 
 		if (store->next_run + 1 < put->run_count && store->next_span == 0)
-			expect_trace(store, &put->runs[store->next_run + 1].trace_id);
-		ret = take_run(store, &put->runs[store->next_run]);
+			expect_run(store, &put->runs[store->next_run + 1]);
+		ret = take_run(store, put);
 		if (ret != 0)
 			return ret;
 		if (store->next_span == put->runs[store->next_run].span_count) {

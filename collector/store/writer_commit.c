@@ -232,6 +232,7 @@ int writer_flush(struct jsonl_store *store)
 	int ret = store->doubt ? 0 : write_outputs(store);
 	int sync;
 
+	store->ahead.count = 0;
 	if (ret == 0 && !store->doubt)
 		ret = append_commits(store);
 	if (ret != 0 && !any_committed(store)) {

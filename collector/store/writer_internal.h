@@ -93,6 +93,16 @@ struct writer_seal {
 	size_t refused_count;
 };
 
+enum { AHEAD_RUNS = 64, AHEAD_SPANS = 64 };
+
+/* Of the first spans of some runs of the put that is taken: a bit for each that was in a file when
+ * they were looked up. What is in the round since then is told by the round. */
+struct writer_ahead {
+	size_t first_run;
+	size_t count; /* 0: nothing was looked up since the last commit */
+	uint64_t consumed[AHEAD_RUNS];
+};
+
 struct jsonl_store {
 	struct store base; /* first */
 	struct writer_config config;
@@ -109,7 +119,8 @@ struct jsonl_store {
 	struct store_put *next_put; /* first whose runs are not in the outputs */
 	size_t next_run;	    /* of it */
 	size_t next_span;	    /* of this */
-	size_t run_end;		    /* what was formatted goes up to here */
+	struct writer_ahead ahead;
+	size_t run_end; /* what was formatted goes up to here */
 	struct output outputs[OUTPUTS];
 	uint32_t in_round;	 /* a bit for each output that has runs */
 	struct bytes run_lines;	 /* of the run being formatted: mostly where they will stay, in the

@@ -297,6 +297,36 @@ static void test_gathers(void **state)
 	end(&run);
 }
 
+/* A span that stands in two runs of a put is stored once, also when the first of them was committed
+ * before the second is looked at. */
+static void test_put_has_spans_twice(void **state)
+{
+	struct world *world;
+	struct run run;
+	uint64_t before;
+	size_t sent;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 1, .run_spans = 1};
+	world = &run.world;
+	assert_int_equal(world_open(world, run.fake, run.history), 0);
+	before = written(&run);
+	for (unsigned int i = 0; i < 8; i++)
+		world_send(world, &run.random);
+	assert_int_equal(world_commit(world), 0);
+	sent = world->waiting_count;
+	assert_true(sent > 1);
+	world->waiting = reallocarray(world->waiting, 2 * sent, sizeof(*world->waiting));
+	assert_non_null(world->waiting);
+	world->waiting_capacity = world->waiting_count = 2 * sent;
+	memcpy(world->waiting + sent, world->waiting, sent * sizeof(*world->waiting));
+	assert_int_equal(world_write(world, NULL, true), 0);
+	assert_int_equal(written(&run), before + sent);
+	world_check(world, SIZE_MAX - 1, "twice in a put");
+	end(&run);
+}
+
 /* A span that comes again before the round that has it is committed is stored once; a round
  * that has gathered enough is committed before its time. */
 static void test_round_knows_its_spans(void **state)
@@ -736,6 +766,7 @@ int main(void)
 		cmocka_unit_test(test_two_days_in_a_round),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_gathers),
+		cmocka_unit_test(test_put_has_spans_twice),
 		cmocka_unit_test(test_round_knows_its_spans),
 		cmocka_unit_test(test_tiny_buffers),
 		cmocka_unit_test(test_log_is_forgotten),
