@@ -649,6 +649,7 @@ static uint64_t jsonl_queued_spans(struct store *base)
 static void jsonl_free(struct jsonl_store *store)
 {
 	pen_done(&store->pen);
+	remover_done(&store->remover);
 	for (size_t i = 0; i < OUTPUTS; i++) {
 		struct output *output = &store->outputs[i];
 
@@ -724,6 +725,7 @@ int writer_new(const struct writer_config *config, struct store **ret)
 	}
 	pthread_mutex_init(&store->mutex, NULL);
 	pen_init(config->disk, &store->pen);
+	store->remover.disk = config->disk;
 	writer_count_manifest(store);
 	*ret = &store->base;
 	return 0;

@@ -2,8 +2,8 @@
  * What the files of the JSONL store share: writer.c (puts and rounds), writer_commit.c (the end
  * of a round), writer_lines.c (lines to files), writer_parts.c (files of the day),
  * writer_group.c (several stores of one manifest), writer_shed.c, writer_index.c, writer_seal.c,
- * writer_chores.c (log and retention). All of it on the store's thread, but for the queue and the
- * counts.
+ * writer_chores.c (log and retention). All of it on the store's thread, but for the queue, the
+ * counts, what the pen writes and what the remover closes.
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
@@ -14,6 +14,7 @@
 #include "consumed.h"
 #include "index_run.h"
 #include "pen.h"
+#include "remover.h"
 #include "scratch.h"
 #include "span_source.h"
 #include "writer.h"
@@ -143,6 +144,7 @@ struct jsonl_store {
 	size_t fresh_count;
 	size_t fresh_capacity;
 	struct writer_seal seal;
+	struct remover remover;
 	uint32_t shed_from;    /* segments before it were looked at by writer_shed */
 	uint32_t forgotten;    /* segments before it are closed by `sources` */
 	uint64_t now_ns;       /* of the last work */

@@ -124,7 +124,7 @@ static int delete_form(struct jsonl_store *store, const struct manifest_part *pa
 	/* Another file of that name is not ours to delete. */
 	if (ret == 0 &&
 		(sealed ? st.length_bytes == part->sealed_length_bytes : st.inode == part->inode))
-		ret = disk_unlink(disk, top, name);
+		ret = remover_unlink(&store->remover, top, name);
 	return ret == -ENOENT ? 0 : ret;
 }
 

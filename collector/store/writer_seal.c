@@ -305,7 +305,7 @@ static int replace_plain(struct jsonl_store *store, const struct manifest_part *
 	ret = part_name_format(&part->name, name);
 	/* seal_part has read this very file, and compared it with what is committed. */
 	if (ret == 0)
-		ret = disk_unlink(disk, dirs->top, name);
+		ret = remover_unlink(&store->remover, dirs->top, name);
 	if (ret == 0 || ret == -ENOENT)
 		ret = disk_sync_dir(disk, dirs->top);
 	return ret;

@@ -1,4 +1,7 @@
-/* Lines that another thread writes for the store's. */
+/*
+ * What other threads do for the store's: the pen writes lines, the remover frees what deleted
+ * files took.
+ */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -17,6 +20,7 @@
 static const struct disk_ops *below;
 static pthread_t own;
 static atomic_uint other_writes;
+static atomic_uint other_closes;
 static atomic_int other_error; /* of their next write */
 
 static ssize_t count_write(
@@ -31,6 +35,13 @@ static ssize_t count_write(
 			return error;
 	}
 	return below->pwritev(disk, file, parts, count, offset);
+}
+
+static int count_close(struct disk *disk, int file)
+{
+	if (!pthread_equal(pthread_self(), own))
+		atomic_fetch_add(&other_closes, 1);
+	return below->close(disk, file);
 }
 
 struct run {
@@ -54,9 +65,11 @@ static void begin(struct run *run, uint64_t part_bytes, size_t buffer_bytes)
 	below = disk->ops;
 	run->ops = *below;
 	run->ops.pwritev = count_write;
+	run->ops.close = count_close;
 	disk->ops = &run->ops;
 	own = pthread_self();
 	atomic_store(&other_writes, 0);
+	atomic_store(&other_closes, 0);
 	atomic_store(&other_error, 0);
 	run->world = (struct world){
 		.segment_bytes = 1 << 20, .part_bytes = part_bytes, .buffer_bytes = buffer_bytes};
@@ -167,12 +180,36 @@ static void test_pen_fails(void **state)
 	pen_fails(-EIO, PART_CLOSED);
 }
 
+/* Gone when retention says so; freed by another thread. */
+static void test_removal(void **state)
+{
+	const struct retention by_size = {.max_bytes = 9000};
+	struct run run;
+	size_t length;
+	int removed;
+
+	(void)state;
+	begin(&run, 4000, 0);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(send_and_write(&run, 8), 0);
+	assert_int_equal(atomic_load(&other_closes), 0);
+	removed = writer_retain(run.world.store, &by_size);
+	assert_true(removed > 1);
+	assert_null(fake_disk_content(run.fake, "2026-02-15.jsonl", &length));
+	assert_int_equal(send_and_write(&run, 8), 0);
+	world_close(&run.world);
+	assert_int_equal(atomic_load(&other_closes), removed);
+	fake_disk_free(run.fake);
+	free(run.history);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_piece),
 		cmocka_unit_test(test_pen_writes_lines),
 		cmocka_unit_test(test_pen_fails),
+		cmocka_unit_test(test_removal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
