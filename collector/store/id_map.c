@@ -106,6 +106,17 @@ bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_n
 	return slot->used;
 }
 
+const uint8_t *id_map_next(const struct id_map *map, size_t *at)
+{
+	while (*at < map->capacity) {
+		const struct id_map_slot *slot = &map->slots[(*at)++];
+
+		if (slot->used)
+			return slot->id;
+	}
+	return NULL;
+}
+
 void id_map_expect(const struct id_map *map, uint64_t hash, bool added)
 {
 	size_t at = hash & (map->capacity - 1);

@@ -26,6 +26,9 @@ int id_map_add(struct id_map *map, const uint8_t id[16], uint32_t number) MUST_C
 /* ret_number may be NULL. */
 bool id_map_find(const struct id_map *map, const uint8_t id[16], uint32_t *ret_number);
 
+/* The ids one after the other, in no order; *at is 0 for the first. NULL at the end. */
+const uint8_t *id_map_next(const struct id_map *map, size_t *at);
+
 /* An id of that hash (index_hash_id) is about to be found, or added: fetches from memory what
  * is looked at then. */
 void id_map_expect(const struct id_map *map, uint64_t hash, bool added);

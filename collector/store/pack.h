@@ -106,6 +106,11 @@ int pack_block_texts(struct pack *pack, size_t block, const uint16_t *grams, siz
 int pack_find(struct pack *pack, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx) MUST_CHECK;
 
+/* Calls on_number with the numbers of runs whose trace id may have this hash (index_hash_id): all
+ * that do, and a few others. A result other than 0 ends it and is returned. */
+int pack_find_numbers(struct pack *pack, uint64_t hash,
+	int (*on_number)(void *ctx, uint32_t number), void *ctx) MUST_CHECK;
+
 /* What pack_find reads, in this order. */
 enum pack_step { PACK_STEP_IDS, PACK_STEP_DIRECTORY, PACK_STEP_BLOCK };
 

@@ -474,7 +474,7 @@ struct finding {
 };
 
 /* A run whose hash is like that of the id: it may be another's. */
-static int look_at_run(const void *ctx, uint32_t number)
+static int look_at_run(void *ctx, uint32_t number)
 {
 	const struct finding *finding = ctx;
 	struct index_run runs[INDEX_BLOCK_RUNS];
@@ -489,7 +489,7 @@ static int look_at_run(const void *ctx, uint32_t number)
 	return finding->on_run(finding->ctx, run);
 }
 
-typedef int (*on_number_fn)(const void *ctx, uint32_t number);
+typedef int (*on_number_fn)(void *ctx, uint32_t number);
 
 /* Reads a page of ids, unless it is the one that was read last. */
 static int keep_page(struct pack *pack, uint64_t number)
@@ -521,7 +521,7 @@ static int keep_page(struct pack *pack, uint64_t number)
 
 /* Calls on_number for the runs of a page whose hash is like that. */
 static int look_at_page(
-	struct pack *pack, uint64_t number, uint64_t hash, on_number_fn on_number, const void *ctx)
+	struct pack *pack, uint64_t number, uint64_t hash, on_number_fn on_number, void *ctx)
 {
 	unsigned int bits = pack_run_bits(pack->header.runs);
 	uint32_t wanted = (uint32_t)hash << bits >> bits;
@@ -538,7 +538,7 @@ static int look_at_page(
 }
 
 /* The same for all pages that may hold it. */
-static int look_at_pages(struct pack *pack, uint64_t hash, on_number_fn on_number, const void *ctx)
+static int look_at_pages(struct pack *pack, uint64_t hash, on_number_fn on_number, void *ctx)
 {
 	uint64_t page = find_page(pack, hash);
 	int ret = 0;
@@ -556,26 +556,29 @@ static int look_at_pages(struct pack *pack, uint64_t hash, on_number_fn on_numbe
 int pack_find(struct pack *pack, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx)
 {
-	const struct finding finding = {
-		.pack = pack, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
+	struct finding finding = {.pack = pack, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
 
 	return look_at_pages(pack, index_hash_id(trace_id), look_at_run, &finding);
 }
 
-static int on_likely(const void *ctx, uint32_t number)
+int pack_find_numbers(
+	struct pack *pack, uint64_t hash, int (*on_number)(void *ctx, uint32_t number), void *ctx)
 {
-	struct pack *const *pack = ctx;
+	return look_at_pages(pack, hash, on_number, ctx);
+}
+
+static int on_likely(void *ctx, uint32_t number)
+{
+	struct pack *pack = ctx;
 	struct pack_entry entry;
 
 	/* Another one's block, too, is one that pack_find reads. */
-	if (number < (*pack)->header.runs &&
-		read_entry(*pack, number / INDEX_BLOCK_RUNS, &entry) == 0)
-		disk_will_read(
-			(*pack)->disk, (*pack)->file, (*pack)->body + entry.offset, entry.length);
+	if (number < pack->header.runs && read_entry(pack, number / INDEX_BLOCK_RUNS, &entry) == 0)
+		disk_will_read(pack->disk, pack->file, pack->body + entry.offset, entry.length);
 	return 0;
 }
 
-static int on_any(const void *ctx, uint32_t number)
+static int on_any(void *ctx, uint32_t number)
 {
 	(void)ctx;
 	(void)number;
@@ -606,7 +609,7 @@ bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_ste
 		return ret == 1;
 	case PACK_STEP_BLOCK:
 		return !(pack->has_absent && pack->absent == hash) &&
-		       look_at_pages(pack, hash, on_likely, &pack) == 0;
+		       look_at_pages(pack, hash, on_likely, pack) == 0;
 	}
 	return false;
 }

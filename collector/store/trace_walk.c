@@ -17,6 +17,7 @@ struct walk_piece {
 	size_t block;		/* WHOLE_FILE: blocks are still to be told apart */
 	bool summed;
 	bool scattered_only;
+	bool scattered; /* it may hold runs of scattered traces */
 };
 
 /* ---- The heap of pieces -------------------------------------------------------- */
@@ -78,42 +79,67 @@ static bool is_spared(const struct trace_walk *walk, const struct view_file *fil
 	return !index_zone_may_match(zone, &walk->question);
 }
 
+/* scattered: runs of such traces may be there. */
 static int push_block(struct trace_walk *walk, struct view_file *file, size_t block,
-	const struct index_zone *zone, bool sure)
+	const struct index_zone *zone, bool sure, bool scattered)
 {
-	struct walk_piece piece = {
-		.max_start_ns = zone->max_start_ns, .file = file, .block = block};
+	struct walk_piece piece = {.max_start_ns = zone->max_start_ns,
+		.file = file,
+		.block = block,
+		.scattered = scattered};
 
 	piece.scattered_only = sure && is_spared(walk, file, zone, &piece.summed);
-	if (piece.scattered_only && walk->scattered.count == 0)
-		return 0;
-	return push_piece(walk, piece);
+	return piece.scattered_only && !scattered ? 0 : push_piece(walk, piece);
+}
+
+/* Whether blocks of the file may be passed over but for scattered traces. */
+static bool may_spare(const struct trace_walk *walk, const struct view_file *file)
+{
+	const struct index_question *question = &walk->question;
+	const struct filter *filter = question->filter;
+
+	return file->summed || filter->since_ns != 0 || filter->until_ns != 0 || filter->errors ||
+	       filter->min_duration_ns != 0 || question->hash_count > 0 || question->gram_count > 0;
+}
+
+static int push_blocks_of(
+	struct trace_walk *walk, struct view_file *file, const uint8_t *scattered_blocks)
+{
+	int ret = 0;
+
+	for (size_t block = 0; ret == 0 && block < run_list_blocks(&file->runs); block++) {
+		bool sure = run_list_is_sure(&file->runs, block);
+		bool scattered = scattered_any(&walk->scattered) &&
+				 (!sure || scattered_in_block(scattered_blocks, block));
+		struct index_zone zone;
+
+		ret = run_list_block_zone(&file->runs, block, &zone);
+		if (ret == 0)
+			ret = push_block(walk, file, block, &zone, sure, scattered);
+	}
+	return ret;
 }
 
 static int push_blocks(struct trace_walk *walk, struct view_file *file)
 {
-	for (size_t block = 0; block < run_list_blocks(&file->runs); block++) {
-		struct index_zone zone;
-		int ret = run_list_block_zone(&file->runs, block, &zone);
+	uint8_t *blocks = NULL;
+	int ret = 0;
 
-		if (ret == ERR_INDEX)
-			return view_distrust(file);
-		if (ret == 0)
-			ret = push_block(
-				walk, file, block, &zone, run_list_is_sure(&file->runs, block));
-		if (ret != 0)
-			return ret;
-	}
-	return 0;
+	if (scattered_any(&walk->scattered) && may_spare(walk, file))
+		ret = scattered_blocks(&walk->scattered, &file->runs, &blocks);
+	if (ret == 0)
+		ret = push_blocks_of(walk, file, blocks);
+	free(blocks);
+	return ret == ERR_INDEX ? view_distrust(file) : ret;
 }
 
 /* Traces of runs that no index vouches for. */
 static int add_scattered(struct trace_walk *walk, const struct run_array *runs)
 {
 	for (size_t i = 0; i < runs->count; i++) {
-		int ret = id_map_add(&walk->scattered, runs->runs[i].trace_id, 0);
+		int ret = scattered_add(&walk->scattered, runs->runs[i].trace_id);
 
-		if (ret < 0)
+		if (ret != 0)
 			return ret;
 	}
 	return 0;
@@ -122,9 +148,8 @@ static int add_scattered(struct trace_walk *walk, const struct run_array *runs)
 static int on_continuing(void *ctx, const uint8_t trace_id[16])
 {
 	struct trace_walk *walk = ctx;
-	int ret = id_map_add(&walk->scattered, trace_id, 0);
 
-	return ret < 0 ? ret : 0;
+	return scattered_add(&walk->scattered, trace_id);
 }
 
 /* Which traces are scattered, as far as this file tells. */
@@ -161,7 +186,8 @@ static int start_file(struct trace_walk *walk, struct view_file *file)
 		return ret;
 	if (run_list_zone(&file->runs, &zone))
 		return push_block(walk, file, WHOLE_FILE, &zone,
-			!file->runs.foreign && file->runs.scanned.count == 0);
+			!file->runs.foreign && file->runs.scanned.count == 0,
+			scattered_any(&walk->scattered));
 	return push_blocks(walk, file);
 }
 
@@ -178,7 +204,7 @@ int trace_walk_start(struct trace_walk *walk, struct reader *reader, const struc
 	for (size_t i = 0; ret == 0 && i < reader->file_count; i++)
 		ret = scatter_file(walk, reader->files[i]);
 	for (size_t i = 0; ret == 0 && i * INDEX_BLOCK_RUNS < walk->waiting.runs.count; i++)
-		ret = push_block(walk, NULL, i, &walk->waiting.runs.zones[i], false);
+		ret = push_block(walk, NULL, i, &walk->waiting.runs.zones[i], false, true);
 	for (size_t i = 0; ret == 0 && i < reader->file_count; i++)
 		ret = start_file(walk, reader->files[i]);
 	return ret;
@@ -187,7 +213,7 @@ int trace_walk_start(struct trace_walk *walk, struct reader *reader, const struc
 void trace_walk_done(struct trace_walk *walk)
 {
 	waiting_done(&walk->waiting);
-	id_map_done(&walk->scattered);
+	scattered_done(&walk->scattered);
 	id_map_done(&walk->met);
 	free(walk->pieces);
 	walk->pieces = NULL;
@@ -237,7 +263,7 @@ static int read_file_block(struct trace_walk *walk, const struct walk_piece *pie
 	*ret_count = 0;
 	if (ret == 0)
 		ret = run_list_texts(list, piece->block, &walk->question, ret_texts);
-	if (ret == 0 && ((groups & *ret_texts) != 0 || walk->scattered.count > 0))
+	if (ret == 0 && ((groups & *ret_texts) != 0 || piece->scattered))
 		ret = run_list_block(list, piece->block, runs, ret_count);
 	for (size_t i = 0; ret == 0 && groups != UINT32_MAX && i < *ret_count; i++)
 		if (!is_in_group(groups, i))
@@ -257,7 +283,7 @@ static int load_file_block(struct trace_walk *walk, const struct walk_piece *pie
 static bool is_for_lines(
 	const struct trace_walk *walk, const struct walk_piece *piece, const struct index_run *run)
 {
-	return !id_map_find(&walk->scattered, run->trace_id, NULL) && !piece->scattered_only &&
+	return !scattered_has(&walk->scattered, run->trace_id) && !piece->scattered_only &&
 	       !(piece->summed && (run->flags & INDEX_UNSUMMED) == 0) &&
 	       index_run_may_match(run, &walk->question);
 }
@@ -441,7 +467,7 @@ static int may_match_together(struct trace_walk *walk, const uint8_t trace_id[16
 
 static bool is_scattered(const struct trace_walk *walk, const struct index_run *run)
 {
-	return !walk->sure || id_map_find(&walk->scattered, run->trace_id, NULL);
+	return !walk->sure || scattered_has(&walk->scattered, run->trace_id);
 }
 
 static bool is_summed(const struct trace_walk *walk, const struct index_run *run)

@@ -13,6 +13,7 @@
 
 #include "id_map.h"
 #include "index_run.h"
+#include "scattered.h"
 #include "view.h"
 #include "waiting.h"
 
@@ -54,9 +55,9 @@ struct trace_walk {
 	struct index_question question;
 	const struct walk_sums *sums; /* borrowed; set it before the start; NULL: none is used */
 	struct waiting waiting;
-	struct id_map scattered;   /* traces that may have runs in several places */
-	struct id_map met;	   /* of these, those given or ruled out */
-	struct walk_piece *pieces; /* owned; a heap, the latest start on top */
+	struct scattered scattered; /* traces that may have runs in several places */
+	struct id_map met;	    /* of these, those given or ruled out */
+	struct walk_piece *pieces;  /* owned; a heap, the latest start on top */
 	size_t piece_count;
 	size_t piece_capacity;
 	/* The block under way, latest start first. */

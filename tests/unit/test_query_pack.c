@@ -33,6 +33,8 @@
 #include "support/test_store.h"
 
 enum { PARTS = 3, LINE_BYTES = 640 };
+/* Of how many traces one has a late run; and rows that a list is asked for at a time. */
+enum { NONE_LATE = 0, SOME_LATE = 20, ROWS = 1000 };
 
 static const uint8_t store_id[16] = {4, 5, 6};
 
@@ -43,6 +45,9 @@ static struct index_part parts[PARTS];
 static struct bytes texts[PARTS];
 
 static struct part_source source;
+
+/* Late runs stand below the first span of their trace, and no run is odd. */
+static bool late_below;
 
 static int setup(void **state)
 {
@@ -104,6 +109,8 @@ static void put_run(size_t part, uint32_t trace, uint32_t first, bool odd)
 			.input = random_input()};
 		int length;
 
+		if (late_below && first != 1000 * trace)
+			span.parent = 1000 * trace;
 		sprintf(value, "v%d", rand() % 400);
 		if (odd && rand() % 12 == 0)
 			span.span = rand() % 2 == 0 ? first : 1000 * trace;
@@ -114,16 +121,17 @@ static void put_run(size_t part, uint32_t trace, uint32_t first, bool odd)
 	}
 }
 
-/* late: some traces have runs in other parts, or further ones in theirs. */
-static void fill(unsigned int seed, uint32_t traces, bool late)
+/* late: one of so many traces has a run in another part, or a further one in its own. */
+static void fill(unsigned int seed, uint32_t traces, int late)
 {
 	srand(seed);
 	for (uint32_t trace = 1; trace <= traces; trace++) {
 		size_t part = trace * PARTS / (traces + 1);
 
-		put_run(part, trace, 1000 * trace, late && rand() % 4 == 0);
-		if (late && rand() % 20 == 0)
-			put_run((size_t)rand() % PARTS, trace, 1000 * trace + 500, rand() % 3 == 0);
+		put_run(part, trace, 1000 * trace, late > 0 && rand() % 4 == 0 && !late_below);
+		if (late > 0 && rand() % late == 0)
+			put_run((size_t)rand() % PARTS, trace, 1000 * trace + 500,
+				rand() % 3 == 0 && !late_below);
 	}
 	for (size_t i = 0; i < PARTS; i++) {
 		char name[PART_NAME_BYTES];
@@ -201,7 +209,7 @@ static struct filter filter_of(unsigned int number, uint32_t traces)
 	if ((number & 4) != 0)
 		filter.until_ns = 1000000 * (int64_t)(traces - 3);
 	if (number >= 8 && number < 12)
-		filter.min_duration_ns = 990000;
+		filter.min_duration_ns = number < 11 ? 990000 : 998000;
 	filter.errors = number == 12;
 	if (number == 13)
 		filter.grep = slice_of_text("needle");
@@ -217,13 +225,10 @@ static struct filter filter_of(unsigned int number, uint32_t traces)
 	return filter;
 }
 
-static void put_list(struct reader *reader, const struct filter *filter, FILE *out)
+static void put_rows(const struct query_list *list, FILE *out)
 {
-	struct query_list list = {0};
-
-	assert_int_equal(query_list(reader, filter, 1000, slice_of("", 0), &list), 0);
-	for (size_t i = 0; i < list.count; i++) {
-		const struct trace_summary *row = &list.traces[i];
+	for (size_t i = 0; i < list->count; i++) {
+		const struct trace_summary *row = &list->traces[i];
 
 		for (size_t k = 0; k < 16; k++)
 			fprintf(out, "%02x", row->trace_id[k]);
@@ -237,7 +242,21 @@ static void put_list(struct reader *reader, const struct filter *filter, FILE *o
 				(const char *)row->services[k].data);
 		fputc('\n', out);
 	}
-	query_list_done(&list);
+}
+
+/* By pages of so many rows. */
+static void put_list(struct reader *reader, const struct filter *filter, uint32_t rows, FILE *out)
+{
+	struct query_list page, next;
+
+	assert_int_equal(query_list(reader, filter, rows, slice_of("", 0), &page), 0);
+	put_rows(&page, out);
+	for (; page.next_page.length > 0; page = next) {
+		assert_int_equal(query_list(reader, filter, rows, page.next_page, &next), 0);
+		query_list_done(&page);
+		put_rows(&next, out);
+	}
+	query_list_done(&page);
 }
 
 static void put_stats(struct reader *reader, const struct filter *filter, FILE *out)
@@ -263,10 +282,10 @@ static void put_stats(struct reader *reader, const struct filter *filter, FILE *
 	stats_free(stats);
 }
 
-/* Of filters from one to before another, with a new reader. indexed: it knows of the index. The
- * caller frees. */
-static char *answers(
-	uint32_t traces, unsigned int filter_first, unsigned int filter_end, bool indexed)
+/* Of filters from one to before another, with a new reader. indexed: it knows of the index. Lists
+ * by pages of so many rows. The caller frees. */
+static char *answers_by(uint32_t traces, unsigned int filter_first, unsigned int filter_end,
+	bool indexed, uint32_t rows)
 {
 	struct reader_config config = {.directory = store.path, .live = &source.live};
 	struct reader *reader;
@@ -282,7 +301,7 @@ static char *answers(
 		struct filter filter = filter_of(i, traces);
 
 		fprintf(out, "filter %u\n", i);
-		put_list(reader, &filter, out);
+		put_list(reader, &filter, rows, out);
 		put_stats(reader, &filter, out);
 	}
 	reader_close(reader);
@@ -290,6 +309,12 @@ static char *answers(
 	fclose(out);
 	assert_int_equal(strlen(text), length);
 	return text;
+}
+
+static char *answers(
+	uint32_t traces, unsigned int filter_first, unsigned int filter_end, bool indexed)
+{
+	return answers_by(traces, filter_first, filter_end, indexed, ROWS);
 }
 
 static void compare(uint32_t traces, const char *expected)
@@ -319,7 +344,7 @@ static void as_the_lines_say(void **state)
 		char path[512];
 		char *expected;
 
-		fill(seed, traces, true);
+		fill(seed, traces, SOME_LATE);
 		seal_all();
 		expected = answers(traces, 0, FILTERS, false);
 		compare(traces, expected);
@@ -366,7 +391,7 @@ static void of_the_first_form(void **state)
 	FILE *file;
 
 	(void)state;
-	fill(SEED, TRACES, true);
+	fill(SEED, TRACES, SOME_LATE);
 	seal_all();
 	expected = answers(TRACES, 0, FILTERS_SCREENED, false);
 	file = fopen(TEST_DATA "/pack_form_1.pack", "rb");
@@ -392,7 +417,7 @@ static void screened_by_frames(void **state)
 	char *expected, *found;
 
 	(void)state;
-	fill(11, TRACES, true);
+	fill(11, TRACES, SOME_LATE);
 	seal_all();
 	expected = answers(TRACES, 13, FILTERS_SCREENED, false);
 	found = answers(TRACES, 13, FILTERS_SCREENED, true);
@@ -400,6 +425,39 @@ static void screened_by_frames(void **state)
 	assert_string_equal(found, expected);
 	free(found);
 	free(expected);
+}
+
+/* Traces with runs in several blocks and parts, of which filters and sums leave most unread: first
+ * of plain parts with ids, then sealed; so few that ids are looked up alone, and more. */
+static void scattered_over_blocks(void **state)
+{
+	enum { TRACES = 1200, FEW_LATE = 300, MANY_LATE = 11, FIRST = 4, END = 15, PAGE = 40 };
+	static const int late[] = {FEW_LATE, MANY_LATE};
+
+	(void)state;
+	for (size_t round = 0; round < 2; round++) {
+		struct index *index;
+		char *expected, *found;
+
+		late_below = true;
+		fill(31, TRACES, late[round]);
+		late_below = false;
+		expected = answers(TRACES, FIRST, END, false);
+		open_index(&index);
+		for (size_t i = 0; i < PARTS; i++)
+			assert_int_equal(index_close_part(index, &parts[i].name), 0);
+		index_close(index);
+		found = answers_by(TRACES, FIRST, END, true, PAGE);
+		assert_string_equal(found, expected);
+		free(found);
+		seal_all();
+		found = answers_by(TRACES, FIRST, END, true, PAGE);
+		assert_string_equal(found, expected);
+		free(found);
+		free(expected);
+		teardown(NULL);
+		assert_int_equal(setup(NULL), 0);
+	}
 }
 
 /* Overwrites the sealed file: the same length, no line to be had. */
@@ -425,7 +483,7 @@ static void without_lines(void **state)
 	char *expected, *found;
 
 	(void)state;
-	fill(7, TRACES, false);
+	fill(7, TRACES, NONE_LATE);
 	seal_all();
 	expected = answers(TRACES, 0, BY_INDEX, false);
 	for (size_t i = 0; i < PARTS; i++)
@@ -444,7 +502,7 @@ static void flipped_bits(void **state)
 	int file;
 
 	(void)state;
-	fill(8, TRACES, true);
+	fill(8, TRACES, SOME_LATE);
 	seal_all();
 	expected = answers(TRACES, 0, FEW, false);
 	pack_path(1, path);
@@ -580,7 +638,7 @@ static void flipped_frames(void **state)
 	int file;
 
 	(void)state;
-	fill(11, TRACES, false);
+	fill(11, TRACES, NONE_LATE);
 	seal_all();
 	memset(offsets, 0xff, sizeof(offsets));
 	assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[0].name, &pack), 0);
@@ -625,7 +683,7 @@ static void found_by_id(void **state)
 	struct pack *pack;
 
 	(void)state;
-	fill(9, TRACES, false);
+	fill(9, TRACES, NONE_LATE);
 	seal_all();
 	for (size_t i = 0; i < PARTS; i++) {
 		assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[i].name, &pack), 0);
@@ -652,7 +710,7 @@ static void groups_leave_out(void **state)
 	struct pack *pack;
 
 	(void)state;
-	fill(10, TRACES, false);
+	fill(10, TRACES, NONE_LATE);
 	seal_all();
 	for (size_t i = 0; i < PARTS; i++) {
 		assert_int_equal(pack_open(&disk, index_dir, store_id, &parts[i].name, &pack), 0);
@@ -690,7 +748,7 @@ static void read_sums(size_t part, uint8_t **ret, size_t *ret_length)
 static void sums_are_small(void **state)
 {
 	(void)state;
-	fill(10, 300, false);
+	fill(10, 300, NONE_LATE);
 	seal_all();
 	for (size_t i = 0; i < PARTS; i++) {
 		uint8_t *sums;
@@ -709,6 +767,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_the_lines_say, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_the_first_form, setup, teardown),
 		cmocka_unit_test_setup_teardown(screened_by_frames, setup, teardown),
+		cmocka_unit_test_setup_teardown(scattered_over_blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_frames, setup, teardown),
