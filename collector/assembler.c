@@ -74,6 +74,7 @@ struct assembler {
 	uint64_t spare_bytes;
 	uint64_t commits;		   /* number of the last assembler_written */
 	uint64_t snapshots[SNAPSHOTS_MAX]; /* commits + 1 as of their begin; 0: free */
+	unsigned int snapshot_count;	   /* that are not free: mostly none */
 	uint64_t taken[RUN_REASONS];
 };
 
@@ -566,7 +567,7 @@ uint64_t assembler_next_due_ms(struct assembler *assembler)
 /* Whether a snapshot is older than that commit. */
 static bool snapshot_needs(const struct assembler *assembler, uint64_t written_at)
 {
-	for (int i = 0; i < SNAPSHOTS_MAX; i++)
+	for (int i = 0; assembler->snapshot_count > 0 && i < SNAPSHOTS_MAX; i++)
 		if (assembler->snapshots[i] != 0 && assembler->snapshots[i] <= written_at)
 			return true;
 	return false;
@@ -590,6 +591,7 @@ uint64_t assembler_snapshot_begin(struct assembler *assembler)
 	for (uint64_t i = 0; i < SNAPSHOTS_MAX && snapshot == 0; i++) {
 		if (assembler->snapshots[i] == 0) {
 			assembler->snapshots[i] = assembler->commits + 1;
+			assembler->snapshot_count++;
 			snapshot = i + 1;
 		}
 	}
@@ -605,6 +607,7 @@ void assembler_snapshot_end(struct assembler *assembler, uint64_t snapshot)
 		return;
 	pthread_mutex_lock(&assembler->lock);
 	assembler->snapshots[snapshot - 1] = 0;
+	assembler->snapshot_count--;
 	for (struct run *run = assembler->runs; run != NULL; run = next) {
 		next = run->following;
 		if (run->written_at != 0 && !snapshot_needs(assembler, run->written_at))

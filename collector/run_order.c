@@ -122,10 +122,18 @@ static uint32_t find_id(const struct sorting *sorting, uint64_t id)
 
 static void link_children(struct sorting *sorting)
 {
+	uint64_t last_id = 0;
+	uint32_t last = NONE;
+
 	for (uint32_t i = 0; i < sorting->count; i++) {
 		uint64_t parent_id = sorting->refs[i].parent_id;
 
-		sorting->parent[i] = parent_id == 0 ? NONE : find_id(sorting, parent_id);
+		/* Neighbours are siblings often. */
+		if (parent_id != last_id) {
+			last = parent_id == 0 ? NONE : find_id(sorting, parent_id);
+			last_id = parent_id;
+		}
+		sorting->parent[i] = last;
 		sorting->child[i] = NONE;
 		if (sorting->parent[i] == i)
 			sorting->parent[i] = NONE;
@@ -230,18 +238,18 @@ int run_order_make(struct run_order *order, const struct span_ref *refs, uint32_
 	sorting.out_count = 0;
 	for (size_t i = 0; i < ARRAYS; i++)
 		*arrays[i] = order->memory + i * order->capacity;
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count; i++)
 		sorting.by_start[i] = i;
-		sorting.by_id[i] = i;
-	}
 	if (count <= SMALL)
 		sort_few(&sorting);
 	else
 		sort(&sorting, sorting.by_start, compare_start);
 	for (uint32_t i = 0; i < count; i++)
 		sorting.rank[sorting.by_start[i]] = i;
-	if (count > SMALL)
+	if (count > SMALL) {
+		memcpy(sorting.by_id, sorting.by_start, count * sizeof(*sorting.by_id));
 		sort(&sorting, sorting.by_id, compare_id);
+	}
 	link_children(&sorting);
 	put_all(&sorting);
 	*ret_indices = sorting.out;
