@@ -141,6 +141,23 @@ int ids_find(struct disk *disk, int file, uint32_t seed, const struct index_ids 
 	return ret;
 }
 
+int ids_for_each(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	struct index_id entries[INDEX_PAGE_IDS];
+	int ret = 0;
+
+	for (uint64_t page = 0; ret == 0 && page < index_pages(ids); page++) {
+		int count = read_page(disk, file, seed, ids, page, entries);
+
+		if (count < 0)
+			return count;
+		for (int i = 0; ret == 0 && i < count; i++)
+			ret = on_id(ctx, entries[i].trace_id);
+	}
+	return ret;
+}
+
 /* ---- Continuing runs ---------------------------------------------------------- */
 
 /* All of them at once. */

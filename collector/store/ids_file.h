@@ -19,6 +19,11 @@ int ids_open(struct disk *disk, int file, uint32_t seed, struct index_ids *ret) 
 int ids_find(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
 	const uint8_t trace_id[16], int (*on_run)(void *ctx, uint32_t run), void *ctx) MUST_CHECK;
 
+/* Calls on_id for the trace of each run, by id. A result other than 0 ends it and is returned.
+ * ERR_INDEX, -EIO. */
+int ids_for_each(struct disk *disk, int file, uint32_t seed, const struct index_ids *ids,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx) MUST_CHECK;
+
 /* Writes a new file: the ids of an old one (old_file -1: none) and of `more`, which
  * is sorted by (id, run) and whose runs are all larger. ids->runs, covered and zone
  * are the caller's; the rest is set. *ret_bloom is the filter, owned by the caller.

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index_catalog.h"
 #include "index_part.h"
 #include "index_run.h"
 #include "manifest.h"
@@ -17,14 +18,20 @@
 #define TAIL_RUNS_MAX ((size_t)64 << 10)
 /* Files that are kept open. */
 #define OPEN_MAX 16
-/* Parts, the last ones, of which is fetched what is about to be looked at. */
-#define EXPECT_PARTS 4
+/* What is made at once where there is no catalog yet: others wait for it. */
+#define TABLES_AT_START 12
+/* So many runs are added before it is looked how many there are. */
+#define TAIL_CHECK_RUNS 256
 
 struct index {
 	struct index_place place;
 	struct index_state **parts; /* owned; in order of their making */
 	size_t count;
 	size_t capacity;
+	struct index_state **searched; /* owned; those that no table covers, newest first */
+	size_t searched_count;
+	struct index_catalog catalog;
+	uint32_t added; /* runs, since tails were counted */
 	uint64_t clock; /* counts uses */
 	size_t bytes;	/* of memory, at the last flush; atomic: any thread asks */
 };
@@ -56,6 +63,10 @@ static struct index_state *new_part(struct index *index, const struct part_name 
 		if (parts == NULL)
 			return NULL;
 		index->parts = parts;
+		parts = reallocarray(index->searched, capacity, sizeof(struct index_state *));
+		if (parts == NULL)
+			return NULL;
+		index->searched = parts;
 		index->capacity = capacity;
 	}
 	part = malloc(sizeof(*part));
@@ -63,7 +74,25 @@ static struct index_state *new_part(struct index *index, const struct part_name 
 		return NULL;
 	index_part_init(part, &index->place, name);
 	index->parts[index->count++] = part;
+	memmove(index->searched + 1, index->searched,
+		index->searched_count++ * sizeof(struct index_state *));
+	index->searched[0] = part;
 	return part;
+}
+
+/* Parts went, or were covered. */
+static void list_searched(struct index *index)
+{
+	index->searched_count = 0;
+	for (size_t i = index->count; i > 0; i--)
+		if (!index->parts[i - 1]->catalogued)
+			index->searched[index->searched_count++] = index->parts[i - 1];
+}
+
+static void gather(struct index *index, unsigned int most)
+{
+	index_catalog_gather(&index->catalog, index->parts, index->count, most);
+	list_searched(index);
 }
 
 /* Closes the files of parts not used for the longest time. */
@@ -190,8 +219,11 @@ static int repair(
 static int load_part(struct index *index, const struct index_part *from)
 {
 	struct index_state *part = new_part(index, &from->name);
+	int ret = part != NULL ? index_part_load(part, from->length_bytes) : -ENOMEM;
 
-	return part != NULL ? index_part_load(part, from->length_bytes) : -ENOMEM;
+	if (ret == 0)
+		part->closed = from->closed;
+	return ret;
 }
 
 /* Indexes the rest of a part. One whose lines can't be read is indexed as far as it
@@ -228,6 +260,8 @@ static bool is_ours(const struct index *index, const char *name)
 {
 	char expected[INDEX_NAME_BYTES];
 
+	if (index_catalog_has_file(&index->catalog, name))
+		return true;
 	for (size_t i = 0; i < index->count; i++) {
 		const struct part_name *part = &index->parts[i]->name;
 
@@ -280,7 +314,8 @@ static void remove_others(struct index *index)
 
 static void count_memory(struct index *index)
 {
-	size_t bytes = sizeof(*index) + index->capacity * sizeof(struct index_state *);
+	size_t bytes = sizeof(*index) + 2 * index->capacity * sizeof(struct index_state *) +
+		       index_catalog_memory(&index->catalog);
 
 	for (size_t i = 0; i < index->count; i++)
 		bytes += index_part_memory(index->parts[i]);
@@ -310,6 +345,7 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 	index->place =
 		(struct index_place){.disk = disk, .parts_dir = parts_dir, .index_dir = index_dir};
 	memcpy(index->place.store_id, store_id, 16);
+	index->catalog.place = &index->place;
 	/* All that is there first: what continues a trace is told by the other parts. */
 	for (size_t i = 0; error == 0 && i < part_count; i++)
 		error = load_part(index, &parts[i]);
@@ -319,7 +355,11 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 		index_close(index);
 		return error;
 	}
+	/* What it has forgotten of parts that went must not come back, as with their files. */
+	if (index_catalog_load(&index->catalog, index->parts, index->count))
+		sync_names(index);
 	remove_others(index);
+	gather(index, TABLES_AT_START);
 	count_memory(index);
 	*ret_report = report;
 	*ret = index;
@@ -343,22 +383,71 @@ void index_close(struct index *index)
 		index_part_done(index->parts[i]);
 		free(index->parts[i]);
 	}
+	index_catalog_done(&index->catalog);
+	free(index->searched);
 	free(index->parts);
 	free(index);
 }
 
 /* ---- Searching -------------------------------------------------------------------- */
 
+/* Loads the part anew. What a table has of it holds: its runs are the same. */
+static int load_again(struct index_state *part, uint64_t length_bytes)
+{
+	bool catalogued = part->catalogued, closed = part->closed;
+	int ret;
+
+	index_part_discard(part);
+	ret = index_part_load(part, length_bytes);
+	part->closed = closed;
+	if (catalogued)
+		index_part_cover(part);
+	return ret;
+}
+
 /* Reads the ids of a part again from its runs, when .ids turned out to be damaged. */
 static int forget_ids(struct index *index, struct index_state *part)
 {
 	uint64_t length_bytes = part->covered;
 	uint64_t runs;
-	int ret;
+	int ret = load_again(part, length_bytes);
 
-	index_part_discard(part);
-	ret = index_part_load(part, length_bytes);
 	return ret != 0 ? ret : repair(index, part, length_bytes, &runs);
+}
+
+/* Whether a part has a run of the trace: 1, 0, or an error. */
+static int find_in_part(
+	struct index *index, struct index_state *part, const uint8_t trace_id[16], uint64_t hash)
+{
+	int ret = index_part_find(part, trace_id, hash);
+
+	if (ret != ERR_INDEX)
+		return ret;
+	ret = forget_ids(index, part);
+	if (ret == 0)
+		return index_part_find(part, trace_id, hash);
+	/* A part whose file somebody took away holds nothing. */
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/* The same for the parts of a table. */
+static int find_in_table(struct index *index, size_t table, const uint8_t trace_id[16],
+	uint64_t hash, struct index_state **ret_part)
+{
+	uint64_t left = index_catalog_ask(&index->catalog, table, hash);
+
+	while (left != 0) {
+		unsigned int i = 63 - (unsigned int)__builtin_clzll(left);
+		struct index_state *part = index->catalog.covers[table].parts[i];
+		int ret = part != NULL ? find_in_part(index, part, trace_id, hash) : 0;
+
+		left &= ~(UINT64_C(1) << i);
+		if (ret == 1)
+			*ret_part = part;
+		if (ret != 0)
+			return ret;
+	}
+	return 0;
 }
 
 /* A part that has a run of the trace: 1, 0, or an error. */
@@ -366,35 +455,24 @@ static int find_trace(
 	struct index *index, const uint8_t trace_id[16], struct index_state **ret_part)
 {
 	uint64_t hash = index_hash_id(trace_id);
+	int ret = 0;
 
-	for (size_t i = index->count; i > 0; i--) {
-		struct index_state *part = index->parts[i - 1];
-		int ret = index_part_find(part, trace_id, hash);
-
-		if (ret == ERR_INDEX) {
-			ret = forget_ids(index, part);
-			if (ret == 0)
-				ret = index_part_find(part, trace_id, hash);
-			/* A part whose file somebody took away holds nothing. */
-			else if (ret == -ENOENT)
-				ret = 0;
-		}
-		if (ret < 0)
-			return ret;
-		if (ret == 1) {
-			*ret_part = part;
-			return 1;
-		}
+	for (size_t i = 0; ret == 0 && i < index->searched_count; i++) {
+		*ret_part = index->searched[i];
+		ret = find_in_part(index, *ret_part, trace_id, hash);
 	}
-	return 0;
+	for (size_t i = index->catalog.catalog.count; ret == 0 && i > 0; i--)
+		ret = find_in_table(index, i - 1, trace_id, hash, ret_part);
+	return ret;
 }
 
 void index_expect(const struct index *index, const uint8_t trace_id[16])
 {
 	uint64_t hash = index_hash_id(trace_id);
 
-	for (size_t i = 0; i < index->count && i < EXPECT_PARTS; i++)
-		index_part_expect(index->parts[index->count - 1 - i], hash);
+	for (size_t i = 0; i < index->searched_count; i++)
+		index_part_expect(index->searched[i], hash);
+	index_catalog_expect(&index->catalog, hash);
 }
 
 void index_expect_run(
@@ -429,7 +507,10 @@ static int add_told(
 		marked.flags |= INDEX_CONTINUES;
 	part->used = ++index->clock;
 	ret = index_part_add(part, &marked);
-	if (ret == 0 && tail_runs(index, &longest) > TAIL_RUNS_MAX && longest != NULL)
+	if (ret != 0 || ++index->added < TAIL_CHECK_RUNS)
+		return ret;
+	index->added = 0;
+	if (tail_runs(index, &longest) > TAIL_RUNS_MAX && longest != NULL)
 		ret = index_part_compact(longest) == -ENOMEM ? -ENOMEM : 0;
 	return ret;
 }
@@ -475,6 +556,8 @@ int index_close_part(struct index *index, const struct part_name *part)
 		return 0;
 	ret = index_part_compact(state);
 	index_part_rest(state);
+	state->closed = true;
+	gather(index, 1);
 	return ret == ERR_INDEX ? -EIO : ret;
 }
 
@@ -483,6 +566,7 @@ int index_seal_part(struct index *index, const struct index_part *sealed)
 	struct part_name plain = sealed->name;
 	struct index_state *state;
 	struct index_report report = {0};
+	bool catalogued;
 	int ret;
 
 	plain.sealed = false;
@@ -490,10 +574,18 @@ int index_seal_part(struct index *index, const struct index_part *sealed)
 	if (state == NULL)
 		return 0;
 	/* The place in the order of parts stays. */
+	catalogued = state->catalogued;
 	index_part_discard(state);
 	index_part_init(state, &index->place, &sealed->name);
 	ret = index_part_load(state, sealed->length_bytes);
-	return ret == 0 ? mend_part(index, state, sealed, &report) : ret;
+	if (ret == 0)
+		ret = mend_part(index, state, sealed, &report);
+	state->closed = true;
+	/* Its traces are the same. */
+	if (catalogued)
+		index_part_cover(state);
+	gather(index, 1);
+	return ret;
 }
 
 void index_remove_part(struct index *index, const struct part_name *part)
@@ -508,12 +600,14 @@ void index_remove_part(struct index *index, const struct part_name *part)
 	if (state == NULL)
 		return;
 	index_part_discard(state);
+	index_catalog_remove(&index->catalog, state);
 	sync_names(index);
 	while (index->parts[at] != state)
 		at++;
 	index->count--;
 	memmove(index->parts + at, index->parts + at + 1,
 		(index->count - at) * sizeof(struct index_state *));
+	list_searched(index);
 	free(state);
 }
 

@@ -7,7 +7,8 @@
  * checked against the lines themselves.
  *
  * Files, per part, in .waft/index: `<part>.runs` grows with each run; a closed part
- * has `<part>.ids` besides, sorted by trace id. Nothing here is synced.
+ * has `<part>.ids` besides, sorted by trace id. Closed parts are in tables of the catalog
+ * (catalog.h), so that what a trace costs hardly grows with them. Nothing here is synced.
  *
  * This header is the writing side and the question that the writer asks (which
  * day does this trace belong to?). The daemon's one struct index is used by the
@@ -126,7 +127,7 @@ int index_seal_part(struct index *index, const struct index_part *sealed) MUST_C
 void index_remove_part(struct index *index, const struct part_name *part);
 
 /* The day of the parts in which the trace has an earlier run: 1 and *ret_day (days
- * since 1970), 0 when it has none (the common case: about 0.1 us a closed part), or
+ * since 1970), 0 when it has none (the common case), or
  * -EIO, -ENOMEM. Exact: filters only spare lookups. */
 int index_day_of_trace(
 	struct index *index, const uint8_t trace_id[16], int32_t *ret_day) MUST_CHECK;

@@ -256,11 +256,17 @@ static int on_run(void *ctx, const struct index_run *run)
 	return 1;
 }
 
-static int find_in_pack(struct index_state *part, const uint8_t trace_id[16])
+static int open_pack(const struct index_state *part, struct pack **ret)
 {
 	const struct index_place *place = part->place;
+
+	return pack_open(place->disk, place->index_dir, place->store_id, &part->name, ret);
+}
+
+static int find_in_pack(const struct index_state *part, const uint8_t trace_id[16])
+{
 	struct pack *pack;
-	int ret = pack_open(place->disk, place->index_dir, place->store_id, &part->name, &pack);
+	int ret = open_pack(part, &pack);
 
 	if (ret != 0)
 		return ret;
@@ -269,17 +275,24 @@ static int find_in_pack(struct index_state *part, const uint8_t trace_id[16])
 	return ret;
 }
 
-static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
+/* Returns a handle or a negative error. */
+static int open_ids(const struct index_state *part)
 {
 	char name[INDEX_NAME_BYTES];
-	int file;
 	int ret = index_file_name(&part->name, INDEX_IDS, name);
 
-	if (ret != 0)
-		return ret;
-	file = disk_open(part->place->disk, part->place->index_dir, name, DISK_READ);
+	if (ret == 0)
+		ret = disk_open(part->place->disk, part->place->index_dir, name, DISK_READ);
+	return ret == -ENOENT ? ERR_INDEX : ret;
+}
+
+static int find_in_ids(const struct index_state *part, const uint8_t trace_id[16])
+{
+	int file = open_ids(part);
+	int ret;
+
 	if (file < 0)
-		return file == -ENOENT ? ERR_INDEX : file;
+		return file;
 	ret = ids_find(
 		part->place->disk, file, part->ids_seed, &part->ids, trace_id, on_number, NULL);
 	disk_close(part->place->disk, file);
@@ -288,7 +301,9 @@ static int find_in_ids(struct index_state *part, const uint8_t trace_id[16])
 
 int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64_t hash)
 {
-	if (part->ids.runs > 0 && index_bloom_has(part->bloom, part->ids.bloom_bytes, hash)) {
+	/* Of what is covered, a table has told that it may be there. */
+	if (part->ids.runs > 0 && (part->bloom == NULL || index_bloom_has(part->bloom,
+								  part->ids.bloom_bytes, hash))) {
 		int ret = part->name.sealed ? find_in_pack(part, trace_id)
 					    : find_in_ids(part, trace_id);
 
@@ -300,9 +315,44 @@ int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64
 
 void index_part_expect(const struct index_state *part, uint64_t hash)
 {
-	if (part->ids.runs > 0)
+	if (part->bloom != NULL)
 		__builtin_prefetch(part->bloom + index_bloom_block(part->ids.bloom_bytes, hash));
 	id_map_expect(&part->tail_map, hash, false);
+}
+
+bool index_part_is_whole(const struct index_state *part)
+{
+	return part->closed && !part->stalled && part->tail_count == 0 && part->runs > 0 &&
+	       part->ids.runs == part->runs;
+}
+
+int index_part_for_each_id(
+	struct index_state *part, int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	struct pack *pack;
+	int file, ret;
+
+	if (part->name.sealed) {
+		ret = open_pack(part, &pack);
+		if (ret != 0)
+			return ret;
+		ret = pack_for_each_id(pack, on_id, ctx);
+		pack_close(pack);
+		return ret;
+	}
+	file = open_ids(part);
+	if (file < 0)
+		return file;
+	ret = ids_for_each(part->place->disk, file, part->ids_seed, &part->ids, on_id, ctx);
+	disk_close(part->place->disk, file);
+	return ret;
+}
+
+void index_part_cover(struct index_state *part)
+{
+	part->catalogued = true;
+	free(part->bloom);
+	part->bloom = NULL;
 }
 
 /* ---- Compacting ------------------------------------------------------------- */

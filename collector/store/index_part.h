@@ -41,6 +41,7 @@ struct index_state {
 	struct bytes buffer;	 /* slots not written yet */
 	uint64_t buffer_slot;	 /* number of its first slot */
 	bool stalled;
+	bool closed;	       /* it takes no more appends */
 	int pack_error;	       /* what kept a sealed part from being packed; 0 */
 	struct index_ids ids;  /* runs 0: there is no .ids file */
 	uint8_t *bloom;	       /* owned; of ids */
@@ -57,6 +58,9 @@ struct index_state {
 	void (*pack_hurry)(void *context, bool on);
 	void *pack_context;
 	uint64_t used; /* when the file was used last, for closing some */
+	/* A catalog's table has its ids (index_catalog.h), and a filter of them: bloom is NULL. */
+	bool catalogued;
+	bool uncoverable; /* it was tried */
 };
 
 /* Begins empty, nothing read or written. */
@@ -83,6 +87,17 @@ int index_part_find(struct index_state *part, const uint8_t trace_id[16], uint64
 
 /* index_part_find of an id of that hash is to come: fetches from memory what it looks at. */
 void index_part_expect(const struct index_state *part, uint64_t hash);
+
+/* Whether it takes no more runs, and its files have the ids of all that it has. */
+bool index_part_is_whole(const struct index_state *part);
+
+/* Calls on_id for the trace of each run of a whole part. A result other than 0 ends it and is
+ * returned. ERR_INDEX, -EIO, -ENOMEM. */
+int index_part_for_each_id(struct index_state *part,
+	int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx) MUST_CHECK;
+
+/* Says that a table has its ids: the filter is given back. */
+void index_part_cover(struct index_state *part);
 
 /* Writes all ids to a new .ids file and empties the tail. 0 or a negative error: then
  * all is as it was. */

@@ -123,6 +123,10 @@ bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_ste
 int pack_for_each_continuing(struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]),
 	void *ctx) MUST_CHECK;
 
+/* Calls on_id for the trace of each run. ERR_INDEX also for packs of earlier builds. */
+int pack_for_each_id(struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]),
+	void *ctx) MUST_CHECK;
+
 /* The filter of trace ids (index_bloom_has), of index_bloom_bytes(runs). *ret is owned. */
 int pack_bloom(struct pack *pack, uint8_t **ret) MUST_CHECK;
 

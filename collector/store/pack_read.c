@@ -632,6 +632,36 @@ int pack_for_each_continuing(
 	return ret;
 }
 
+/* The trace ids of a block of form 2 stand at its beginning. */
+static int block_ids(struct pack *pack, size_t block, struct slice *ret)
+{
+	struct pack_entry entry;
+	int error = read_entry(pack, block, &entry);
+
+	if (error == 0)
+		error = read_piece(pack, PACK_PIECE_BLOCK, block, pack->body + entry.offset,
+			entry.length, ret);
+	if (error == 0 && ret->length < 16 * (size_t)entry.zone.runs)
+		error = ERR_INDEX;
+	ret->length = error == 0 ? 16 * (size_t)entry.zone.runs : 0;
+	return error;
+}
+
+int pack_for_each_id(
+	struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]), void *ctx)
+{
+	int ret = pack->form == PACK_FORM_2 ? 0 : ERR_INDEX;
+
+	for (size_t block = 0; ret == 0 && block < pack_blocks(pack->header.runs); block++) {
+		struct slice ids;
+
+		ret = block_ids(pack, block, &ids);
+		for (size_t at = 0; ret == 0 && at < ids.length; at += 16)
+			ret = on_id(ctx, ids.data + at);
+	}
+	return ret;
+}
+
 int pack_bloom(struct pack *pack, uint8_t **ret)
 {
 	if (pack->header.places[PACK_BLOOM].length != index_bloom_bytes(pack->header.runs))

@@ -89,6 +89,7 @@ void reader_close(struct reader *reader)
 	for (size_t i = 0; i < reader->file_count; i++)
 		view_free_file(reader, reader->files[i]);
 	free(reader->files);
+	view_catalog_done(reader);
 	scan_buffer_done(&reader->buffer);
 	disk_close(reader->disk, reader->index_dir);
 	disk_close(reader->disk, reader->dirs.inbox);
@@ -376,6 +377,8 @@ int view_find(struct reader *reader, const uint8_t trace_id[16], const char *fro
 
 		if (from != NULL && strcmp(finding.file->name, from) < 0)
 			continue;
+		if (!view_may_have(reader, finding.file, trace_id))
+			continue;
 		ret = view_runs(reader, finding.file);
 		if (ret == 0)
 			ret = run_list_find(&finding.file->runs, trace_id, on_found, &finding);
@@ -392,22 +395,33 @@ static bool is_packed_part(const struct view_file *file)
 	return file->ours && file->part.sealed && !file->failed;
 }
 
+static void will_open(
+	struct reader *reader, const struct view_file *file, const uint8_t trace_id[16])
+{
+	if (is_packed_part(file) && file->runs.pack == NULL &&
+		view_may_have(reader, file, trace_id))
+		pack_will_open(reader->disk, reader->index_dir, &file->part);
+}
+
 void view_will_find(struct reader *reader, const uint8_t trace_id[16])
 {
 	if (reader->has_sought && memcmp(reader->sought, trace_id, 16) == 0)
 		return;
 	reader->has_sought = true;
 	memcpy(reader->sought, trace_id, 16);
-	for (size_t i = 0; i < reader->file_count && reader->index_dir >= 0; i++)
-		if (is_packed_part(reader->files[i]) && reader->files[i]->runs.pack == NULL)
-			pack_will_open(reader->disk, reader->index_dir, &reader->files[i]->part);
+	view_catalog_will_ask(reader, trace_id);
+	/* First those that no table has: what tables say has to be waited for. */
+	for (int in_table = 0; in_table < 2 && reader->index_dir >= 0; in_table++)
+		for (size_t i = 0; i < reader->file_count; i++)
+			if ((reader->files[i]->table > 0) == in_table)
+				will_open(reader, reader->files[i], trace_id);
 	for (enum pack_step step = PACK_STEP_IDS; step <= PACK_STEP_BLOCK; step++) {
 		for (size_t i = 0; i < reader->file_count; i++) {
 			struct view_file *file = reader->files[i];
 
 			/* What is wrong with it comes up again. */
-			if (!is_packed_part(file) || view_runs(reader, file) != 0 ||
-				file->runs.pack == NULL ||
+			if (!is_packed_part(file) || !view_may_have(reader, file, trace_id) ||
+				view_runs(reader, file) != 0 || file->runs.pack == NULL ||
 				!pack_will_find(file->runs.pack, trace_id, step))
 				continue;
 			if (step == PACK_STEP_DIRECTORY && file->source == NULL)

@@ -9,6 +9,7 @@
 #ifndef WAFT_STORE_VIEW_H
 #define WAFT_STORE_VIEW_H
 
+#include "catalog.h"
 #include "offline.h"
 #include "reader.h"
 #include "run_list.h"
@@ -29,8 +30,21 @@ struct view_file {
 	bool known_damaged;    /* the daemon has found so */
 	bool summed;	       /* of the walk under way: its sums do for its runs */
 	bool ready;	       /* runs are up to length_bytes */
+	size_t table;	       /* of the catalog, from 1, that has its traces; 0: none has */
+	unsigned int in_table; /* which of the table's parts it is */
 	struct source *source; /* NULL: not open */
 	struct run_list runs;
+};
+
+/* The catalog as a reader has it. */
+struct view_catalog {
+	struct catalog list;
+	struct view_table {
+		int file;	/* -1: not open */
+		uint64_t parts; /* which of it may have the trace that was asked for */
+	} * tables;		/* owned; of the list */
+	bool asked;
+	uint8_t trace_id[16]; /* that was */
 };
 
 struct reader {
@@ -46,6 +60,7 @@ struct reader {
 	size_t file_count;
 	size_t file_capacity;
 	size_t open_sources;
+	struct view_catalog catalog;
 	bool has_sought;    /* reading has been begun for: */
 	uint8_t sought[16]; /* a trace id */
 	struct reader_report report;
@@ -97,7 +112,17 @@ int view_find(struct reader *reader, const uint8_t trace_id[16], const char *fro
  * no cache each read would wait for the disk. Nothing depends on it. */
 void view_will_find(struct reader *reader, const uint8_t trace_id[16]);
 
-/* ---- Private to reader.c and view_files.c ---- */
+/* ---- Private to reader.c, view_files.c and view_catalog.c ---- */
+
+/* Reads the catalog again. */
+void view_catalog_look(struct reader *reader);
+void view_catalog_done(struct reader *reader);
+
+/* Begins to read what view_may_have needs, without waiting. */
+void view_catalog_will_ask(struct reader *reader, const uint8_t trace_id[16]);
+
+/* Whether the file may have a run of the trace: false only where a table says so. */
+bool view_may_have(struct reader *reader, const struct view_file *file, const uint8_t trace_id[16]);
 
 /* Directories that came up since the last look. */
 void view_open_dirs(struct reader *reader);

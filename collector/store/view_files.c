@@ -326,6 +326,37 @@ static int take_others(const struct listing *listing)
 	return ret;
 }
 
+/* A part takes no more traces once a table has it, sealed or not, and is as long as it was. */
+static void link_table(const struct listing *listing, size_t table)
+{
+	const struct catalog_table *entry = &listing->reader->catalog.list.tables[table];
+
+	for (uint32_t i = 0; i < entry->part_count; i++) {
+		const struct catalog_part *part = &entry->parts[i];
+		const struct part_name name = {.day = part->day, .number = part->number};
+
+		for (int sealed = 0; sealed < 2 && part->number != 0; sealed++) {
+			const struct listed *listed = find_name(listing, &name, sealed != 0);
+
+			if (!is_taken(listed) || listed->file->length_bytes != part->length_bytes)
+				continue;
+			listed->file->table = table + 1;
+			listed->file->in_table = i;
+		}
+	}
+}
+
+static void link_catalog(const struct listing *listing)
+{
+	struct reader *reader = listing->reader;
+
+	view_catalog_look(reader);
+	for (size_t i = 0; i < reader->file_count; i++)
+		reader->files[i]->table = 0;
+	for (size_t i = 0; i < reader->catalog.list.count; i++)
+		link_table(listing, i);
+}
+
 static int compare_files(const void *left, const void *right)
 {
 	return strcmp((*(struct view_file *const *)left)->name,
@@ -379,6 +410,8 @@ int view_look(struct reader *reader)
 	int ret = 0;
 
 	view_open_dirs(reader);
+	if (reader->index_dir >= 0)
+		catalog_will_load(reader->disk, reader->index_dir);
 	if (reader->live == NULL)
 		ret = refresh_offline(reader);
 	else
@@ -390,6 +423,7 @@ int view_look(struct reader *reader)
 		ret = live->for_each_part(live->ctx, on_part, &listing);
 		if (ret == 0)
 			ret = take_others(&listing);
+		link_catalog(&listing);
 		drop_absent(reader);
 	}
 	free(listing.parts);

@@ -1,5 +1,5 @@
 # The read side of the store: records, filters, trees, statistics, index, reader, queries.
-foreach(name record filter tree stats files index pack pages)
+foreach(name record filter tree stats files index pack catalog pages)
   waft_unit_test(query_${name} waft_store waft_test_store waft_test_parts)
   target_compile_definitions(test_query_${name} PRIVATE
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")

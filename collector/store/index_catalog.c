@@ -1,0 +1,288 @@
+/*
+ * index_catalog.c: see index_catalog.h.
+ */
+#include "index_catalog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_of(const struct catalog_part *entry, const struct index_state *part)
+{
+	return entry->day == part->name.day && entry->number == part->name.number &&
+	       entry->length_bytes == part->covered;
+}
+
+static int save(const struct index_catalog *catalog)
+{
+	const struct index_place *place = catalog->place;
+
+	return catalog_save(place->disk, place->index_dir, place->store_id, &catalog->catalog);
+}
+
+/* Without a list, what of it is in memory holds still. */
+static void save_or_drop(const struct index_catalog *catalog)
+{
+	const struct index_place *place = catalog->place;
+
+	if (save(catalog) != 0)
+		disk_unlink_quietly(place->disk, place->index_dir, CATALOG_NAME);
+}
+
+static void drop_table(struct index_catalog *catalog, size_t table)
+{
+	struct catalog *list = &catalog->catalog;
+	const struct index_place *place = catalog->place;
+	size_t behind = --list->count - table;
+	char name[CATALOG_NAME_BYTES];
+
+	catalog_table_name(list->tables[table].id, name);
+	disk_unlink_quietly(place->disk, place->index_dir, name);
+	free(catalog->covers[table].bloom);
+	memmove(list->tables + table, list->tables + table + 1, behind * sizeof(*list->tables));
+	memmove(catalog->covers + table, catalog->covers + table + 1,
+		behind * sizeof(*catalog->covers));
+}
+
+/* ---- Loading ------------------------------------------------------------------- */
+
+static struct index_state *find_state(
+	struct index_state *const *parts, size_t count, const struct catalog_part *entry)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!parts[i]->catalogued && index_part_is_whole(parts[i]) &&
+			is_of(entry, parts[i]))
+			return parts[i];
+	return NULL;
+}
+
+/* Which parts a table is of; those of others are gone. Returns how many it has. */
+static size_t link_parts(struct catalog_table *table, struct index_cover *cover,
+	struct index_state *const *parts, size_t count, bool *changed)
+{
+	size_t left = 0;
+
+	for (uint32_t i = 0; i < table->part_count; i++) {
+		struct catalog_part *entry = &table->parts[i];
+
+		if (entry->number == 0)
+			continue;
+		cover->parts[i] = find_state(parts, count, entry);
+		if (cover->parts[i] != NULL) {
+			left++;
+			continue;
+		}
+		entry->number = 0;
+		*changed = true;
+	}
+	return left;
+}
+
+static bool load_table(struct index_catalog *catalog, size_t table,
+	struct index_state *const *parts, size_t count, bool *changed)
+{
+	struct catalog_table *entry = &catalog->catalog.tables[table];
+	struct index_cover *cover = &catalog->covers[table];
+	const struct index_place *place = catalog->place;
+
+	if (link_parts(entry, cover, parts, count, changed) == 0 ||
+		catalog_table_bloom(place->disk, place->index_dir, entry, &cover->bloom) != 0)
+		return false;
+	cover->bloom_bytes = index_bloom_bytes(entry->runs);
+	for (uint32_t i = 0; i < entry->part_count; i++)
+		if (cover->parts[i] != NULL)
+			index_part_cover(cover->parts[i]);
+	return true;
+}
+
+bool index_catalog_load(
+	struct index_catalog *catalog, struct index_state *const *parts, size_t count)
+{
+	const struct index_place *place = catalog->place;
+	bool changed = false;
+
+	if (catalog_load(place->disk, place->index_dir, place->store_id, &catalog->catalog) != 0)
+		return false;
+	catalog->covers = calloc(catalog->catalog.count + 1, sizeof(*catalog->covers));
+	if (catalog->covers == NULL) {
+		catalog_done(&catalog->catalog);
+		return false;
+	}
+	for (size_t i = 0; i < catalog->catalog.count;) {
+		if (load_table(catalog, i, parts, count, &changed)) {
+			i++;
+			continue;
+		}
+		drop_table(catalog, i);
+		changed = true;
+	}
+	if (changed)
+		save_or_drop(catalog);
+	return changed;
+}
+
+void index_catalog_done(struct index_catalog *catalog)
+{
+	for (size_t i = 0; i < catalog->catalog.count; i++)
+		free(catalog->covers[i].bloom);
+	free(catalog->covers);
+	catalog->covers = NULL;
+	catalog_done(&catalog->catalog);
+}
+
+/* ---- Gathering ------------------------------------------------------------------- */
+
+static int for_each_id(
+	void *ctx, size_t part, int (*on_id)(void *arg, const uint8_t trace_id[16]), void *arg)
+{
+	const struct index_cover *cover = ctx;
+
+	return index_part_for_each_id(cover->parts[part], on_id, arg);
+}
+
+/* The oldest parts that none covers; returns how many. */
+static size_t choose(struct index_state *const *parts, size_t count, struct catalog_table *table,
+	struct index_cover *cover)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count && found < CATALOG_GATHER; i++) {
+		struct index_state *part = parts[i];
+
+		if (part->catalogued || part->uncoverable || !index_part_is_whole(part))
+			continue;
+		table->parts[found] = (struct catalog_part){.day = part->name.day,
+			.number = part->name.number,
+			.length_bytes = part->covered};
+		table->runs += part->runs;
+		cover->parts[found++] = part;
+	}
+	table->part_count = (uint32_t)found;
+	return found;
+}
+
+static int make_table(
+	struct index_catalog *catalog, struct catalog_table *table, struct index_cover *cover)
+{
+	const struct catalog_ids ids = {.for_each_id = for_each_id, .ctx = cover};
+	const struct index_place *place = catalog->place;
+	struct index_cover *covers =
+		reallocarray(catalog->covers, catalog->catalog.count + 1, sizeof(*catalog->covers));
+	int ret;
+
+	if (covers == NULL)
+		return -ENOMEM;
+	catalog->covers = covers;
+	ret = catalog_table_make(
+		place->disk, place->index_dir, place->store_id, &ids, table, &cover->bloom);
+	if (ret != 0)
+		return ret;
+	ret = catalog_add(&catalog->catalog, table);
+	if (ret != 0) {
+		free(cover->bloom);
+		return ret;
+	}
+	cover->bloom_bytes = index_bloom_bytes(table->runs);
+	covers[catalog->catalog.count - 1] = *cover;
+	return 0;
+}
+
+void index_catalog_gather(struct index_catalog *catalog, struct index_state *const *parts,
+	size_t count, unsigned int most)
+{
+	bool made = false;
+
+	for (unsigned int i = 0; i < most; i++) {
+		struct catalog_table table = {0};
+		struct index_cover cover = {0};
+		size_t found = choose(parts, count, &table, &cover);
+		bool good = found == CATALOG_GATHER && make_table(catalog, &table, &cover) == 0;
+
+		made |= good;
+		if (found < CATALOG_GATHER)
+			break;
+		for (size_t k = 0; k < found; k++) {
+			if (good)
+				index_part_cover(cover.parts[k]);
+			else
+				cover.parts[k]->uncoverable = true;
+		}
+	}
+	if (made)
+		save_or_drop(catalog);
+}
+
+void index_catalog_remove(struct index_catalog *catalog, const struct index_state *part)
+{
+	bool changed = false;
+
+	for (size_t i = catalog->catalog.count; i-- > 0;) {
+		struct catalog_table *table = &catalog->catalog.tables[i];
+		struct index_cover *cover = &catalog->covers[i];
+		size_t left = 0;
+
+		for (uint32_t k = 0; k < table->part_count; k++) {
+			if (cover->parts[k] == part) {
+				cover->parts[k] = NULL;
+				table->parts[k].number = 0;
+				changed = true;
+			}
+			left += cover->parts[k] != NULL;
+		}
+		if (left == 0)
+			drop_table(catalog, i);
+	}
+	if (changed)
+		save_or_drop(catalog);
+}
+
+/* ---- Asking ------------------------------------------------------------------------- */
+
+uint64_t index_catalog_ask(const struct index_catalog *catalog, size_t table, uint64_t hash)
+{
+	const struct index_place *place = catalog->place;
+	const struct catalog_table *entry = &catalog->catalog.tables[table];
+	const struct index_cover *cover = &catalog->covers[table];
+	uint64_t ret;
+	int file;
+
+	if (!index_bloom_has(cover->bloom, cover->bloom_bytes, hash))
+		return 0;
+	file = catalog_table_open(place->disk, place->index_dir, entry);
+	ret = catalog_table_ask(place->disk, file, place->store_id, entry, hash);
+	disk_close(place->disk, file);
+	return ret;
+}
+
+void index_catalog_expect(const struct index_catalog *catalog, uint64_t hash)
+{
+	for (size_t i = 0; i < catalog->catalog.count; i++) {
+		const struct index_cover *cover = &catalog->covers[i];
+
+		__builtin_prefetch(cover->bloom + index_bloom_block(cover->bloom_bytes, hash));
+	}
+}
+
+bool index_catalog_has_file(const struct index_catalog *catalog, const char *name)
+{
+	char expected[CATALOG_NAME_BYTES];
+
+	if (strcmp(name, CATALOG_NAME) == 0)
+		return catalog->catalog.count > 0;
+	for (size_t i = 0; i < catalog->catalog.count; i++) {
+		catalog_table_name(catalog->catalog.tables[i].id, expected);
+		if (strcmp(name, expected) == 0)
+			return true;
+	}
+	return false;
+}
+
+size_t index_catalog_memory(const struct index_catalog *catalog)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < catalog->catalog.count; i++)
+		bytes += sizeof(catalog->catalog.tables[i]) + sizeof(catalog->covers[i]) +
+			 (size_t)catalog->covers[i].bloom_bytes;
+	return bytes;
+}
