@@ -156,6 +156,9 @@ struct writer_config {
 	size_t cache_bytes;		 /* of log records; 0: 8 MiB */
 	uint64_t (*clock_ns)(void *ctx); /* since 1970; NULL: CLOCK_REALTIME */
 	void *clock_ctx;
+	/* Lines are written by the store's thread alone: for tests, whose disk is then asked for
+	 * the same things in the same order every time. */
+	bool no_pen;
 };
 
 /* Counts since the start; spans also before it. */

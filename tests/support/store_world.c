@@ -105,11 +105,13 @@ static int on_batch(void *ctx, struct log_place place, const struct log_record *
 
 static int day_of_trace(void *ctx, const struct trace_id *trace_id, int32_t *ret_day)
 {
-	const struct world *world = ctx;
+	struct world *world = ctx;
 	int32_t day = world->trace_days[world_trace_of_id(trace_id)];
 
-	if (world->day_error != 0)
+	if (world->day_error != 0 && world->days_told == 0)
 		return world->day_error;
+	if (world->day_error != 0)
+		world->days_told--;
 	if (day == INT32_MIN)
 		return 0;
 	*ret_day = day;
@@ -247,7 +249,8 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	struct recovery_config config = {.now_ns = history->base_ns};
 	struct writer_config writer = {.reserve_bytes = 1,
 		.buffer_bytes = buffer_bytes(world),
-		.gather_ns = world->gather_steps};
+		.gather_ns = world->gather_steps,
+		.no_pen = !world->pen};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
@@ -257,6 +260,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	bool damaged = world->damaged;
 	bool indexed = world->indexed;
 	uint32_t run_spans = world->run_spans;
+	bool pen = world->pen;
 	int ret;
 
 	*world = (struct world){.fake = fake,
@@ -272,6 +276,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 		.retain_bytes = retain_bytes,
 		.gather_steps = gather_steps,
 		.shards = shards,
+		.pen = pen,
 		.now = gather_steps};
 	world->dirs = (struct store_dirs){-1, -1, -1, -1, -1};
 	ret = clients_new(0, &world->clients);

@@ -80,14 +80,17 @@ struct world {
 	uint64_t written_before;	  /* spans in parts when it began */
 	uint32_t segment_bytes;
 	uint64_t part_bytes;
-	uint64_t gather_steps;	   /* set before world_open: calls of world_write a commit */
-	uint64_t now;		   /* calls of world_write */
-	uint32_t shards;	   /* set before world_open: stores that share the traces; 0: 1 */
-	size_t buffer_bytes;	   /* of lines that are gathered; 0: few */
-	uint64_t retain_bytes;	   /* set before world_open; 0: no retention */
+	uint64_t gather_steps; /* set before world_open: calls of world_write a commit */
+	uint64_t now;	       /* calls of world_write */
+	uint32_t shards;       /* set before world_open: stores that share the traces; 0: 1 */
+	bool pen;	       /* set before world_open: a thread beside the store's writes lines.
+				  A seed then doesn't always give the same journal */
+	size_t buffer_bytes;   /* of lines that are gathered; 0: few */
+	uint64_t retain_bytes; /* set before world_open; 0: no retention */
 	struct seal_result sealed; /* what is made and not committed for sure */
 	bool seal_pending;
-	int day_error;	     /* not 0: the index can't tell a trace's day */
+	int day_error;	     /* not 0: the index can't tell a trace's day ... */
+	uint32_t days_told;  /* ... once it has told so many */
 	uint32_t unreadable; /* set before world_open: so many batches can't be read */
 	int put_status;	     /* of the last puts: 1 while one isn't durable */
 	uint32_t puts;	     /* that aren't done */

@@ -17,7 +17,7 @@
 #include "support/store_world.h"
 
 enum {
-	LIVES = 3,
+	LIVES = 4,
 	STEPS = 70,
 	FAULT_STEPS = 60,
 };
@@ -26,10 +26,12 @@ static struct world_history *scratch;
 
 /* Of the worlds that are opened from now on. */
 static uint32_t shards = 1;
+static bool pen;
 
 static void set_sizes(struct world *world)
 {
-	*world = (struct world){.segment_bytes = 3000, .part_bytes = 4000, .shards = shards};
+	*world = (struct world){
+		.segment_bytes = 3000, .part_bytes = 4000, .shards = shards, .pen = pen};
 }
 
 static uint64_t states;
@@ -114,7 +116,9 @@ static void test_crash_anywhere(void **state)
 		struct fake_disk *fake;
 
 		shards = 1 + i % WORLD_SHARDS;
+		pen = i % 4 < 2;
 		fake = live(seed + i, history);
+		pen = false;
 		seals += history->seals;
 		for (size_t at = 0; at <= fake_disk_changes(fake); at++) {
 			for (int mode = FAKE_KILLED; mode <= FAKE_RANDOM + 3; mode++) {
@@ -226,9 +230,12 @@ static uint64_t fault_life(
 	char when[64];
 
 	shards = 2 - n % 2;
-	snprintf(when, sizeof(when), "fault %d, operation %llu", error, (unsigned long long)n);
+	pen = n / 2 % 2 == 1;
+	snprintf(when, sizeof(when), "fault %d, operation %llu%s", error, (unsigned long long)n,
+		pen ? ", with a pen" : "");
 	set_sizes(&world);
 	assert_int_equal(world_open(&world, fake, history), 0);
+	pen = false;
 	operations = fake_disk_operations(fake);
 	fake_disk_fail(fake, n, count, fault, error);
 	live_on(&world, &random, FAULT_STEPS);

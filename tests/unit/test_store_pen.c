@@ -23,6 +23,57 @@ static atomic_uint other_writes;
 static atomic_uint other_closes;
 static atomic_int other_error; /* of their next write */
 
+/* A slow pen, without a clock: each of its writes goes on when the store's thread waits for
+ * another (pthread_cond_wait is this file's, by the linker's --wrap), or the test lets it. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool slow;
+	bool awaited;
+	unsigned waits; /* of the store's thread */
+} pace = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
+
+static void set_awaited(bool awaited)
+{
+	pthread_mutex_lock(&pace.mutex);
+	pace.awaited = awaited;
+	pace.waits += awaited;
+	pthread_cond_signal(&pace.changed);
+	pthread_mutex_unlock(&pace.mutex);
+}
+
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
+{
+	int ret;
+
+	if (!pthread_equal(pthread_self(), own))
+		return __real_pthread_cond_wait(condition, mutex);
+	set_awaited(true);
+	ret = __real_pthread_cond_wait(condition, mutex);
+	set_awaited(false);
+	return ret;
+}
+
+static void set_slow(bool slow)
+{
+	pthread_mutex_lock(&pace.mutex);
+	pace.slow = slow;
+	pace.waits = 0;
+	pthread_cond_signal(&pace.changed);
+	pthread_mutex_unlock(&pace.mutex);
+}
+
+static void wait_if_slow(void)
+{
+	pthread_mutex_lock(&pace.mutex);
+	while (pace.slow && !pace.awaited)
+		__real_pthread_cond_wait(&pace.changed, &pace.mutex);
+	pthread_mutex_unlock(&pace.mutex);
+}
+
 static ssize_t count_write(
 	struct disk *disk, int file, const struct iovec *parts, int count, uint64_t offset)
 {
@@ -30,6 +81,7 @@ static ssize_t count_write(
 
 	if (!pthread_equal(pthread_self(), own)) {
 		atomic_fetch_add(&other_writes, 1);
+		wait_if_slow();
 		error = atomic_exchange(&other_error, 0);
 		if (error != 0)
 			return error;
@@ -44,6 +96,13 @@ static int count_close(struct disk *disk, int file)
 	return below->close(disk, file);
 }
 
+/* All of what begins there is of one day, or the first three seconds. */
+static const uint64_t noon_ns = 20499 * DAY_NS + DAY_NS / 2;
+static const uint64_t late_ns = 20500 * DAY_NS - 3000000000;
+
+static const struct world with_pen = {
+	.segment_bytes = 1 << 20, .buffer_bytes = 100000, .pen = true};
+
 struct run {
 	struct fake_disk *fake;
 	struct world_history *history;
@@ -52,14 +111,14 @@ struct run {
 	struct disk_ops ops;
 };
 
-static void begin(struct run *run, uint64_t part_bytes, size_t buffer_bytes)
+/* Opens a world of these sizes, whose spans are from that time on. */
+static void begin(struct run *run, const struct world *sizes, uint64_t base_ns)
 {
 	struct disk *disk;
 
 	run->fake = fake_disk_new();
 	run->history = world_history_new();
-	/* All of it is of one day. */
-	run->history->base_ns = 20499 * DAY_NS + DAY_NS / 2;
+	run->history->base_ns = base_ns;
 	run->random = (struct random){.state = 5};
 	disk = fake_disk_disk(run->fake);
 	below = disk->ops;
@@ -71,8 +130,7 @@ static void begin(struct run *run, uint64_t part_bytes, size_t buffer_bytes)
 	atomic_store(&other_writes, 0);
 	atomic_store(&other_closes, 0);
 	atomic_store(&other_error, 0);
-	run->world = (struct world){
-		.segment_bytes = 1 << 20, .part_bytes = part_bytes, .buffer_bytes = buffer_bytes};
+	run->world = *sizes;
 	assert_int_equal(world_open(&run->world, run->fake, run->history), 0);
 }
 
@@ -137,12 +195,72 @@ static void test_pen_writes_lines(void **state)
 	struct run run;
 
 	(void)state;
-	begin(&run, 0, 100000);
+	begin(&run, &with_pen, noon_ns);
 	for (unsigned int i = 1; i < 12; i++)
 		assert_int_equal(send_and_write(&run, 12 * i), 0);
 	assert_true(atomic_load(&other_writes) > 10);
 	world_check(&run.world, SIZE_MAX - 1, "written by the pen");
 	end(&run);
+}
+
+/* The same, but in the order of the store's thread. */
+static void test_without_pen(void **state)
+{
+	struct world without = with_pen;
+	struct run run;
+
+	(void)state;
+	without.pen = false;
+	begin(&run, &without, noon_ns);
+	for (unsigned int i = 1; i < 12; i++)
+		assert_int_equal(send_and_write(&run, 12 * i), 0);
+	assert_int_equal(atomic_load(&other_writes), 0);
+	assert_true(fake_disk_direct_writes(run.fake) > 10);
+	world_check(&run.world, SIZE_MAX - 1, "written without the pen");
+	end(&run);
+}
+
+/* A day's lines are handed over when those of another are being written. */
+static void test_two_days(void **state)
+{
+	struct run run;
+
+	(void)state;
+	begin(&run, &with_pen, late_ns);
+	set_slow(true);
+	assert_int_equal(send_and_write(&run, 240), 0);
+	assert_true(pace.waits > 4);
+	set_slow(false);
+	assert_int_equal(manifest_state(run.world.recovery.manifest)->part_count, 2);
+	world_check(&run.world, SIZE_MAX - 1, "two days");
+	end(&run);
+}
+
+/* A round is forgotten while the pen writes for it: nothing comes behind what is cut off. */
+static void test_forgotten(void **state)
+{
+	struct run run;
+	uint64_t committed;
+	size_t length;
+
+	(void)state;
+	begin(&run, &with_pen, noon_ns);
+	assert_int_equal(send_and_write(&run, 12), 0);
+	committed = manifest_state(run.world.recovery.manifest)->parts[0].length_bytes;
+	set_slow(true);
+	run.world.day_error = -EAGAIN;
+	run.world.days_told = 20;
+	atomic_store(&other_writes, 0);
+	assert_int_equal(send_and_write(&run, 240), -EAGAIN);
+	assert_int_equal(
+		manifest_state(run.world.recovery.manifest)->parts[0].length_bytes, committed);
+	set_slow(false);
+	world_close(&run.world);
+	assert_true(atomic_load(&other_writes) > 0);
+	(void)fake_disk_content(run.fake, "2026-02-15.jsonl", &length);
+	assert_int_equal(length, committed);
+	fake_disk_free(run.fake);
+	free(run.history);
 }
 
 /* The round is not committed, and its part as after any failed write; the lines are written once
@@ -153,7 +271,7 @@ static void pen_fails(int error, enum part_state then)
 	struct run run;
 	int status;
 
-	begin(&run, 0, 100000);
+	begin(&run, &with_pen, noon_ns);
 	assert_int_equal(send_and_write(&run, 12), 0);
 	atomic_store(&other_error, error);
 	assert_int_equal(send_and_write(&run, 200), error);
@@ -183,13 +301,14 @@ static void test_pen_fails(void **state)
 /* Gone when retention says so; freed by another thread. */
 static void test_removal(void **state)
 {
+	static const struct world small_parts = {.segment_bytes = 1 << 20, .part_bytes = 4000};
 	const struct retention by_size = {.max_bytes = 9000};
 	struct run run;
 	size_t length;
 	int removed;
 
 	(void)state;
-	begin(&run, 4000, 0);
+	begin(&run, &small_parts, noon_ns);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(send_and_write(&run, 8), 0);
 	assert_int_equal(atomic_load(&other_closes), 0);
@@ -208,6 +327,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_piece),
 		cmocka_unit_test(test_pen_writes_lines),
+		cmocka_unit_test(test_without_pen),
+		cmocka_unit_test(test_two_days),
+		cmocka_unit_test(test_forgotten),
 		cmocka_unit_test(test_pen_fails),
 		cmocka_unit_test(test_removal),
 	};
