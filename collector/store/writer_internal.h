@@ -217,7 +217,8 @@ void writer_part_failed(struct jsonl_store *store, struct output *output, int er
 /* The part has taken what was committed: closes it when it is full. */
 void writer_part_grown(struct jsonl_store *store, struct output *output);
 
-/* Closes the file, keeps the rest. */
+/* Closes the file, keeps the rest. The pen doesn't write to it: its number may be another
+ * file's then. */
 void writer_close_file(struct jsonl_store *store, struct output *output);
 
 /* Tells the run's index of the line that begins there in run_lines. An index that

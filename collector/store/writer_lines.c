@@ -226,7 +226,7 @@ static int begin_direct(struct jsonl_store *store, struct output *output, uint64
 
 	if (ret != 0)
 		return ret;
-	if (store->config.no_pen || !has_aside(store, output) || !pen_ready(&store->pen))
+	if (store->config.no_pen || !pen_ready(&store->pen) || !has_aside(store, output))
 		return write_to(store, output, blocks, true);
 	hand_over(store, output, blocks);
 	return 0;

@@ -9,9 +9,6 @@ enum { NUMBER_TRIES = 10000 };
 
 void writer_close_file(struct jsonl_store *store, struct output *output)
 {
-	/* Its number may be another file's then. */
-	if (store->penned == output)
-		(void)(writer_end_pen(store) == 0);
 	disk_close(store->config.disk, output->file);
 	output->file = -1;
 }
