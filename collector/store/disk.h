@@ -120,11 +120,13 @@ MUST_CHECK int disk_write(
 
 /* disk_write past the page cache, straight from memory: for much data that nobody reads
  * soon. Where that can't be, and for what isn't a number of whole blocks, the same as
- * disk_write. What of these blocks is in the page cache must not be dirty. */
+ * disk_write. What of these blocks is in the page cache must not be dirty. The handle writes
+ * directly meanwhile, whoever uses it: no other thread may. */
 MUST_CHECK int disk_write_direct(
 	struct disk *disk, int file, const void *data, size_t length, uint64_t offset);
 
-/* Whether the file's writes can pass the page cache by. */
+/* Whether the file's writes can pass the page cache by. It is tried: no other thread may use
+ * the handle meanwhile. */
 bool disk_can_direct(struct disk *disk, int file);
 
 /* fdatasync. After a failure the file must not be synced again: the kernel may

@@ -1,7 +1,8 @@
 /*
  * A thread that writes for the store's, which makes the next lines meanwhile. One piece at a
- * time: what is handed over, memory and file, is the pen's until pen_wait has returned. Of one
- * thread, or of several of which one calls after the other.
+ * time: what is handed over, memory and file, is the pen's until pen_wait has returned, and
+ * nobody else does anything to either. Of one thread, or of several of which one calls after
+ * the other.
  */
 #ifndef WAFT_STORE_PEN_H
 #define WAFT_STORE_PEN_H
@@ -36,7 +37,8 @@ void pen_init(struct disk *disk, struct pen *ret);
 /* Waits for the piece. */
 void pen_done(struct pen *pen);
 
-/* Whether it can write: begins the thread. */
+/* Whether it can write: begins the thread. If that fails once, be it only for a moment
+ * (EAGAIN), it is not tried again: whoever asks writes by itself from then on. */
 MUST_CHECK bool pen_ready(struct pen *pen);
 
 /* Begins to write a piece as disk_write_direct does; pen_ready, and none is handed over. */

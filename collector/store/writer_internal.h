@@ -3,7 +3,7 @@
  * of a round), writer_lines.c (lines to files), writer_parts.c (files of the day),
  * writer_group.c (several stores of one manifest), writer_shed.c, writer_index.c, writer_seal.c,
  * writer_chores.c (log and retention). All of it on the store's thread, but for the queue, the
- * counts, what the pen writes and what the remover closes.
+ * counts, what the pen writes (pen.c) and what the remover closes (remover.c).
  */
 #ifndef WAFT_STORE_WRITER_INTERNAL_H
 #define WAFT_STORE_WRITER_INTERNAL_H
