@@ -589,7 +589,7 @@ static void slim(struct jsonl_store *store)
 			(output->lines.capacity == HUGE_BYTES && output != store->last_output))
 			bytes_done(&store->outputs[i].lines);
 	}
-	if (store->aside.capacity > KEEP_BYTES && store->penned == NULL)
+	if (store->aside.capacity > KEEP_BYTES)
 		bytes_done(&store->aside);
 	if (store->run_lines.lent || store->run_lines.capacity > KEEP_BYTES)
 		bytes_done(&store->run_lines);
