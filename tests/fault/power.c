@@ -37,6 +37,9 @@ enum {
 /* Of the store at present: what one left another takes over. */
 static uint32_t shards = 1;
 
+/* Of the lives that are lived at present: with it a seed doesn't always give the same one. */
+static bool pen;
+
 struct run {
 	uint64_t *seen; /* hashes, open addressing; 0: unused */
 	uint64_t wanted;
@@ -108,6 +111,7 @@ static bool is_new(struct run *run, struct fake_disk *disk)
 static void open_world(struct world *world, struct fake_disk *disk, struct world_history *history)
 {
 	*world = (struct world){.shards = shards,
+		.pen = pen,
 		.segment_bytes = 3000,
 		.part_bytes = 4000,
 		.retain_bytes = RETAIN_BYTES,
@@ -193,6 +197,7 @@ static void cut_life(struct run *run, uint64_t seed)
 	uint32_t lived_with = shards;
 	struct fake_disk *disk = live(seed, history);
 
+	pen = false;
 	for (size_t at = 0; at <= fake_disk_changes(disk) && run->states < run->wanted; at++) {
 		for (int way = FAKE_KILLED; way < FAKE_RANDOM + RANDOM_WAYS; way++) {
 			enum fake_crash mode =
@@ -230,6 +235,7 @@ int main(int argc, char **argv)
 	printf("seed %llu\n", (unsigned long long)seed);
 	for (; lives < LIVES_MAX && run.states < run.wanted; lives++) {
 		shards = 1 + lives % WORLD_SHARDS;
+		pen = lives / WORLD_SHARDS % 2 == 0;
 		cut_life(&run, seed + lives * UINT64_C(1000003));
 	}
 	printf("figure: %llu states of %u lives, each of its own content, %llu of them and of "
