@@ -127,7 +127,8 @@ static void fetch(const struct run *run)
 }
 
 /* Makes a put of a list of runs; the runs go with it on success. */
-static int ship(struct keeper *keeper, struct run *runs, uint32_t run_count, uint32_t span_count)
+static int ship(struct keeper *keeper, struct run *runs, uint32_t run_count, uint32_t span_count,
+	bool behind)
 {
 	struct shipment *shipment = calloc(1, sizeof(*shipment));
 	struct store_span *spans;
@@ -152,6 +153,7 @@ static int ship(struct keeper *keeper, struct run *runs, uint32_t run_count, uin
 	shipment->span_count = span_count;
 	shipment->put.runs = shipment->store_runs;
 	shipment->put.run_count = run_count;
+	shipment->put.behind = behind;
 	shipment->put.on_durable = on_durable;
 	uv_mutex_lock(&keeper->lock);
 	keeper->puts++;
@@ -221,12 +223,14 @@ static uint64_t ship_queued(struct keeper *keeper)
 	uint32_t run_count = 0;
 	uint32_t span_count = 0;
 	struct run *runs = NULL;
+	bool behind;
 
 	uv_mutex_lock(&keeper->lock);
 	if (keeper->puts == 0 || keeper->gathering)
 		runs = take_queued(keeper, &run_count, &span_count);
+	behind = keeper->queued != NULL;
 	uv_mutex_unlock(&keeper->lock);
-	if (runs == NULL || ship(keeper, runs, run_count, span_count) == 0)
+	if (runs == NULL || ship(keeper, runs, run_count, span_count, behind) == 0)
 		return 0;
 	give_back(keeper, runs, span_count);
 	return NO_MEMORY_PAUSE_NS;

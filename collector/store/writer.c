@@ -487,6 +487,7 @@ static size_t gathered_bytes(const struct jsonl_store *store)
 static int take_put(struct jsonl_store *store, const struct store_put *put)
 {
 	store->ahead.count = 0;
+	store->behind = put->behind;
 	while (store->next_run < put->run_count) {
 		int ret;
 

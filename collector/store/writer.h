@@ -46,6 +46,9 @@ struct store_run {
 struct store_put {
 	const struct store_run *runs;
 	size_t run_count;
+	/* More is waiting than the put takes: the store is what all wait for, and may have its
+	 * lines written by another thread, which costs others more than it is worth otherwise. */
+	bool behind;
 	/* On the thread of store_work (of a group: of any), once per put, after all of it is
 	 * durable: status 0. Negative when the store was closed before (-ECANCELED): the spans stay
 	 * in the log. The put may be freed in it. */
@@ -156,9 +159,6 @@ struct writer_config {
 	size_t cache_bytes;		 /* of log records; 0: 8 MiB */
 	uint64_t (*clock_ns)(void *ctx); /* since 1970; NULL: CLOCK_REALTIME */
 	void *clock_ctx;
-	/* Lines are written by the store's thread alone: for tests, whose disk is then asked for
-	 * the same things in the same order every time. */
-	bool no_pen;
 };
 
 /* Counts since the start; spans also before it. */

@@ -118,6 +118,7 @@ struct jsonl_store {
 
 	struct span_sources *sources;
 	struct store_put *next_put; /* first whose runs are not in the outputs */
+	bool behind;		    /* as it says */
 	size_t next_run;	    /* of it */
 	size_t next_span;	    /* of this */
 	struct writer_ahead ahead;

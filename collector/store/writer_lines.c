@@ -219,14 +219,14 @@ static void hand_over(struct jsonl_store *store, struct output *output, uint64_t
 	pen_write(&store->pen, &piece);
 }
 
-/* As write_direct, but with the pen if that can be. */
+/* As write_direct, but with the pen where it is wanted and can be. */
 static int begin_direct(struct jsonl_store *store, struct output *output, uint64_t blocks)
 {
 	int ret = write_to(store, output, round_up(output->written_at), false);
 
 	if (ret != 0)
 		return ret;
-	if (store->config.no_pen || !pen_ready(&store->pen) || !has_aside(store, output))
+	if (!store->behind || !pen_ready(&store->pen) || !has_aside(store, output))
 		return write_to(store, output, blocks, true);
 	hand_over(store, output, blocks);
 	return 0;

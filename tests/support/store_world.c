@@ -249,8 +249,7 @@ int world_open(struct world *world, struct fake_disk *fake, struct world_history
 	struct recovery_config config = {.now_ns = history->base_ns};
 	struct writer_config writer = {.reserve_bytes = 1,
 		.buffer_bytes = buffer_bytes(world),
-		.gather_ns = world->gather_steps,
-		.no_pen = !world->pen};
+		.gather_ns = world->gather_steps};
 	uint32_t segment_bytes = world->segment_bytes;
 	uint64_t part_bytes = world->part_bytes;
 	uint32_t unreadable = world->unreadable;
@@ -580,6 +579,7 @@ static struct world_put *make_put(struct world *world, const bool *of_all, uint3
 	world->waiting_count = kept;
 	put->count = used;
 	put->put.runs = put->runs;
+	put->put.behind = world->pen;
 	put->put.on_durable = on_durable;
 	return put;
 }

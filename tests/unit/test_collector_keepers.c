@@ -47,7 +47,8 @@ struct slow_store {
 	pthread_cond_t changed;
 	struct store_put *puts;
 	struct store_put **end;
-	uint32_t count; /* of all puts so far */
+	uint32_t count;	 /* of all puts so far */
+	uint32_t behind; /* of these */
 	bool writes;
 };
 
@@ -72,6 +73,7 @@ static void slow_put(struct store *base, struct store_put *put)
 	*store->end = put;
 	store->end = &put->next;
 	store->count++;
+	store->behind += put->behind;
 	pthread_cond_signal(&store->changed);
 	pthread_mutex_unlock(&store->lock);
 }
@@ -104,7 +106,7 @@ static uint64_t slow_work(struct store *base, uint64_t now_ns, int *ret_error)
 	writes = store->writes;
 	pthread_mutex_unlock(&store->lock);
 	if (!writes)
-		return CLOCK_NS_PER_S;
+		return 3600 * CLOCK_NS_PER_S;
 	end_puts(store, 0);
 	return 0;
 }
@@ -286,6 +288,27 @@ static void test_marks(void **state)
 	shards_close(&shards);
 }
 
+/* A put is behind when it can't take all that waits. */
+static void test_behind(void **state)
+{
+	struct shards shards;
+
+	(void)state;
+	shards_open(&shards);
+	put_run(&shards, 0, 3);
+	await_puts(&shards.stores[0], 1);
+	put_run(&shards, 0, 4000);
+	/* Enough to go on with, and too much for one. */
+	put_run(&shards, 0, 16000);
+	await_puts(&shards.stores[0], 3);
+	pthread_mutex_lock(&shards.stores[0].lock);
+	assert_int_equal(shards.stores[0].behind, 1);
+	pthread_mutex_unlock(&shards.stores[0].lock);
+	let_write(&shards.stores[0], true);
+	await_written(&shards, 20003);
+	shards_close(&shards);
+}
+
 /* Runs of puts that ended before the loop looked: all of them come back. */
 static void test_puts_end_together(void **state)
 {
@@ -446,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own_runs),
 		cmocka_unit_test(test_marks),
+		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_puts_end_together),
 		cmocka_unit_test(test_idle_lets_go),
 		cmocka_unit_test(test_seal_fails),
