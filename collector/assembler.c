@@ -200,6 +200,13 @@ static void free_spare(struct assembler *assembler)
 	assembler->spare_bytes = 0;
 }
 
+/* Nothing is held and nothing on its way: nothing is kept either. */
+static void free_spare_at_rest(struct assembler *assembler)
+{
+	if (assembler->runs == NULL && assembler->traces.live == 0 && assembler->reserved == 0)
+		free_spare(assembler);
+}
+
 void assembler_free(struct assembler *assembler)
 {
 	if (assembler == NULL)
@@ -250,6 +257,7 @@ void assembler_unreserve(struct assembler *assembler, uint32_t spans)
 {
 	pthread_mutex_lock(&assembler->lock);
 	assembler->reserved -= spans;
+	free_spare_at_rest(assembler);
 	pthread_mutex_unlock(&assembler->lock);
 }
 
@@ -389,9 +397,7 @@ static void forget_run(struct assembler *assembler, struct run *run)
 		run->following->previous = run->previous;
 	assembler->run_bytes -= run_memory(run->count);
 	give_run(assembler, run);
-	/* Nothing is held and nothing on its way. */
-	if (assembler->runs == NULL && assembler->traces.live == 0 && assembler->reserved == 0)
-		free_spare(assembler);
+	free_spare_at_rest(assembler);
 }
 
 /* The trace behind is mostly the next one to be taken: its references, its slot and the

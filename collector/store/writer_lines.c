@@ -137,15 +137,22 @@ int writer_append_run(struct jsonl_store *store, struct output *output)
 
 /* ---- Writing --------------------------------------------------------------------- */
 
-/* Whether the disk has room for so much, and for other files to heal. */
-static int check_room(const struct jsonl_store *store, uint64_t bytes)
+/* Whether the disk has no room for so much, and for other files to heal. */
+static bool lacks_room(const struct jsonl_store *store, uint64_t bytes)
 {
 	uint64_t free_bytes;
 
-	if (disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
-		free_bytes < store->config.reserve_bytes + bytes)
-		return -ENOSPC;
-	return 0;
+	return disk_free_bytes(store->config.disk, store->config.dirs->top, &free_bytes) == 0 &&
+	       free_bytes < store->config.reserve_bytes + bytes;
+}
+
+static int check_room(struct jsonl_store *store, uint64_t bytes)
+{
+	if (!lacks_room(store, bytes))
+		return 0;
+	/* What was removed last may not be free yet. */
+	remover_done(&store->remover);
+	return lacks_room(store, bytes) ? -ENOSPC : 0;
 }
 
 /* Writes what is gathered up to there in the part. */

@@ -19,7 +19,7 @@ waft_unit_test(store_manifest_format waft_store)
 waft_refusing(test_store_manifest_format collector/store/bytes.c)
 waft_unit_test(store_parts waft_test_world)
 waft_unit_test(store_pen waft_test_world LABELS threads)
-target_link_options(test_store_pen PRIVATE -Wl,--wrap=pthread_cond_wait)
+target_link_options(test_store_pen PRIVATE -Wl,--wrap=pthread_cond_wait,--wrap=pthread_create)
 waft_unit_test(store_scan waft_test_world)
 waft_refusing(test_store_scan collector/store/scan.c)
 

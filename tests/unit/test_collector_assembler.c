@@ -443,6 +443,48 @@ static void test_memory_of_written_runs(void **state)
 	assembler_free(assembler);
 }
 
+/* What was on its way when the last run was written, and is not added then, is the last. */
+static void test_memory_after_unreserve(void **state)
+{
+	struct assembler *assembler = assembler_make(1000);
+	struct assembler_counts kept, rest;
+	struct run *run;
+
+	(void)state;
+	add(assembler, 1, ref_of(1, 0, 1, 0), 0);
+	run = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	assert_int_equal(assembler_reserve(assembler, 1), 0);
+	assembler_written(assembler, run);
+	assembler_count(assembler, &kept);
+	assembler_unreserve(assembler, 1);
+	assembler_count(assembler, &rest);
+	assert_int_equal(kept.bytes - rest.bytes, sizeof(struct run) + sizeof(struct span_ref));
+	assembler_free(assembler);
+}
+
+/* However many were on their way at once, 2 MiB of them are kept. */
+static void test_memory_kept_has_an_end(void **state)
+{
+	enum { RUNS = 40000 };
+	static struct run *runs[RUNS];
+	struct assembler *assembler = assembler_make(1000);
+	struct assembler_counts before, after;
+	uint64_t all = RUNS * (sizeof(struct run) + sizeof(struct span_ref));
+
+	(void)state;
+	for (uint32_t i = 0; i < RUNS; i++)
+		add(assembler, i, ref_of(1, 0, 1, 0), 0);
+	for (uint32_t i = 0; i < RUNS; i++)
+		runs[i] = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+	add(assembler, RUNS, ref_of(1, 0, 1, 0), 0);
+	assembler_count(assembler, &before);
+	for (uint32_t i = 0; i < RUNS; i++)
+		assembler_written(assembler, runs[i]);
+	assembler_count(assembler, &after);
+	assert_true(before.bytes - after.bytes >= all - (2 << 20) - 1024);
+	assembler_free(assembler);
+}
+
 /* Room that was promised outlives the moment at which nothing is held, however
  * large the table had become. */
 static void test_promise_outlives_emptiness(void **state)
@@ -603,6 +645,8 @@ int main(void)
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_memory_of_written_runs),
+		cmocka_unit_test(test_memory_after_unreserve),
+		cmocka_unit_test(test_memory_kept_has_an_end),
 		cmocka_unit_test(test_promise_outlives_emptiness),
 		cmocka_unit_test(test_items_in_a_row),
 		cmocka_unit_test(test_items_in_large_pages),

@@ -327,6 +327,102 @@ static void test_put_has_spans_twice(void **state)
 	end(&run);
 }
 
+static struct world_waiting *copy_waiting(const struct world *world)
+{
+	struct world_waiting *copy = calloc(world->waiting_count + 1, sizeof(*copy));
+
+	assert_non_null(copy);
+	memcpy(copy, world->waiting, world->waiting_count * sizeof(*copy));
+	return copy;
+}
+
+/* They are waiting (again), and nothing else. There were as many before. */
+static void wait_again(struct world *world, const struct world_waiting *waiting, size_t count)
+{
+	assert_true(count <= world->waiting_capacity);
+	memcpy(world->waiting, waiting, count * sizeof(*waiting));
+	world->waiting_count = count;
+}
+
+/* Which spans are stored is asked of each put anew, also when nothing is committed in between. */
+static void test_puts_of_a_round(void **state)
+{
+	struct world_waiting *stored;
+	struct world *world;
+	struct run run;
+	size_t stored_count;
+	uint64_t count;
+	int error;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){
+		.segment_bytes = 1 << 20, .buffer_bytes = 1 << 20, .gather_steps = 1000};
+	world = &run.world;
+	assert_int_equal(world_open(world, run.fake, run.history), 0);
+	for (unsigned int i = 0; i < 8; i++)
+		world_send(world, &run.random);
+	assert_int_equal(world_commit(world), 0);
+	stored = copy_waiting(world);
+	stored_count = world->waiting_count;
+	assert_int_equal(world_write(world, NULL, true), 0);
+	count = written(&run);
+	assert_int_equal(count, stored_count);
+	for (int stored_first = 0; stored_first < 2; stored_first++) {
+		if (stored_first == 1) {
+			wait_again(world, stored, stored_count);
+			assert_int_equal(world_write(world, NULL, true), 0);
+		}
+		for (unsigned int i = 0; i < 8; i++)
+			world_send(world, &run.random);
+		assert_int_equal(world_commit(world), 0);
+		count += world->waiting_count;
+		assert_int_equal(world_write(world, NULL, true), 0);
+		if (stored_first == 0) {
+			wait_again(world, stored, stored_count);
+			assert_int_equal(world_write(world, NULL, true), 0);
+		}
+		assert_true(written(&run) < count);
+		assert_int_equal(store_work(world->store, STORE_NOW, &error), 0);
+		assert_int_equal(written(&run), count);
+	}
+	world_check(world, SIZE_MAX - 1, "puts of a round");
+	free(stored);
+	end(&run);
+}
+
+/* A long run of which some spans are stored, in pieces that begin anywhere. */
+static void test_long_run_stored_in_part(void **state)
+{
+	struct world_waiting *all;
+	struct world *world;
+	struct run run;
+	size_t sent;
+
+	(void)state;
+	begin(&run);
+	run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 10000, .run_spans = 1000};
+	world = &run.world;
+	assert_int_equal(world_open(world, run.fake, run.history), 0);
+	for (unsigned int i = 0; i < 120; i++)
+		world_send(world, &run.random);
+	assert_int_equal(world_commit(world), 0);
+	sent = world->waiting_count;
+	assert_true(sent > 200);
+	all = copy_waiting(world);
+	world->waiting_count = 0;
+	for (size_t i = 0; i < sent; i += 3)
+		world->waiting[world->waiting_count++] = all[i];
+	assert_int_equal(world_write(world, NULL, true), 0);
+	assert_int_equal(written(&run), (sent + 2) / 3);
+	wait_again(world, all, sent);
+	assert_int_equal(world_write(world, NULL, true), 0);
+	assert_int_equal(written(&run), sent);
+	world_check(world, SIZE_MAX - 1, "stored in part");
+	free(all);
+	end(&run);
+}
+
 /* A span that comes again before the round that has it is committed is stored once; a round
  * that has gathered enough is committed before its time. */
 static void test_round_knows_its_spans(void **state)
@@ -767,6 +863,8 @@ int main(void)
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_gathers),
 		cmocka_unit_test(test_put_has_spans_twice),
+		cmocka_unit_test(test_puts_of_a_round),
+		cmocka_unit_test(test_long_run_stored_in_part),
 		cmocka_unit_test(test_round_knows_its_spans),
 		cmocka_unit_test(test_tiny_buffers),
 		cmocka_unit_test(test_log_is_forgotten),

@@ -36,6 +36,20 @@ static struct {
 int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 
+/* Threads can't be made. */
+static bool no_threads;
+
+int __real_pthread_create(
+	pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *arg);
+int __wrap_pthread_create(
+	pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *arg);
+
+int __wrap_pthread_create(
+	pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *arg)
+{
+	return no_threads ? EAGAIN : __real_pthread_create(thread, attributes, start, arg);
+}
+
 static void set_awaited(bool awaited)
 {
 	pthread_mutex_lock(&pace.mutex);
@@ -89,11 +103,59 @@ static ssize_t count_write(
 	return below->pwritev(disk, file, parts, count, offset);
 }
 
+/* A disk without room until what was removed is free, which is when that was asked once. */
+static struct {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool full;
+	bool asked;
+} room = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void fill_room(void)
+{
+	room.full = true;
+	room.asked = false;
+}
+
+static int unlink_error; /* of the next */
+static unsigned own_closes;
+
+static int fail_unlink(struct disk *disk, int dir, const char *name)
+{
+	int error = unlink_error;
+
+	unlink_error = 0;
+	return error != 0 ? error : below->unlink(disk, dir, name);
+}
+
 static int count_close(struct disk *disk, int file)
 {
-	if (!pthread_equal(pthread_self(), own))
+	if (!pthread_equal(pthread_self(), own)) {
 		atomic_fetch_add(&other_closes, 1);
+		pthread_mutex_lock(&room.mutex);
+		while (room.full && !room.asked)
+			__real_pthread_cond_wait(&room.changed, &room.mutex);
+		room.full = false;
+		pthread_mutex_unlock(&room.mutex);
+	} else {
+		own_closes++;
+	}
 	return below->close(disk, file);
+}
+
+static int ask_room(struct disk *disk, int dir, uint64_t *ret)
+{
+	bool full;
+
+	pthread_mutex_lock(&room.mutex);
+	full = room.full;
+	room.asked |= full;
+	pthread_cond_signal(&room.changed);
+	pthread_mutex_unlock(&room.mutex);
+	if (!full)
+		return below->free_bytes(disk, dir, ret);
+	*ret = 0;
+	return 0;
 }
 
 /* All of what begins there is of one day, or the first three seconds. */
@@ -125,6 +187,8 @@ static void begin(struct run *run, const struct world *sizes, uint64_t base_ns)
 	run->ops = *below;
 	run->ops.pwritev = count_write;
 	run->ops.close = count_close;
+	run->ops.free_bytes = ask_room;
+	run->ops.unlink = fail_unlink;
 	disk->ops = &run->ops;
 	own = pthread_self();
 	atomic_store(&other_writes, 0);
@@ -322,6 +386,84 @@ static void test_removal(void **state)
 	free(run.history);
 }
 
+/* Bytes that are in parts. */
+static uint64_t bytes_in_parts(const struct run *run)
+{
+	const struct manifest_state *state = manifest_state(run->world.recovery.manifest);
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < state->part_count; i++)
+		if (state->parts[i].state != PART_REMOVED)
+			bytes += state->parts[i].length_bytes;
+	return bytes;
+}
+
+/* Writing waits for the room of what was removed. */
+static void test_room_of_removed(void **state)
+{
+	static const struct world small_parts = {.segment_bytes = 1 << 20, .part_bytes = 4000};
+	struct retention one = {0};
+	struct run run;
+
+	(void)state;
+	begin(&run, &small_parts, noon_ns);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(send_and_write(&run, 8), 0);
+	for (unsigned i = 0; i < 8; i++)
+		world_send(&run.world, &run.random);
+	assert_int_equal(world_commit(&run.world), 0);
+	one.max_bytes = bytes_in_parts(&run) - 1;
+	fill_room();
+	assert_int_equal(writer_retain(run.world.store, &one), 1);
+	assert_int_equal(world_write(&run.world, NULL, true), 0);
+	assert_false(room.full);
+	end(&run);
+}
+
+/* What could not be deleted is told, and deleted the next time. */
+static void test_removal_fails(void **state)
+{
+	static const struct world small_parts = {.segment_bytes = 1 << 20, .part_bytes = 4000};
+	const struct retention nothing = {0};
+	struct retention one = {0};
+	struct run run;
+	size_t length;
+
+	(void)state;
+	begin(&run, &small_parts, noon_ns);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(send_and_write(&run, 8), 0);
+	one.max_bytes = bytes_in_parts(&run) - 1;
+	unlink_error = -EIO;
+	assert_int_equal(writer_retain(run.world.store, &one), -EIO);
+	assert_non_null(fake_disk_content(run.fake, "2026-02-15.jsonl", &length));
+	assert_int_equal(writer_retain(run.world.store, &nothing), 0);
+	assert_null(fake_disk_content(run.fake, "2026-02-15.jsonl", &length));
+	end(&run);
+}
+
+/* Without a thread it is freed by the store's. */
+static void test_removal_without_thread(void **state)
+{
+	static const struct world small_parts = {.segment_bytes = 1 << 20, .part_bytes = 4000};
+	struct retention one = {0};
+	struct run run;
+	unsigned closes;
+
+	(void)state;
+	begin(&run, &small_parts, noon_ns);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(send_and_write(&run, 8), 0);
+	one.max_bytes = bytes_in_parts(&run) - 1;
+	closes = own_closes;
+	no_threads = true;
+	assert_int_equal(writer_retain(run.world.store, &one), 1);
+	no_threads = false;
+	assert_int_equal(own_closes - closes, 1);
+	assert_int_equal(atomic_load(&other_closes), 0);
+	end(&run);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +474,9 @@ int main(void)
 		cmocka_unit_test(test_forgotten),
 		cmocka_unit_test(test_pen_fails),
 		cmocka_unit_test(test_removal),
+		cmocka_unit_test(test_removal_fails),
+		cmocka_unit_test(test_removal_without_thread),
+		cmocka_unit_test(test_room_of_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
