@@ -419,6 +419,96 @@ static void test_forwarded_goodbye(void **state)
 	clients_free(ledger.clients);
 }
 
+static void make_record(
+	struct log_record *record, enum log_kind kind, uint8_t client, uint64_t sequence)
+{
+	*record = (struct log_record){.kind = kind,
+		.format = LOG_FORMAT_WAFT_V1,
+		.spans = 10,
+		.receive_ns = sequence,
+		.client = {client},
+		.sequence = sequence};
+}
+
+static int see_refusal(void *ctx, const struct client_refusal *refusal)
+{
+	uint64_t *last = ctx;
+
+	assert_string_equal(refusal->message, "bad batch");
+	*last = refusal->sequence;
+	return 0;
+}
+
+static void test_clients(void **state)
+{
+	static const uint8_t id[16] = {1};
+	uint8_t body[64];
+	struct writer writer = writer_of(body, sizeof(body));
+	struct client_counts total;
+	struct client_info info;
+	struct log_record record;
+	struct clients *clients;
+	uint64_t sequence = 77;
+	uint64_t refused = 0;
+
+	(void)state;
+	assert_int_equal(clients_new(0, &clients), 0);
+	assert_int_equal(clients_hello(clients, id, slice_of_text("shop"), 5, 0, 1, &sequence), 0);
+	assert_int_equal(sequence, 0);
+	make_record(&record, LOG_BATCH, 1, 1);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 128}, &record), 1);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 256}, &record), -EEXIST);
+	make_record(&record, LOG_REFUSAL, 1, 2);
+	writer_field_varint(&writer, TAG_REFUSAL_CODE, 3);
+	writer_field_bytes(&writer, TAG_REFUSAL_MESSAGE, slice_of_text("bad batch"));
+	record.payload = body;
+	record.payload_length = writer_length(&writer);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 512}, &record), 1);
+	assert_int_equal(clients_refusals(clients, id, 1, see_refusal, &refused), 0);
+	assert_int_equal(refused, 2);
+	assert_int_equal(clients_hello(clients, id, slice_of_text("shop"), 5, 2, 9, &sequence), 1);
+	assert_int_equal(sequence, 2);
+	refused = 0;
+	assert_int_equal(clients_refusals(clients, id, 0, see_refusal, &refused), 0);
+	assert_int_equal(refused, 0);
+	assert_int_equal(clients_get(clients, id, &info), 0);
+	assert_string_equal(info.service, "shop");
+	assert_int_equal(info.counts.durable, 10);
+	make_record(&record, LOG_GOODBYE, 1, 2);
+	assert_int_equal(clients_durable(clients, (struct log_place){1, 1024}, &record), 1);
+	assert_int_equal(clients_get(clients, id, &info), -ENOENT);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10);
+	clients_free(clients);
+}
+
+static void test_clients_bounded(void **state)
+{
+	struct client_info info[64];
+	struct clients *clients;
+	struct client_counts total;
+	struct log_record record;
+
+	(void)state;
+	assert_int_equal(clients_new(50, &clients), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		make_record(&record, LOG_BATCH, 0, 1);
+		record.client[1] = (uint8_t)i;
+		record.client[2] = (uint8_t)(i >> 8);
+		record.receive_ns = i;
+		assert_int_equal(
+			clients_durable(clients, (struct log_place){1, 128 + i * 8}, &record), 1);
+	}
+	assert_int_equal(clients_list(clients, info, 64), 50);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10000);
+	assert_int_equal(clients_expire(clients, 2000, 2000, NULL, NULL), 0);
+	assert_int_equal(clients_expire(clients, 4000, 2000, NULL, NULL), 50);
+	clients_total(clients, &total);
+	assert_int_equal(total.durable, 10000);
+	clients_free(clients);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +523,8 @@ int main(void)
 		cmocka_unit_test(test_fence),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_forwarded_goodbye),
+		cmocka_unit_test(test_clients),
+		cmocka_unit_test(test_clients_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
