@@ -18,15 +18,18 @@ void remover_done(struct remover *remover)
 
 int remover_unlink(struct remover *remover, int dir, const char *name)
 {
-	/* What can't be opened is freed as its name goes. */
-	int file = disk_open(remover->disk, dir, name, DISK_READ);
-	int ret = disk_unlink(remover->disk, dir, name);
+	int file;
+	int ret;
 
+	/* One descriptor at a time. */
+	remover_done(remover);
+	/* What can't be opened is freed as its name goes. */
+	file = disk_open(remover->disk, dir, name, DISK_READ);
+	ret = disk_unlink(remover->disk, dir, name);
 	if (ret != 0 || file < 0) {
 		disk_close(remover->disk, file);
 		return ret;
 	}
-	remover_done(remover);
 	remover->file = file;
 	remover->busy = pthread_create(&remover->thread, NULL, run, remover) == 0;
 	if (!remover->busy)

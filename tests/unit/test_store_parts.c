@@ -401,7 +401,8 @@ static void test_long_run_stored_in_part(void **state)
 
 	(void)state;
 	begin(&run);
-	run.world = (struct world){.segment_bytes = 1 << 20, .buffer_bytes = 10000, .run_spans = 1000};
+	run.world =
+		(struct world){.segment_bytes = 1 << 20, .buffer_bytes = 10000, .run_spans = 1000};
 	world = &run.world;
 	assert_int_equal(world_open(world, run.fake, run.history), 0);
 	for (unsigned int i = 0; i < 120; i++)
