@@ -7,7 +7,8 @@
 
 enum {
 	/* The next segment of the log, the next part with its index, the manifest's next
-	 * file, directories that are listed, a connection that is turned away, /metrics. */
+	 * file, a removed file until it is freed, directories that are listed, a connection
+	 * that is turned away, /metrics. */
 	STORE_FILES = 16,
 	/* A query's part, its index, and the directory. */
 	QUERY_FILES = 3,
