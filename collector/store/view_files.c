@@ -184,8 +184,10 @@ static int take_file(struct reader *reader, struct view_file *known, const char 
 			(known->inode != 0 || known->failed))
 			file = NULL;
 	}
+	/* A plain part may have grown; a sealed one of another length is another. */
 	same = file != NULL && file->ours == (part != NULL) &&
-	       (part != NULL ? file->length_bytes <= length_bytes
+	       (part != NULL ? file->length_bytes == length_bytes ||
+				       (!part->sealed && file->length_bytes < length_bytes)
 			     : file->stored_bytes == stat.length_bytes &&
 				       file->modified_ns == stat.modified_ns);
 	if (file == NULL)
@@ -251,20 +253,45 @@ static int note_missing(struct reader *reader, const char *name, const struct pa
 	return 0;
 }
 
+/* A file that was known under a name that isn't listed as one of ours. */
+static struct view_file *find_other(const struct reader *reader, const char *name)
+{
+	for (size_t i = 0; i < reader->file_count; i++)
+		if (strcmp(reader->files[i]->name, name) == 0)
+			return reader->files[i];
+	return NULL;
+}
+
+/* A part that was sealed while its directory was listed, or since: what was listed may be neither
+ * of its names. 0, also when it isn't there (*ret is NULL then), or -ENOMEM. */
+static int take_just_sealed(struct reader *reader, const struct part_name *part,
+	uint64_t length_bytes, struct view_file **ret)
+{
+	struct part_name sealed = *part;
+	char name[PART_NAME_BYTES];
+	struct disk_stat stat;
+
+	sealed.sealed = true;
+	if (part_name_format(&sealed, name) != 0 ||
+		disk_stat_name(reader->disk, reader->dirs.top, name, &stat) != 0)
+		return 0;
+	return take_file(reader, find_other(reader, name), name, &sealed, length_bytes, ret);
+}
+
 /* A part of the manifest: under its plain name, or sealed meanwhile, or gone. */
 static int on_part(void *arg, const struct live_part *live)
 {
 	struct listing *listing = arg;
 	struct reader *reader = listing->reader;
+	struct view_file *file = NULL;
 	char name[PART_NAME_BYTES];
 	struct part_name part;
+	int ret;
 
 	if (part_name_parse(live->name, &part) != 0)
 		return 0;
 	for (int sealed = part.sealed; sealed < 2; sealed++) {
 		struct listed *listed = find_name(listing, &part, sealed != 0);
-		struct view_file *file = NULL;
-		int ret;
 
 		part.sealed = sealed != 0;
 		if (listed == NULL || part_name_format(&part, name) != 0)
@@ -279,6 +306,12 @@ static int on_part(void *arg, const struct live_part *live)
 		file->known_damaged = live->damaged;
 		return 0;
 	}
+	ret = live->length_bytes > 0 ? take_just_sealed(reader, &part, live->length_bytes, &file)
+				     : 0;
+	if (file != NULL)
+		file->known_damaged = live->damaged;
+	if (ret != 0 || file != NULL)
+		return ret;
 	return reader->live != NULL || live->length_bytes == 0
 		       ? 0
 		       : note_missing(reader, live->name, &part);
@@ -288,15 +321,6 @@ static bool is_taken(const struct listed *listed)
 {
 	return listed != NULL && listed->file != NULL && listed->file->present &&
 	       listed->file->ours;
-}
-
-/* A file that was known under a name that none of ours can have. */
-static struct view_file *find_other(const struct reader *reader, const char *name)
-{
-	for (size_t i = 0; i < reader->file_count; i++)
-		if (strcmp(reader->files[i]->name, name) == 0)
-			return reader->files[i];
-	return NULL;
 }
 
 /* Those that no part of the manifest has. A plain part beside its sealed form, or the other way
