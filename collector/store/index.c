@@ -573,15 +573,19 @@ int index_seal_part(struct index *index, const struct index_part *sealed)
 	state = find_part(index, &plain);
 	if (state == NULL)
 		return 0;
-	/* The place in the order of parts stays. */
-	catalogued = state->catalogued;
+	/* The place in the order of parts stays. What a table has of it holds where that was all:
+	 * its last runs may not have been told (index_add). */
+	catalogued = state->catalogued && state->covered == sealed->length_bytes;
+	if (state->catalogued && !catalogued)
+		index_catalog_remove(&index->catalog, state);
 	index_part_discard(state);
 	index_part_init(state, &index->place, &sealed->name);
+	/* Its runs are looked for where they are added again. */
+	list_searched(index);
 	ret = index_part_load(state, sealed->length_bytes);
 	if (ret == 0)
 		ret = mend_part(index, state, sealed, &report);
 	state->closed = true;
-	/* Its traces are the same. */
 	if (catalogued)
 		index_part_cover(state);
 	gather(index, 1);
