@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a table. All ids are gone through for each 1.2 million that there are (catalog.c): beyond that
+ * making it takes its square, and the thread that writes parts waits. */
+#define TABLE_RUNS_MAX (UINT64_C(4) << 20)
+
 static bool is_of(const struct catalog_part *entry, const struct index_state *part)
 {
 	return entry->day == part->name.day && entry->number == part->name.number &&
@@ -140,17 +144,23 @@ static int for_each_id(
 	return index_part_for_each_id(cover->parts[part], on_id, arg);
 }
 
-/* The oldest parts that none covers; returns how many. */
+/* The oldest parts that none covers, as many as make a table; returns how many, 0: there are too
+ * few. */
 static size_t choose(struct index_state *const *parts, size_t count, struct catalog_table *table,
 	struct index_cover *cover)
 {
 	size_t found = 0;
+	bool full = false;
 
 	for (size_t i = 0; i < count && found < CATALOG_GATHER; i++) {
 		struct index_state *part = parts[i];
 
-		if (part->catalogued || part->uncoverable || !index_part_is_whole(part))
+		if (part->catalogued || part->uncoverable || part->runs > TABLE_RUNS_MAX ||
+			!index_part_is_whole(part))
 			continue;
+		full = table->runs + part->runs > TABLE_RUNS_MAX;
+		if (full)
+			break;
 		table->parts[found] = (struct catalog_part){.day = part->name.day,
 			.number = part->name.number,
 			.length_bytes = part->covered};
@@ -158,7 +168,7 @@ static size_t choose(struct index_state *const *parts, size_t count, struct cata
 		cover->parts[found++] = part;
 	}
 	table->part_count = (uint32_t)found;
-	return found;
+	return full || found == CATALOG_GATHER ? found : 0;
 }
 
 static int make_table(
@@ -196,10 +206,10 @@ void index_catalog_gather(struct index_catalog *catalog, struct index_state *con
 		struct catalog_table table = {0};
 		struct index_cover cover = {0};
 		size_t found = choose(parts, count, &table, &cover);
-		bool good = found == CATALOG_GATHER && make_table(catalog, &table, &cover) == 0;
+		bool good = found > 0 && make_table(catalog, &table, &cover) == 0;
 
 		made |= good;
-		if (found < CATALOG_GATHER)
+		if (found == 0)
 			break;
 		for (size_t k = 0; k < found; k++) {
 			if (good)

@@ -3,7 +3,8 @@
  * memory in the place of those of the parts, so that a trace id is looked for in few places,
  * however many parts there are. Private to index.c; one thread at a time.
  *
- * A table is made of CATALOG_GATHER closed parts that none covers. What of it can't be written
+ * A table is made of CATALOG_GATHER closed parts that none covers, or fewer that have some million
+ * runs; one that has more by itself is in none. What of it can't be written
  * or read is as if it weren't there. Memory: 1.25 bytes a run; while one is made, 4 MiB more.
  */
 #ifndef WAFT_STORE_INDEX_CATALOG_H
