@@ -437,6 +437,258 @@ static void sealed_after(void **state)
 	ask_days();
 }
 
+/* ---- Tables by themselves ---------------------------------------------------------------- */
+
+struct made_of {
+	uint32_t per_part;
+	uint32_t second; /* 0: all differ; else trace 0 and this one, in turns */
+};
+
+static void made_id(const struct made_of *of, size_t part, uint32_t i, uint8_t ret[16])
+{
+	test_trace_id(
+		of->second == 0 ? (uint32_t)part * of->per_part + i : i % 2 * of->second, ret);
+}
+
+static int for_each_made(
+	void *ctx, size_t part, int (*on_id)(void *arg, const uint8_t trace_id[16]), void *arg)
+{
+	const struct made_of *of = ctx;
+	int ret = 0;
+
+	for (uint32_t i = 0; ret == 0 && i < of->per_part; i++) {
+		uint8_t id[16];
+
+		made_id(of, part, i, id);
+		ret = on_id(arg, id);
+	}
+	return ret;
+}
+
+static void make_table(struct made_of *of, struct catalog_table *table)
+{
+	const struct catalog_ids ids = {.for_each_id = for_each_made, .ctx = of};
+	uint8_t *bloom;
+
+	*table = (struct catalog_table){.runs = 2 * of->per_part,
+		.part_count = 2,
+		.parts = {{.day = 9, .number = 1, .length_bytes = of->per_part},
+			{.day = 9, .number = 2, .length_bytes = of->per_part}}};
+	assert_int_equal(catalog_table_make(&disk, index_dir, store_id, &ids, table, &bloom), 0);
+	free(bloom);
+}
+
+/* That it says so of each step-th id. */
+static void ask_table(const struct made_of *of, const struct catalog_table *table, uint32_t step)
+{
+	int file = catalog_table_open(&disk, index_dir, table);
+
+	assert_true(file >= 0);
+	for (size_t part = 0; part < 2; part++)
+		for (uint32_t i = 0; i < of->per_part; i += step) {
+			uint8_t id[16];
+
+			made_id(of, part, i, id);
+			assert_true((catalog_table_ask(
+					     &disk, file, store_id, table, index_hash_id(id)) >>
+						    part &
+					    1) != 0);
+		}
+	disk_close(&disk, file);
+}
+
+/* More pages than are made at once. */
+static void many_pages(void **state)
+{
+	struct made_of of = {.per_part = 600000};
+	struct catalog_table table;
+
+	(void)state;
+	make_table(&of, &table);
+	ask_table(&of, &table, 3);
+}
+
+/* A page with more ids than there is room for says nothing. */
+static void full_page(void **state)
+{
+	enum { RUNS = 3000, PAGES = 2 * RUNS / 1150 + 1 };
+	struct made_of of = {.per_part = RUNS};
+	struct catalog_table table;
+	uint64_t pages[2] = {0, 1};
+	uint8_t id[16];
+
+	(void)state;
+	/* Two ids of one page. */
+	for (; pages[0] != pages[1];) {
+		of.second++;
+		for (size_t i = 0; i < 2; i++) {
+			test_trace_id((uint32_t)i * of.second, id);
+			pages[i] = (uint64_t)((unsigned __int128)index_hash_id(id) * PAGES >> 64);
+		}
+	}
+	make_table(&of, &table);
+	ask_table(&of, &table, 1);
+}
+
+/* A page that stands in the place of another, of this table or another one, is found out. */
+static void page_elsewhere(void **state)
+{
+	struct made_of of = {.per_part = 1500}, other = {.per_part = 1501};
+	uint8_t pages[2][CATALOG_PAGE_BYTES], swapped[2][CATALOG_PAGE_BYTES];
+	struct catalog_table table, another;
+	char name[CATALOG_NAME_BYTES];
+	int file;
+
+	(void)state;
+	make_table(&other, &another);
+	make_table(&of, &table);
+	catalog_table_name(table.id, name);
+	file = disk_open(&disk, index_dir, name, DISK_WRITE);
+	assert_true(file >= 0);
+	assert_int_equal(disk_read(&disk, file, pages, sizeof(pages), 0), sizeof(pages));
+	memcpy(swapped[0], pages[1], CATALOG_PAGE_BYTES);
+	memcpy(swapped[1], pages[0], CATALOG_PAGE_BYTES);
+	assert_int_equal(disk_write(&disk, file, swapped, sizeof(swapped), 0), 0);
+	ask_table(&of, &table, 1);
+	assert_int_equal(disk_write(&disk, file, pages, sizeof(pages), 0), 0);
+	ask_table(&of, &table, 1);
+	disk_close(&disk, file);
+	/* The file of another table, under this one's name. */
+	catalog_table_name(another.id, name);
+	file = disk_open(&disk, index_dir, name, DISK_READ);
+	assert_true(file >= 0);
+	for (uint32_t i = 0; i < 100; i++) {
+		uint8_t id[16];
+
+		made_id(&of, 0, i, id);
+		assert_int_equal(
+			catalog_table_ask(&disk, file, store_id, &table, index_hash_id(id)), 3);
+	}
+	/* What another store says of the same. */
+	{
+		static const uint8_t other_id[16] = {9, 8, 8};
+		struct catalog list;
+		uint8_t id[16];
+
+		made_id(&of, 0, 0, id);
+		assert_int_equal(
+			catalog_table_ask(&disk, file, other_id, &another, index_hash_id(id)), 3);
+		assert_int_equal(catalog_load(&disk, index_dir, other_id, &list), ERR_INDEX);
+	}
+	disk_close(&disk, file);
+}
+
+/* Parts that take appends, or are longer than they were, are not what a table has. */
+static void not_as_it_was(void **state)
+{
+	const struct test_span what = {.trace = TRACES + 1, .parent = UINT32_MAX, .duration_us = 5};
+	char line[LINE_BYTES], name[PART_NAME_BYTES];
+	size_t length = (size_t)test_store_line(&what, line, sizeof(line)), tables;
+	struct index_report report;
+
+	(void)state;
+	index_close(idx);
+	/* One open again, of the first table; one that has grown, of the second. */
+	parts[2].closed = false;
+	assert_int_equal(part_name_format(&parts[9].name, name), 0);
+	test_store_append(&store, name, line);
+	parts[9].length_bytes += length;
+	crcs[9] = crc32c(crcs[9], line, length);
+	lines_of[TRACES + 1]++;
+	day_of[TRACES + 1] = 3;
+	assert_int_equal(
+		index_open(&disk, top_dir, index_dir, store_id, parts, PARTS, &idx, &report), 0);
+	assert_int_equal(report.rebuilt_runs, 1);
+	put_run(2, TRACES + 2, 5);
+	index_flush(idx);
+	assert_int_equal(count_parts(&tables), 14);
+	ask(1);
+	ask_days();
+}
+
+/* A run that the index wasn't told of stands in the sealed part, and in no table. */
+static void sealed_with_more(void **state)
+{
+	enum { PART = 18 };
+	const struct test_span what = {.trace = TRACES + 1, .parent = UINT32_MAX, .duration_us = 5};
+	char line[LINE_BYTES], name[PART_NAME_BYTES];
+	size_t length = (size_t)test_store_line(&what, line, sizeof(line)), tables;
+	uint8_t id[16];
+	int32_t day;
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++) {
+		struct part_name more = {.day = 4, .number = 1 + (uint32_t)i};
+		char text[LINE_BYTES];
+		const struct test_span other = {
+			.trace = 5000 + (uint32_t)i, .parent = UINT32_MAX, .duration_us = 5};
+		size_t size = (size_t)test_store_line(&other, text, sizeof(text));
+		struct index_run run;
+
+		if (i == 0) {
+			/* The last bytes of part 18, unknown to the index. */
+			assert_int_equal(part_name_format(&parts[PART].name, name), 0);
+			test_store_append(&store, name, line);
+			parts[PART].length_bytes += length;
+			crcs[PART] = crc32c(crcs[PART], line, length);
+			lines_of[TRACES + 1]++;
+			day_of[TRACES + 1] = 3;
+		}
+		assert_int_equal(index_run_of_lines(slice_of(text, size), 0, &scratch, &run), 0);
+		assert_int_equal(index_add(idx, &more, &run), 0);
+		index_flush(idx);
+		assert_int_equal(index_close_part(idx, &more), 0);
+	}
+	assert_int_equal(count_parts(&tables), 24);
+	seal(PART);
+	test_trace_id(TRACES + 1, id);
+	assert_int_equal(index_day_of_trace(idx, id, &day), 1);
+}
+
+/* Parts are sealed right after a reader has listed the directory. */
+static struct disk_ops racing_ops;
+static bool race_now;
+static struct disk racing;
+
+static int list_then_seal(struct disk *d, int dir, disk_on_name on_name, void *ctx)
+{
+	int ret = disk.ops->list(d, dir, on_name, ctx);
+
+	if (race_now && dir != index_dir) {
+		race_now = false;
+		/* The view was made before: its parts are plain. */
+		seal(4);
+	}
+	return ret;
+}
+
+static struct index_part before[PARTS];
+
+static void sealed_while_listed(void **state)
+{
+	struct reader_config config = {
+		.directory = store.path, .live = &source.live, .disk = &racing};
+	struct query_records records = {0};
+	struct reader *reader;
+	uint8_t id[16];
+
+	(void)state;
+	racing_ops = *disk.ops;
+	racing_ops.list = list_then_seal;
+	racing = disk;
+	racing.ops = &racing_ops;
+	memcpy(before, parts, sizeof(before));
+	source.parts = before;
+	test_trace_id(4 * PER_PART + 3, id);
+	assert_int_equal(reader_open(&config, &reader), 0);
+	race_now = true;
+	assert_int_equal(query_get(reader, id, 0, slice_of("", 0), &records), 0);
+	assert_false(race_now);
+	assert_int_equal(records.count, 1);
+	query_records_done(&records);
+	reader_close(reader);
+}
+
 /* A part whose own index is damaged is read again; the catalog holds. */
 static void part_damaged(void **state)
 {
@@ -461,6 +713,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(sealed_after, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_page, setup, teardown),
+		cmocka_unit_test_setup_teardown(page_elsewhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_as_it_was, setup, teardown),
+		cmocka_unit_test_setup_teardown(sealed_with_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(sealed_while_listed, setup, teardown),
 		cmocka_unit_test_setup_teardown(part_damaged, setup, teardown),
 	};
 
