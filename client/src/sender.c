@@ -209,7 +209,8 @@ static bool sleep_deep(void)
 	pthread_mutex_unlock(&process.lock);
 	bells_ring(WAFT_BELL_WAKE_);
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-	return !delivery_waits(&sender.delivery);
+	/* Nothing but being woken ends it: not by what was looked at a while ago. */
+	return wake_open() && !delivery_waits(&sender.delivery);
 }
 
 /* Until when the loop may sleep. */
@@ -237,7 +238,7 @@ static void wake_look(uint64_t now)
 	if (now < sender.wake_at_ns && wake_fd() >= 0)
 		return;
 	sender.wake_at_ns = now + WAKE_MS * NS_PER_MS;
-	wake_open();
+	(void)wake_open();
 }
 
 static void sleep_until(uint64_t until, uint64_t now)

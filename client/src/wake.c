@@ -21,12 +21,14 @@ static void pair_close(void)
 	descriptor_close(&wake.write);
 }
 
-void wake_open(void)
+bool wake_open(void)
 {
+	bool there;
 	int pair[2];
 
 	pthread_mutex_lock(&wake.lock);
-	if (!descriptor_check(&wake.read) || !descriptor_check(&wake.write)) {
+	there = descriptor_check(&wake.read) && descriptor_check(&wake.write);
+	if (!there) {
 		pair_close();
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0) {
 			descriptor_set(&wake.read, pair[0]);
@@ -35,6 +37,7 @@ void wake_open(void)
 		(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
 	}
 	pthread_mutex_unlock(&wake.lock);
+	return there;
 }
 
 void wake_ring(void)
@@ -44,8 +47,10 @@ void wake_ring(void)
 	if (__atomic_exchange_n(&wake.coming, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
 	pthread_mutex_lock(&wake.lock);
-	if (descriptor_check(&wake.write))
-		(void)send(wake.write.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* Who comes next tries again: no byte, no turn that would clear the flag. */
+	if (!descriptor_check(&wake.write) ||
+		send(wake.write.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+		__atomic_store_n(&wake.coming, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&wake.lock);
 	errno = saved;
 }
