@@ -224,6 +224,29 @@ static void test_snapshots(void **state)
 	assembler_free(assembler);
 }
 
+/* A written run stays for the one snapshot that is left, whichever began first. */
+static void test_snapshots_at_once(void **state)
+{
+	(void)state;
+	for (int ended = 0; ended < 2; ended++) {
+		struct assembler *assembler = assembler_make(1000);
+		const struct trace_id one = id_of(1);
+		uint64_t snapshots[2];
+		struct run *run;
+
+		add(assembler, 1, ref_of(1, 99, 1, 0), 0);
+		snapshots[0] = assembler_snapshot_begin(assembler);
+		snapshots[1] = assembler_snapshot_begin(assembler);
+		assembler_snapshot_end(assembler, snapshots[ended]);
+		run = assembler_take_oldest(assembler, RUN_DRAIN, 0);
+		assembler_written(assembler, run);
+		assert_int_equal(copied(assembler, &one), 1);
+		assembler_snapshot_end(assembler, snapshots[1 - ended]);
+		assert_int_equal(copied(assembler, &one), 0);
+		assembler_free(assembler);
+	}
+}
+
 /* ---- Any order, any pieces ------------------------------------------------------- */
 
 struct random {
@@ -642,6 +665,7 @@ int main(void)
 		cmocka_unit_test(test_large_first),
 		cmocka_unit_test(test_keep_waits),
 		cmocka_unit_test(test_snapshots),
+		cmocka_unit_test(test_snapshots_at_once),
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_memory_of_written_runs),
