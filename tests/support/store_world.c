@@ -346,6 +346,27 @@ void world_close(struct world *world)
 
 /* ---- Sending -------------------------------------------------------------------- */
 
+static const struct key_write attribute_keys[] = {
+	{{(const uint8_t *)"text", 4}, WIRE_KEY_STRING},
+	{{(const uint8_t *)"small", 5}, WIRE_KEY_INT32},
+	{{(const uint8_t *)"large", 5}, WIRE_KEY_INT64},
+	{{(const uint8_t *)"number", 6}, WIRE_KEY_DOUBLE},
+	{{(const uint8_t *)"even", 4}, WIRE_KEY_BOOL},
+};
+
+enum { ATTRIBUTE_KEYS = sizeof(attribute_keys) / sizeof(attribute_keys[0]), TEXT_BYTES = 32 };
+
+/* A span's values, of each some that no other span has; texts now and then have to be escaped. */
+static void make_values(uint32_t span, char text[TEXT_BYTES], struct value ret[ATTRIBUTE_KEYS])
+{
+	snprintf(text, TEXT_BYTES, span % 4 == 0 ? "\"text\" %u" : "text %u", span);
+	ret[0] = (struct value){.type = VALUE_TEXT, .text = slice_of_text(text)};
+	ret[1] = (struct value){.type = VALUE_INT, .integer = span};
+	ret[2] = (struct value){.type = VALUE_INT, .integer = -(INT64_C(1) << 40) - span};
+	ret[3] = (struct value){.type = VALUE_DOUBLE, .number = span / 8.0};
+	ret[4] = (struct value){.type = VALUE_BOOL, .boolean = span % 2 == 0};
+}
+
 /* The same bytes for the same batch, each time. */
 static size_t encode_batch(
 	const struct world_history *history, uint32_t index, uint8_t *buffer, size_t size)
@@ -357,8 +378,10 @@ static size_t encode_batch(
 		.close_realtime_ns = now,
 		.close_raw = now,
 		.ns_per_tick = 1};
+	size_t key_count = history->attributes ? ATTRIBUTE_KEYS : 0;
+	struct value values[ATTRIBUTE_KEYS];
 	struct batch_writer writer;
-	char names[8][32];
+	char names[8][32], text[TEXT_BYTES];
 	long length;
 
 	batch_writer_init(&writer, buffer, size);
@@ -369,19 +392,24 @@ static size_t encode_batch(
 
 		snprintf(names[i], sizeof(names[i]), "op%u", batch->first_span + i);
 		shape.name = slice_of_text(names[i]);
+		shape.keys = attribute_keys;
+		shape.key_count = key_count;
 		batch_writer_shape(&writer, &shape);
 	}
 	for (uint32_t i = 0; i < batch->span_count; i++) {
 		uint32_t span = batch->first_span + i;
-		struct shape_write shape = {.id = i + 1};
+		struct shape_write shape = {
+			.id = i + 1, .keys = attribute_keys, .key_count = key_count};
 		struct trace_write trace = {.id = trace_id_of(history->spans[span].trace)};
 		struct span_write write = {.shape = &shape,
 			.sequence = span + 1,
 			.end_raw = now,
 			.duration_raw = 1000,
 			.trace = &trace,
+			.values = values,
 			.parent_id = span % 3 == 0 ? 0 : 77};
 
+		make_values(span, text, values);
 		batch_writer_section_begin(&writer, 1, now, 1, &trace);
 		if (!batch_writer_span(&writer, &write))
 			world_fail("encode", "a span does not fit", span);

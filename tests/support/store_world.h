@@ -57,7 +57,8 @@ struct world_history {
 	uint32_t batch_count;
 	uint64_t sequences[WORLD_CLIENTS];
 	uint64_t base_ns;
-	uint32_t seals; /* parts that were sealed */
+	uint32_t seals;	 /* parts that were sealed */
+	bool attributes; /* set before world_send: spans have some, of every type of key */
 };
 
 struct world {

@@ -1,6 +1,6 @@
 /*
- * Lines of JSON: exact ones, and those of random batches read back by another
- * reader and held against what was written.
+ * Lines of JSON: exact ones, those of random batches read back by another
+ * reader and held against what was written, and what a store says of its own.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -21,6 +21,7 @@
 #include "line.h"
 #include "part.h"
 #include "support/random_batch.h"
+#include "support/store_world.h"
 
 /* ---- Exact lines ------------------------------------------------------------ */
 
@@ -584,6 +585,37 @@ static void test_texts(void **state)
 	bytes_done(&out);
 }
 
+/* ---- In a store ------------------------------------------------------------------ */
+
+/* The world holds what a store tells of each run against its lines, filter and all: here with
+ * attributes of all types of keys, several spans a run and runs in pieces. */
+static void test_runs_with_attributes(void **state)
+{
+	struct world_history *history = world_history_new();
+	struct fake_disk *fake = fake_disk_new();
+	struct random random = {.state = 23};
+	struct world world = {.segment_bytes = 1 << 20,
+		.part_bytes = 100000,
+		.buffer_bytes = 10000,
+		.run_spans = 1000};
+
+	(void)state;
+	history->attributes = true;
+	assert_int_equal(world_open(&world, fake, history), 0);
+	for (int put = 0; put < 3; put++) {
+		for (int i = 0; i < 40; i++)
+			world_send(&world, &random);
+		assert_int_equal(world_commit(&world), 0);
+		assert_int_equal(world_write(&world, NULL, true), 0);
+	}
+	assert_true(history->span_count > 200);
+	assert_int_equal(world.told, history->span_count);
+	world_check(&world, SIZE_MAX - 1, "runs with attributes");
+	world_close(&world);
+	fake_disk_free(fake);
+	free(history);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -596,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_doubles),
 		cmocka_unit_test(test_integers_and_times),
 		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_runs_with_attributes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
