@@ -16,7 +16,7 @@ enum {
 	SPAN_HEAD = 4,			/* tag and a length of 3 bytes */
 	RESERVE_UNITS = 128,		/* for the shared chunk alone */
 	TIGHT_UNITS = REGION_UNITS / 4, /* with less, new chunks are small */
-	WAKE_UNITS = 192,		/* the sender is woken for these, which are a batch */
+	WAKE_UNITS = 192,		/* the sender is woken for these, nearly a batch */
 	/* With them the length of a span still takes 2 bytes. */
 	HOT_SNAPSHOTS_BYTES = (1 << 14) - 1 - CHUNK_TRACE_BYTES - CHUNK_HOT_BYTES,
 };

@@ -30,7 +30,7 @@ struct scan {
 	uint8_t places[SCAN_COPY_LETTERS][64] __attribute__((aligned(64)));
 	/* What stands for a byte below 0x80 there: a letter for itself, 0 for others, and for
 	 * a backslash another that has the low six bits 0. */
-	uint8_t bytes[128];
+	uint8_t bytes[128] __attribute__((aligned(64)));
 	/* For 32 places. */
 	uint8_t letters[SCAN_LETTERS][16];
 	/* For scan_copy, by a letter's class: the names that begin with it; those that
