@@ -28,6 +28,7 @@ enum {
 	SEARCH_MS = 300,
 	WAIT_MOST_MS = 60000,
 	WAKE_MS = 1,
+	REFUSED_MS = 20,
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -52,6 +53,7 @@ static struct {
 	bool membarrier;
 	uint64_t began_at_ns;
 	uint64_t busy_at_ns; /* when there was last something to do */
+	uint64_t deep_ms;    /* how long the next deep sleep may be */
 	uint64_t clock_at_ns;
 	uint64_t wake_at_ns;	 /* when to look again whether we can be woken */
 	uint64_t flush_active;	 /* the ticket being worked on; 0: none */
@@ -200,7 +202,7 @@ static bool stop_look(uint64_t now)
 /* ---- The loop ------------------------------------------------------------------------------- */
 
 /* Nothing to do until a span is published: makes sure that it is noticed. */
-static bool sleep_deep(void)
+static bool deep_begin(void)
 {
 	if (!sender.membarrier)
 		return false;
@@ -224,10 +226,10 @@ static uint64_t wait_until(uint64_t now)
 		sender.busy_at_ns = now;
 	if (stop_at != 0 && stop_at < until)
 		until = stop_at;
-	if (sender.delivery.socket.fd < 0 && until != NEVER && wake_fd() >= 0)
+	if (sender.delivery.socket.fd < 0 && until != NEVER && wake_works())
 		return until;
 	/* Who cannot be woken looks for himself. */
-	if (now - sender.busy_at_ns < IDLE_MS * NS_PER_MS || !sender.membarrier || wake_fd() < 0)
+	if (now - sender.busy_at_ns < IDLE_MS * NS_PER_MS || !sender.membarrier || !wake_works())
 		return until < now + age ? until : now + age;
 	return until;
 }
@@ -235,41 +237,75 @@ static uint64_t wait_until(uint64_t now)
 /* The host may have closed what we are woken by; asking costs two system calls. */
 static void wake_look(uint64_t now)
 {
-	if (now < sender.wake_at_ns && wake_fd() >= 0)
+	if (now < sender.wake_at_ns && wake_works())
 		return;
 	sender.wake_at_ns = now + WAKE_MS * NS_PER_MS;
 	(void)wake_open();
 }
 
-static void sleep_until(uint64_t until, uint64_t now)
+static uint64_t at_most(uint64_t ns, uint64_t ms)
+{
+	return ns < ms * NS_PER_MS ? ns : ms * NS_PER_MS;
+}
+
+/* By the pair and the connection; false: nothing ended it before its time. */
+static bool sleep_polling(uint64_t left)
 {
 	struct pollfd files[2] = {{.fd = wake_fd(), .events = POLLIN}};
-	uint64_t left = until > now ? until - now : 0;
 	struct timespec timeout;
+	int ready;
 
-	if (left > WAIT_MOST_MS * NS_PER_MS && until != NEVER)
-		left = WAIT_MOST_MS * NS_PER_MS;
 	timeout.tv_sec = (time_t)(left / (1000 * NS_PER_MS));
 	timeout.tv_nsec = (long)(left % (1000 * NS_PER_MS));
 	files[1].fd = delivery_poll(&sender.delivery, &files[1].events);
-	if (ppoll(files, 2, until == NEVER ? NULL : &timeout, NULL) > 0 && files[0].revents != 0)
+	ready = ppoll(files, 2, &timeout, NULL);
+	if (ready > 0 && files[0].revents != 0)
 		wake_drain();
+	/* RLIMIT_NOFILE has been set below 2 for now. */
+	if (ready < 0 && errno != EINTR)
+		wake_rest(at_most(left, REFUSED_MS));
+	return ready != 0;
+}
+
+static void sleep_until(uint64_t until, uint64_t now)
+{
+	uint64_t left = at_most(until > now ? until - now : 0, WAIT_MOST_MS);
+
+	if (wake_fd() < 0 && sender.delivery.socket.fd < 0)
+		wake_rest(left);
+	else
+		(void)sleep_polling(left);
+}
+
+/* Until woken. A pair and a connection are asked for again after the time for which they were
+ * good, a minute at most: between being asked for and being polled, their numbers may have
+ * become the host's, and then nobody can wake us. */
+static void sleep_deeply(void)
+{
+	if (wake_fd() < 0) {
+		wake_rest(UINT64_MAX);
+	} else if (!sleep_polling(sender.deep_ms * NS_PER_MS)) {
+		sender.deep_ms =
+			sender.deep_ms < WAIT_MOST_MS / 2 ? 2 * sender.deep_ms : WAIT_MOST_MS;
+		return;
+	}
+	sender.deep_ms = IDLE_MS;
+	sender.busy_at_ns = clock_monotonic_ns();
 }
 
 static void turn_sleep(uint64_t now)
 {
 	uint64_t until = wait_until(now);
-	bool deep = until == NEVER;
 
-	if (deep && !sleep_deep())
-		until = now;
-	sleep_until(until, now);
-	if (deep) {
-		__atomic_store_n(&process.idle, 0, __ATOMIC_RELEASE);
-		/* The pair from before the sleep is too old to date what woke us. */
-		sender.clock_at_ns = 0;
-		sender.busy_at_ns = clock_monotonic_ns();
+	if (until != NEVER) {
+		sleep_until(until, now);
+		return;
 	}
+	if (deep_begin())
+		sleep_deeply();
+	__atomic_store_n(&process.idle, 0, __ATOMIC_RELEASE);
+	/* The pair from before the sleep is too old to date what woke us. */
+	sender.clock_at_ns = 0;
 }
 
 static void give_up(void)
@@ -293,6 +329,7 @@ static void *sender_main(void *arg)
 	pthread_setname_np(pthread_self(), "waft-sender");
 	sender.membarrier =
 		syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+	sender.deep_ms = IDLE_MS;
 	sender.began_at_ns = sender.busy_at_ns = sender.delivery.cut_at_ns = clock_monotonic_ns();
 	for (;;) {
 		now = clock_monotonic_ns();
@@ -356,6 +393,7 @@ static int thread_create(void)
 
 	if (delivery_reserve(&sender.delivery) < 0)
 		return ENOMEM;
+	wake_prepare(process.config.endpoint != ENDPOINT_FILE);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	sigfillset(&all);

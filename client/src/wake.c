@@ -3,17 +3,39 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <sys/socket.h>
+#include <time.h>
 
+#include "clock.h"
 #include "descriptor.h"
+
+#define NS_PER_S UINT64_C(1000000000)
 
 static struct {
 	struct descriptor read; /* the sender's */
-	pthread_mutex_t lock;	/* guards what is written to */
+	bool connects;		/* the sender's */
+	pthread_mutex_t lock;	/* guards what is written to, and whether */
+	pthread_cond_t rung;
+	bool resting; /* waits for the condition, or will */
 	struct descriptor write;
 	uint32_t coming; /* atomic: a wake is on its way */
-} wake = {.lock = PTHREAD_MUTEX_INITIALIZER, .read = {.fd = -1}, .write = {.fd = -1}};
+} wake = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	.rung = PTHREAD_COND_INITIALIZER,
+	.read = {.fd = -1},
+	.write = {.fd = -1}};
+
+void wake_prepare(bool connects)
+{
+	pthread_mutex_lock(&wake.lock);
+	wake.connects = connects;
+	wake.resting = !connects;
+	pthread_mutex_unlock(&wake.lock);
+}
+
+bool wake_works(void)
+{
+	return !wake.connects || wake.read.fd >= 0;
+}
 
 static void pair_close(void)
 {
@@ -26,6 +48,8 @@ bool wake_open(void)
 	bool there;
 	int pair[2];
 
+	if (!wake.connects)
+		return true;
 	pthread_mutex_lock(&wake.lock);
 	there = descriptor_check(&wake.read) && descriptor_check(&wake.write);
 	if (!there) {
@@ -48,8 +72,10 @@ void wake_ring(void)
 		return;
 	pthread_mutex_lock(&wake.lock);
 	/* Who comes next tries again: no byte, no turn that would clear the flag. */
-	if (!descriptor_check(&wake.write) ||
-		send(wake.write.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+	if (wake.resting)
+		pthread_cond_signal(&wake.rung);
+	else if (!descriptor_check(&wake.write) ||
+		 send(wake.write.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
 		__atomic_store_n(&wake.coming, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&wake.lock);
 	errno = saved;
@@ -73,6 +99,25 @@ void wake_drain(void)
 	(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
 }
 
+void wake_rest(uint64_t ns)
+{
+	uint64_t now = clock_monotonic_ns();
+	uint64_t until = ns < UINT64_MAX - now ? now + ns : UINT64_MAX;
+	struct timespec deadline = {
+		.tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S)};
+	int ret = 0;
+
+	pthread_mutex_lock(&wake.lock);
+	wake.resting = true;
+	while (__atomic_load_n(&wake.coming, __ATOMIC_ACQUIRE) == 0 && ret == 0)
+		ret = until == UINT64_MAX ? pthread_cond_wait(&wake.rung, &wake.lock)
+					  : pthread_cond_clockwait(&wake.rung, &wake.lock,
+						    CLOCK_MONOTONIC, &deadline);
+	wake.resting = !wake.connects;
+	(void)__atomic_exchange_n(&wake.coming, 0, __ATOMIC_ACQ_REL);
+	pthread_mutex_unlock(&wake.lock);
+}
+
 void wake_close(void)
 {
 	pthread_mutex_lock(&wake.lock);
@@ -83,6 +128,8 @@ void wake_close(void)
 void wake_fork_child(void)
 {
 	wake.lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	wake.rung = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	wake.resting = false;
 	wake.coming = 0;
 	pair_close();
 }
