@@ -421,12 +421,14 @@ static void inbox_turn(struct delivery *delivery, uint64_t now)
 		delivery->retry_ms = RETRY_FIRST_MS;
 		return;
 	}
-	/* What was not synced is written again, unless this file is not to be trusted
-	 * any more: then under a new uuid into another. */
+	/* What was not synced is written again, unless this file is not to be trusted any
+	 * more, or one of this uuid stands there that we no longer hold: then under a new
+	 * uuid into another. */
 	if (delivery->inbox.file.fd >= 0 && delivery->inbox.written != delivery->inbox.synced) {
 		inbox_close(&delivery->inbox);
 		client_renew(delivery);
-	} else if (delivery->inbox.file.fd < 0 && delivery->ledger.answered > 0) {
+	} else if (delivery->inbox.file.fd < 0 &&
+		   (delivery->ledger.answered > 0 || ret == -EEXIST)) {
 		client_renew(delivery);
 	}
 	connection_fail(delivery, now);

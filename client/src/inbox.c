@@ -45,39 +45,46 @@ static int directory_sync(const char *path)
 	return ret;
 }
 
+/* Locks the file that was just made, syncs its name, and takes note of it. */
+static int file_hold(struct inbox *inbox, const char *directory, int fd)
+{
+	int ret;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return -errno;
+	ret = directory_sync(directory);
+	if (ret < 0)
+		return ret;
+	descriptor_set(&inbox->file, fd);
+	return inbox->file.fd >= 0 ? 0 : -EBADF;
+}
+
 int inbox_open(struct inbox *inbox, const char *directory, const uint8_t client[16])
 {
-	char path[PATH_BYTES];
+	char inbox_path[PATH_BYTES];
+	char path[PATH_BYTES + 64];
 	char name[33] = "";
-	size_t length;
 	int fd;
 	int ret;
 
 	*inbox = (struct inbox){.file = DESCRIPTOR_NONE};
-	snprintf(path, sizeof(path), "%s/.waft/inbox", directory);
-	length = strlen(path);
-	ret = directories_make(path);
+	snprintf(inbox_path, sizeof(inbox_path), "%s/.waft/inbox", directory);
+	ret = directories_make(inbox_path);
 	if (ret < 0)
 		return ret;
 	hex_format(client, 16, name);
 	name[32] = '\0';
-	snprintf(path + length, sizeof(path) - length, "/%s.waft", name);
+	snprintf(path, sizeof(path), "%s/%s.waft", inbox_path, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		ret = -errno;
-		close(fd);
-		return ret;
-	}
-	path[length] = '\0';
-	ret = directory_sync(path);
+	ret = file_hold(inbox, inbox_path, fd);
 	if (ret < 0) {
+		/* Nothing is in it: the next try makes it again. */
+		(void)unlink(path);
 		close(fd);
-		return ret;
 	}
-	descriptor_set(&inbox->file, fd);
-	return 0;
+	return ret;
 }
 
 int inbox_append(struct inbox *inbox, struct slice frame)

@@ -18,6 +18,7 @@
 
 #include "fake_collector.h"
 #include "inbox.h"
+#include "process.h"
 
 #define FILE_PATH "store/deep/.waft/inbox/000102030405060708090a0b0c0d0e0f.waft"
 
@@ -36,6 +37,18 @@ int fdatasync(int fd)
 	}
 	__atomic_fetch_add(&syncs, 1, __ATOMIC_SEQ_CST);
 	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static int locks_to_fail;
+
+int flock(int fd, int operation)
+{
+	if (__atomic_load_n(&locks_to_fail, __ATOMIC_SEQ_CST) > 0) {
+		__atomic_fetch_sub(&locks_to_fail, 1, __ATOMIC_SEQ_CST);
+		errno = EWOULDBLOCK;
+		return -1;
+	}
+	return (int)syscall(SYS_flock, fd, operation);
 }
 
 static void file_is(const char *path, const char *text)
@@ -263,6 +276,51 @@ static void taken_body(void)
 	fake_free(fake);
 }
 
+/* Its file was made, but could not be locked (who looks through the inbox may have held it):
+ * the next try makes it again. */
+static void unlocked_body(void)
+{
+	struct waft_options options = {
+		.size = sizeof(options), .endpoint = "file:store/deep", .batch_age_ms = 5};
+	struct fake_collector *fake;
+	struct waft_stats stats;
+
+	__atomic_store_n(&locks_to_fail, 2, __ATOMIC_SEQ_CST);
+	CHECK_INT(waft_init(&options), 0);
+	spans_make(10);
+	CHECK_INT(waft_flush(20000), 0);
+	CHECK_INT(waft_shutdown(20000, &stats), 0);
+	CHECK_INT(stats.durable, 10);
+	fake = fake_from_inbox("store/deep");
+	CHECK_INT(fake->span_count, 10);
+	CHECK_INT(fake->client_count, 1);
+	fake_free(fake);
+}
+
+/* A file of its uuid stands there before anything was acknowledged (the host took the
+ * descriptor away when the greeting was written): another uuid's takes what follows. */
+static void there_already_body(void)
+{
+	struct waft_options options = {
+		.size = sizeof(options), .endpoint = "file:store/deep", .batch_age_ms = 5};
+	struct fake_collector *fake;
+	struct waft_stats stats;
+	struct inbox inbox;
+
+	CHECK_INT(waft_init(&options), 0);
+	CHECK_INT(inbox_open(&inbox, "store/deep", process.client), 0);
+	spans_make(10);
+	CHECK_INT(waft_flush(20000), 0);
+	spans_make(10);
+	(void)waft_shutdown(20000, &stats);
+	CHECK_INT(stats.durable + stats.unknown, 20);
+	CHECK(stats.durable >= 10);
+	inbox_close(&inbox);
+	fake = fake_from_inbox("store/deep");
+	CHECK_INT(fake->span_count, stats.durable);
+	fake_free(fake);
+}
+
 #define TEST(name)                            \
 	static void test_##name(void **state) \
 	{                                     \
@@ -276,6 +334,8 @@ TEST(foreign)
 TEST(full)
 TEST(sync)
 TEST(taken)
+TEST(unlocked)
+TEST(there_already)
 
 int main(void)
 {
@@ -287,6 +347,8 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_sync),
 		cmocka_unit_test(test_taken),
+		cmocka_unit_test(test_unlocked),
+		cmocka_unit_test(test_there_already),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
