@@ -18,7 +18,7 @@ import time
 
 import fault
 import life
-from fault import Daemon, Exporter, fields, one, uuid_text
+from fault import Exporter, fields, one, uuid_text
 
 OPTIONS = ("--segment-size", "64K", "--part-size", "16K", "--quiet", "5ms", "--hold", "50ms",
            "--trace-spans", "16", "--seal-after", "1ms", "--retention-age", "1ms",
@@ -79,6 +79,7 @@ class Load:
 
     def send(self, traces, **more):
         base = int.from_bytes(os.urandom(6), "little") << 8
+        more.setdefault("now_ns", self.daemon.clock.now())
         data, ids = life.make_batch(base, traces, **more)
         self.batches.append({(uuid_text(trace), life.span_text(span)) for trace, span in ids})
         self.exporter.send_batch(data, len(self.batches))
@@ -95,7 +96,7 @@ class Load:
         self.send(late + [(os.urandom(16), 0, 120, None)])
         traces = life.new_traces(2, 3)
         self.old |= {uuid_text(trace[0]) for trace in traces}
-        self.send(traces, now_ns=time.time_ns() - life.YESTERDAY_NS)
+        self.send(traces, now_ns=self.daemon.clock.now() - life.YESTERDAY_NS)
 
     def wait(self):
         self.exporter.wait(len(self.batches))
@@ -151,7 +152,7 @@ def check_whole(daemon):
 
 def cycles(count, every, make_disk, store=None):
     """(slowest healing, spans stored); all checks made."""
-    with Daemon() as daemon:
+    with life.NoonDaemon() as daemon:
         daemon.store = store or daemon.store
         daemon.start(*OPTIONS)
         load, disk, slowest = Load(daemon), make_disk(daemon), 0

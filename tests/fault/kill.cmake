@@ -9,7 +9,7 @@ waft_fault(kill
   TAKES 120
   ABOUT "the collector killed at every system call that changes a file"
   COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/kill.py
-  DEPENDS ${inject}
+  DEPENDS ${inject} fault_clock_shim
   TIMEOUT 1800
   LONG_ONLY)
 waft_fault(kill-load

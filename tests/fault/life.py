@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import time
 
 import fault
 import wire
@@ -52,6 +51,18 @@ class Daemon(fault.Daemon):
         return [*self.before, *super().command(*options)]
 
 
+class NoonDaemon(Daemon):
+    """By its clock the day lasts: retention leaves what is of today when the test begins."""
+
+    def __init__(self):
+        super().__init__()
+        self.clock = fault.Clock(os.path.join(self.directory, "clock"))
+        self.clock.to_noon()
+
+    def start(self, *options):
+        return super().start(*options, env=self.clock.environment())
+
+
 def make_batch(id_base, traces, **more):
     """A batch of (trace id, first position, spans, data) and the spans' ids."""
     spans, ids, sequence = [], [], 1
@@ -69,12 +80,14 @@ def make_batch(id_base, traces, **more):
 class Sender:
     """A client, what it sends in what order, and what was acknowledged of it."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.client = os.urandom(16)
         self.batches = []  # (bytes, ids of spans); the sequence is the place, from 1
         self.acknowledged = 0
 
     def add(self, traces, **more):
+        more.setdefault("now_ns", self.clock.now())
         data, ids = make_batch(int.from_bytes(os.urandom(6), "little") << 8, traces, **more)
         self.batches.append((data, ids))
         return len(self.batches)
@@ -145,7 +158,7 @@ def wait_sealed(daemon):
 class Life:
     def __init__(self, store=None):
         """store: where to have it, besides in the daemon's own directory."""
-        self.daemon = Daemon()
+        self.daemon = NoonDaemon()
         self.daemon.store = store or self.daemon.store
         self.waiting = new_traces(3)  # in the log when the life begins
         self.written = new_traces(3)  # in a file
@@ -153,15 +166,15 @@ class Life:
         self.watched = False
         self.written_by_phase = []    # spans in files behind each phase, when it is watched
         self.big_runs = 0             # runs that were written because of the cap
-        self.before = Sender()
+        self.before = Sender(self.daemon.clock)
         self.prepare()
-        self.sender = Sender()
+        self.sender = Sender(self.daemon.clock)
         for _ in range(4):  # the log rolls
             self.sender.add(new_traces(2, 3, DATA))
         self.phases = [4]
         late = [(trace[0], 4, 2, None) for trace in self.waiting + self.written]
         self.sender.add(late + [(os.urandom(16), 4, 2, None)])
-        self.sender.add(new_traces(4), now_ns=time.time_ns() + TOMORROW_NS)
+        self.sender.add(new_traces(4), now_ns=self.daemon.clock.now() + TOMORROW_NS)
         self.phases.append(6)
         self.large = os.urandom(16)  # over --trace-spans
         self.sender.add([(self.large, 0, LARGE, None)])
@@ -171,7 +184,7 @@ class Life:
     def prepare(self):
         daemon = self.daemon
         daemon.start(*SIZES)
-        self.before.add(self.old, now_ns=time.time_ns() - YESTERDAY_NS)
+        self.before.add(self.old, now_ns=daemon.clock.now() - YESTERDAY_NS)
         self.before.add(self.written)
         self.before.send(daemon.socket, 2)
         assert daemon.stop() == 0, daemon.log()
