@@ -29,9 +29,9 @@
 /* A trace with as many spans is large. */
 #define LARGE_SPANS 1024u
 
-/* Runs of up to so many spans are kept for further ones, in all up to so many bytes. */
+/* Runs of up to so many spans are kept for further ones. */
 #define SPARE_SPANS 32u
-#define SPARE_BYTES ((uint64_t)2 << 20)
+#define SPARE_BYTES_DEFAULT ((uint64_t)2 << 20)
 
 enum { LIST_QUIET, LIST_HELD, LIST_LARGE, LISTS };
 
@@ -151,6 +151,8 @@ int assembler_new(const struct assembler_config *config, struct assembler **ret)
 		return -ENOMEM;
 	}
 	assembler->config = *config;
+	if (config->spare_bytes == 0)
+		assembler->config.spare_bytes = SPARE_BYTES_DEFAULT;
 	slab_init(&assembler->refs, sizeof(struct span_ref), REF_CHUNK_BITS);
 	slab_init(&assembler->traces, sizeof(struct held_trace), TRACE_CHUNK_BITS);
 	trace_table_init(&assembler->table, config->hash_key, id_of_trace, assembler);
@@ -178,7 +180,8 @@ static struct run *new_run(struct assembler *assembler, uint32_t spans)
 
 static void give_run(struct assembler *assembler, struct run *run)
 {
-	if (run->count > SPARE_SPANS || assembler->spare_bytes >= SPARE_BYTES) {
+	if (run->count > SPARE_SPANS ||
+		assembler->spare_bytes + run_memory(run->count) > assembler->config.spare_bytes) {
 		free(run);
 		return;
 	}

@@ -91,6 +91,7 @@ struct assembler_config {
 	uint64_t quiet_ms;
 	uint64_t hold_ms;
 	uint32_t trace_spans_max; /* a trace with as many is due at once */
+	uint64_t spare_bytes;	  /* of runs that are kept for further ones; 0: 2 MiB */
 	uint64_t hash_key[2];	  /* secret */
 	/* Whether a due trace is written; NULL: always. Called with the lock held. */
 	enum keep_verdict (*keep)(void *context, const struct trace_id *trace_id, uint32_t spans);

@@ -20,16 +20,18 @@ struct assembly {
 
 int assembly_new(const struct assembler_config *config, uint32_t shards, struct assembly **ret)
 {
+	struct assembler_config each = *config;
 	struct assembly *assembly;
 	int status = 0;
 
 	if (shards == 0 || shards > SHARDS_MAX)
 		return -EINVAL;
+	each.spare_bytes = (config->spare_bytes + shards - 1) / shards;
 	assembly = calloc(1, sizeof(*assembly));
 	if (assembly == NULL)
 		return -ENOMEM;
 	while (status == 0 && assembly->count < shards) {
-		status = assembler_new(config, &assembly->shards[assembly->count]);
+		status = assembler_new(&each, &assembly->shards[assembly->count]);
 		assembly->count += status == 0;
 	}
 	if (status < 0) {

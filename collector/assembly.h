@@ -15,7 +15,7 @@
 
 struct assembly;
 
-/* -EINVAL: there can't be so many shards; -ENOMEM. */
+/* They share the bytes of spare runs. -EINVAL: there can't be so many shards; -ENOMEM. */
 int assembly_new(
 	const struct assembler_config *config, uint32_t shards, struct assembly **ret) MUST_CHECK;
 /* NULL is ignored. */

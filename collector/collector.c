@@ -580,6 +580,8 @@ static int open_depot(struct collector *collector)
 	pressure_limits_of(settings->memory_limit, settings->seal != 0, log_limit_of(settings),
 		settings->segment_size, &collector->limits);
 	config.pending_bytes = collector->limits.pending_bytes;
+	config.spare_bytes = collector->limits.spare_bytes;
+	config.buffer_bytes = collector->limits.buffer_bytes;
 	if (config.path == NULL) {
 		paths_environment_read(&environment);
 		status = paths_store(&environment, &path);

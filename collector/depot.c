@@ -137,6 +137,7 @@ static int new_tables(const struct depot_config *config, struct depot *depot)
 		.hold_ms = config->hold_ms,
 		.trace_spans_max = config->trace_spans != 0 ? (uint32_t)config->trace_spans
 							    : TRACE_SPANS_DEFAULT,
+		.spare_bytes = config->spare_bytes,
 	};
 	int status = clients_new(config->max_clients, &depot->clients);
 
@@ -254,7 +255,9 @@ static int open_writers(
 		.reserve_bytes = config->reserve_bytes,
 		.gather_ns = config->gather_ns,
 		.cache_bytes = share_of(CACHE_BYTES, assembly_shards(depot->assembly)),
-		.buffer_bytes = share_of(BUFFER_BYTES, assembly_shards(depot->assembly)),
+		.buffer_bytes = share_of(
+			config->buffer_bytes != 0 ? (size_t)config->buffer_bytes : BUFFER_BYTES,
+			assembly_shards(depot->assembly)),
 	};
 	int status = live_new(config->disk, depot->dirs.log, depot->inbox_dir, depot->assembly,
 		manifest_state(depot->recovery.manifest), &depot->live);

@@ -46,6 +46,8 @@ struct depot_config {
 	uint64_t part_bytes;
 	uint64_t trace_spans;	/* waiting spans that make a run; 0: the default */
 	uint64_t pending_bytes; /* of the log */
+	uint64_t spare_bytes;	/* of runs that are kept for further ones; 0: the default */
+	uint64_t buffer_bytes;	/* of lines; 0: the default */
 	uint64_t max_clients;
 	uint64_t reserve_bytes; /* of the disk; 0: the default */
 	uint32_t shards;	/* 0: 1 */

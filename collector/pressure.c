@@ -29,6 +29,8 @@ void pressure_limits_of(uint64_t memory_limit, bool seals, uint64_t log_limit,
 	ret->pending_bytes = memory_limit / 16;
 	if (ret->pending_bytes > 16 * MIB)
 		ret->pending_bytes = 16 * MIB;
+	ret->spare_bytes = memory_limit / 64 < 2 * MIB ? memory_limit / 64 : 2 * MIB;
+	ret->buffer_bytes = memory_limit / 8 < 16 * MIB ? memory_limit / 8 : 16 * MIB;
 	ret->log_bytes = log_limit;
 	ret->segment_bytes = segment_bytes;
 }

@@ -14,6 +14,9 @@ struct pressure_limits {
 	uint64_t memory_bytes;	/* for spans that wait, in every form */
 	uint64_t seal_bytes;	/* for a file that is sealed; 0: none is */
 	uint64_t pending_bytes; /* of messages that wait for their commit */
+	uint64_t spare_bytes;	/* of runs that are kept for further ones, in all shards */
+	uint64_t buffer_bytes;	/* of lines until their commit, in all shards: by it goes what
+				 * lies in memory of them, at a pen, too */
 	uint64_t log_bytes;
 	uint64_t segment_bytes;
 };

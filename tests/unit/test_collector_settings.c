@@ -310,10 +310,15 @@ static void test_limits(void **state)
 		assert_true(limits.seal_bytes >= SEAL_MEMORY_MIN);
 		assert_true(limits.seal_bytes + limits.memory_bytes <= memory << 19);
 		assert_true(limits.memory_bytes >= memory << 18);
+		/* What lies in memory besides, by the limit as well. */
+		assert_in_range(limits.spare_bytes, 1, memory << 14);
+		assert_in_range(limits.buffer_bytes, 1, memory << 17);
 	}
 	pressure_limits_of(128u << 20, false, 1u << 30, 64u << 20, &limits);
 	assert_int_equal(limits.seal_bytes, 0);
 	assert_int_equal(limits.memory_bytes, 64u << 20);
+	assert_int_equal(limits.spare_bytes, 2u << 20);
+	assert_int_equal(limits.buffer_bytes, 16u << 20);
 }
 
 static void test_pressure(void **state)
