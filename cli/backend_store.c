@@ -173,20 +173,15 @@ static int store_get(struct backend *backend, const char *id, struct trace_build
 	struct store_backend *store = (struct store_backend *)backend;
 	struct query_records records = {0};
 	struct query_found found = {0};
-	int result = query_find(store->reader, slice_of_text(id), &found);
+	int result = query_show(store->reader, slice_of_text(id), &found, &records);
 
-	if (result != 0)
-		return not_one_trace(store, id, result, &found);
-	memcpy(into->trace_id, found.trace_id, sizeof into->trace_id);
-	result = query_get(store->reader, found.trace_id, 0, (struct slice){0}, &records);
-	if (result == -ENOENT)
-		result = not_one_trace(store, id, result, &found);
-	else if (result == -EBADMSG && reader_damaged_file(store->reader) != NULL)
+	if (result == -EBADMSG && reader_damaged_file(store->reader) != NULL)
 		result = backend_fail(backend, result,
 			"file %s is damaged: the trace's spans in it can't be read",
 			reader_damaged_file(store->reader));
 	else if (result != 0)
-		result = failed(store, result);
+		result = not_one_trace(store, id, result, &found);
+	memcpy(into->trace_id, found.trace_id, sizeof into->trace_id);
 	for (size_t i = 0; result == 0 && i < records.count; i++)
 		result = trace_build_add(into, records.lines[i]);
 	query_records_done(&records);

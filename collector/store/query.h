@@ -1,7 +1,7 @@
 /*
  * query.h: the questions that can be asked of a store.
  *
- * list, find, get, stats; the same for the RPC service (collector/) and the viewer
+ * list, find, get, show, stats; the same for the RPC service (collector/) and the viewer
  * library (cli/). Each call sees the store as it is when it begins: all that was
  * acknowledged before. They block on files: the daemon calls them on a worker
  * thread. Memory is bounded by what they return, plus the spans of the largest trace
@@ -106,6 +106,11 @@ int query_get(struct reader *reader, const uint8_t trace_id[16], size_t limit_by
 	struct slice page, struct query_records *ret_records) MUST_CHECK;
 
 void query_records_done(struct query_records *records);
+
+/* Both: the records of the trace that a person means. A whole id is looked for once, and of one
+ * moment. As query_find, then as query_get of all that there is. */
+int query_show(struct reader *reader, struct slice id, struct query_found *ret_found,
+	struct query_records *ret_records) MUST_CHECK;
 
 /* ---- stats ----------------------------------------------------------------- */
 

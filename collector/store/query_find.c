@@ -1,5 +1,5 @@
 /*
- * query_find.c: query_find. A whole id is looked up; of a part of one all runs are
+ * query_find.c: query_find and query_show. A whole id is looked up; of a part of one all runs are
  * asked, and the first ids that match are kept in order.
  */
 #include <errno.h>
@@ -159,23 +159,27 @@ static uint64_t number_of(struct slice id)
 	return n;
 }
 
+/* 1: it is a whole id; 0: a part of one, the needle; -EINVAL: neither. */
+static int parse_id(struct slice id, struct id_needle *ret_needle, uint8_t ret_whole[16])
+{
+	if (id_needle_parse((const char *)id.data, id.length, ret_needle) == 0 &&
+		ret_needle->count != ID_TRACE_HEX_LENGTH)
+		return 0;
+	/* With braces, or as a URN, it is no needle. */
+	return record_parse_id(id, ret_whole) == 0 ? 1 : -EINVAL;
+}
+
 static int search(struct finder *finder, struct slice id)
 {
 	uint8_t whole[16];
 	unsigned int tries = 0;
+	int is_whole = parse_id(id, &finder->needle, whole);
 	int ret;
 
-	if (id_needle_parse((const char *)id.data, id.length, &finder->needle) != 0) {
-		/* With braces, or as a URN. */
-		if (record_parse_id(id, whole) != 0)
-			return -EINVAL;
-		finder->needle.count = ID_TRACE_HEX_LENGTH;
-	} else if (finder->needle.count == ID_TRACE_HEX_LENGTH && record_parse_id(id, whole) != 0) {
-		return -EINVAL;
-	}
+	if (is_whole < 0)
+		return is_whole;
 	do {
-		ret = finder->needle.count == ID_TRACE_HEX_LENGTH ? find_whole(finder, whole)
-								  : find_part(finder);
+		ret = is_whole == 1 ? find_whole(finder, whole) : find_part(finder);
 	} while (view_retry(finder->reader, ret, &tries));
 	return ret == ERR_INDEX ? -EIO : ret;
 }
@@ -204,4 +208,17 @@ int query_find(struct reader *reader, struct slice id, struct query_found *ret_f
 	ret_found->candidate_count = ret_found->more ? QUERY_CANDIDATES_MAX : finder.count;
 	memcpy(ret_found->candidates, finder.ids, ret_found->candidate_count * 16);
 	return ERR_AMBIGUOUS;
+}
+
+int query_show(struct reader *reader, struct slice id, struct query_found *ret_found,
+	struct query_records *ret_records)
+{
+	struct id_needle needle;
+	int ret = 0;
+
+	*ret_found = (struct query_found){0};
+	if (id.length == 0 || parse_id(id, &needle, ret_found->trace_id) != 1)
+		ret = query_find(reader, id, ret_found);
+	return ret != 0 ? ret
+			: query_get(reader, ret_found->trace_id, 0, (struct slice){0}, ret_records);
 }

@@ -59,7 +59,7 @@ static struct reader *open_reader(const char *path)
 	return reader;
 }
 
-/* A trace by its id, by a reader that knows nothing yet. */
+/* A trace by its id, by a reader that knows nothing yet, as `trace show` does it. */
 static double show_ms(const char *path, uint64_t trace)
 {
 	struct query_records records = {0};
@@ -72,9 +72,7 @@ static double show_ms(const char *path, uint64_t trace)
 	profile_trace_id(trace, &id);
 	for (int i = 0; i < 16; i++)
 		snprintf(hex + 2 * i, 3, "%02x", id.bytes[i]);
-	bench_check(query_find(reader, slice_of(hex, 32), &found), "finding a trace");
-	bench_check(query_get(reader, found.trace_id, 0, (struct slice){0}, &records),
-		"getting a trace");
+	bench_check(query_show(reader, slice_of(hex, 32), &found, &records), "showing a trace");
 	if (records.count != PROFILE_TREE)
 		bench_check(-EIO, "a trace's spans");
 	query_records_done(&records);

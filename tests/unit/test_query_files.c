@@ -64,6 +64,21 @@ static void nothing_there(void **state)
 
 #define ORIGINAL "a5f4b680-d790-4370-8c95-d37b79bd6322"
 
+/* What query_show answers is what query_find and query_get do. */
+static void assert_shown(const char *id, int expected, size_t count)
+{
+	struct query_records records = {0};
+	struct query_found found;
+	char text[RECORD_ID_TEXT_BYTES];
+
+	assert_int_equal(query_show(reader, slice_of_text(id), &found, &records), expected);
+	assert_int_equal(records.count, count);
+	query_records_done(&records);
+	record_format_id(found.trace_id, text);
+	if (count > 0)
+		assert_string_equal(text, ORIGINAL);
+}
+
 static void original(void **state)
 {
 	static const char *const forms[] = {ORIGINAL, "A5F4B680D79043708C95D37B79BD6322",
@@ -93,9 +108,14 @@ static void original(void **state)
 		assert_int_equal(query_find(reader, slice_of_text(forms[i]), &found), 0);
 		record_format_id(found.trace_id, id);
 		assert_string_equal(id, ORIGINAL);
+		assert_shown(forms[i], 0, 9);
 	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_int_equal(query_find(reader, slice_of_text(bad[i]), &found), -EINVAL);
+		assert_shown(bad[i], -EINVAL, 0);
+	}
+	assert_shown("beef", -ENOENT, 0);
+	assert_shown("a5f4b680-d790-4370-8c95-d37b79bd6323", -ENOENT, 0);
 	assert_int_equal(query_find(reader, slice_of_text("@2"), &found), -ENOENT);
 	assert_int_equal(query_find(reader, slice_of_text("beef"), &found), -ENOENT);
 	assert_int_equal(query_get(reader, found.trace_id, 0, slice_of("", 0), &records), 0);
@@ -299,6 +319,7 @@ static void ambiguous(void **state)
 	assert_int_equal(query_find(reader, slice_of_text("abcd"), &found), ERR_AMBIGUOUS);
 	assert_int_equal(found.candidate_count, QUERY_CANDIDATES_MAX);
 	assert_true(found.more);
+	assert_shown("abcd", ERR_AMBIGUOUS, 0);
 	record_format_id(found.candidates[0], first);
 	assert_string_equal(first, "abcd0000-0000-0000-0000-00000000ffff");
 	assert_int_equal(query_find(reader, slice_of_text("0FFFF"), &found), ERR_AMBIGUOUS);
