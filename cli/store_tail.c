@@ -180,7 +180,11 @@ static int follow(struct tail *tail, const char *name, uint64_t length, bool our
 
 static int on_part(void *arg, const struct live_part *part)
 {
-	return follow(arg, part->name, part->length_bytes, true);
+	char name[PART_NAME_BYTES];
+
+	return part_name_format(&part->part, name) == 0
+		       ? follow(arg, name, part->length_bytes, true)
+		       : 0;
 }
 
 /* Files that are none of ours are followed whole; compressed ones don't grow. */

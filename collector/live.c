@@ -187,7 +187,7 @@ static int for_each_part(
 	const struct live_view *view = ctx;
 
 	for (size_t i = 0; i < view->file_count; i++) {
-		const struct live_part part = {.name = view->files[i].name,
+		const struct live_part part = {.part = view->files[i].part,
 			.length_bytes = view->files[i].length_bytes,
 			.damaged = view->files[i].damaged};
 		int status = on_part(arg, &part);

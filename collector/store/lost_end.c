@@ -121,28 +121,34 @@ struct names {
 	struct disk *disk;
 	const struct store_dirs *dirs;
 	const struct manifest_state *state;
+	bool index_opened;
 	int index_dir;
 };
 
-/* A file of the trace directory: 1 when the manifest must have said more of it. */
-static int on_name(void *ctx, const char *text)
+/* Only plain parts ask for it. */
+static int index_dir_of(struct names *names)
 {
-	const struct names *names = ctx;
-	const struct manifest_part *part;
-	struct part_name name;
+	if (!names->index_opened)
+		names->index_dir = disk_open_dir(names->disk, names->dirs->waft, INDEX_DIR, false);
+	names->index_opened = true;
+	return names->index_dir;
+}
+
+/* A file of the trace directory: 1 when the manifest must have said more of it. part: that it has
+ * of that name; NULL: none. */
+static int look_at_name(
+	struct names *names, struct part_name name, const struct manifest_part *part)
+{
 	struct disk_stat stat;
 	char plain[PART_NAME_BYTES];
 	uint64_t text_bytes, file_bytes;
 	bool plain_there;
 	int ret;
 
-	if (part_name_parse(text, &name) != 0)
-		return 0;
-	part = manifest_part_by_name(names->state, &name);
 	if (part != NULL && (part->state == PART_REMOVED || part->state == PART_SEALED))
 		return 0;
 	if (!name.sealed)
-		return index_knows_more(names->disk, names->dirs, names->index_dir,
+		return index_knows_more(names->disk, names->dirs, index_dir_of(names),
 			names->state->store_id, &name, part != NULL ? part->length_bytes : 0);
 	name.sealed = false;
 	if (part == NULL || part_name_format(&name, plain) != 0)
@@ -160,10 +166,45 @@ static int on_name(void *ctx, const char *text)
 	return plain_there ? text_bytes == stat.length_bytes : text_bytes >= part->length_bytes;
 }
 
+/* Which part has a name: of several the last, as manifest_part_by_name says. */
+static void link_parts(const struct manifest_state *state, const struct part_names *listed,
+	const struct manifest_part **parts)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < state->part_count; i++) {
+		const struct part_name *name = &state->parts[i].name;
+
+		for (at = part_names_find(listed, name, at);
+			at < listed->count && part_names_is_same(&listed->parts[at], name); at++)
+			parts[at] = &state->parts[i];
+	}
+}
+
+int lost_end_by_names(struct disk *disk, const struct store_dirs *dirs,
+	const struct manifest_state *state, const struct part_names *listed)
+{
+	struct names names = {.disk = disk, .dirs = dirs, .state = state, .index_dir = -1};
+	const struct manifest_part **parts;
+	int ret = 0;
+
+	if (state->generation == 0)
+		return 0;
+	parts = calloc(listed->count + 1, sizeof(*parts));
+	if (parts == NULL)
+		return -ENOMEM;
+	link_parts(state, listed, parts);
+	for (size_t i = 0; ret == 0 && i < listed->count; i++)
+		ret = look_at_name(&names, listed->parts[i], parts[i]);
+	free(parts);
+	disk_close(disk, names.index_dir);
+	return ret;
+}
+
 int lost_end_is_cut(
 	struct disk *disk, const struct store_dirs *dirs, const struct manifest_state *state)
 {
-	struct names names = {.disk = disk, .dirs = dirs, .state = state};
+	struct part_names listed = {0};
 	uint32_t missing = 0;
 	int ret = 0;
 
@@ -174,9 +215,10 @@ int lost_end_is_cut(
 			disk, dirs->log, state->store_id, state->first_segment, &missing);
 	if (ret != 0 || missing > 0)
 		return ret != 0 ? ret : 1;
-	names.index_dir = disk_open_dir(disk, dirs->waft, INDEX_DIR, false);
-	ret = disk_list(disk, dirs->top, on_name, &names);
-	disk_close(disk, names.index_dir);
+	ret = part_names_read(&listed, disk, dirs->top);
+	if (ret == 0)
+		ret = lost_end_by_names(disk, dirs, state, &listed);
+	part_names_done(&listed);
 	return ret;
 }
 

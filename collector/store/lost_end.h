@@ -19,11 +19,17 @@
 #define WAFT_STORE_LOST_END_H
 
 #include "manifest.h"
+#include "part_names.h"
 #include "recover.h"
 
 /* 1: it was cut, 0: nothing says so, or a negative errno. */
 MUST_CHECK int lost_end_is_cut(
 	struct disk *disk, const struct store_dirs *dirs, const struct manifest_state *state);
+
+/* The same, for who has read the names of the trace directory, and the log, which lacks no
+ * segment. */
+MUST_CHECK int lost_end_by_names(struct disk *disk, const struct store_dirs *dirs,
+	const struct manifest_state *state, const struct part_names *listed);
 
 /* Whether the log lost its end, and what is left ends like one that was never longer: what
  * the manifest counted, or has in files, was synced before. end: of its last record. */

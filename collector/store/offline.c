@@ -21,9 +21,11 @@ struct offline {
 	struct disk *disk;
 	const struct offline_dirs *dirs;
 	struct manifest_state manifest;
+	struct part_names names; /* of the trace directory */
 	struct span_places places;
 	uint64_t log_bytes;
 	bool log_cut;
+	uint32_t log_missing; /* segments that a later one says were there */
 	struct inbox_files inbox;
 	struct live_source source;
 	struct log_reader *log_reader;
@@ -72,6 +74,7 @@ static int scan_log(struct offline *offline)
 	int ret;
 
 	offline->log_cut = false;
+	offline->log_missing = 0;
 	if (offline->dirs->log < 0)
 		return 0;
 	ret = log_scan(offline->disk, offline->dirs->log,
@@ -79,6 +82,7 @@ static int scan_log(struct offline *offline)
 		offline, &result);
 	/* Beside a daemon the log may be longer than the manifest knows, never shorter. */
 	offline->log_cut = ret == 0 && lost_end_of_log(manifest, result.end);
+	offline->log_missing = result.segments_missing;
 	return ret;
 }
 
@@ -96,8 +100,10 @@ static int mend_manifest(struct offline *offline)
 	struct manifest_state *manifest = &offline->manifest;
 	int ret = 0;
 
-	if (!manifest->damaged)
-		ret = lost_end_is_cut(offline->disk, &dirs, manifest);
+	if (!manifest->damaged && manifest->generation > 0 && offline->log_missing > 0)
+		ret = 1;
+	else if (!manifest->damaged)
+		ret = lost_end_by_names(offline->disk, &dirs, manifest, &offline->names);
 	if (ret == 1)
 		manifest->damaged = true;
 	for (size_t i = 0; ret >= 0 && manifest->damaged && i < manifest->part_count; i++) {
@@ -118,12 +124,14 @@ static int look_once(struct offline *offline)
 	manifest_state_done(&offline->manifest);
 	offline->manifest = (struct manifest_state){.first_segment = 1};
 	if (offline->dirs->waft < 0)
-		return 0;
+		return part_names_read(&offline->names, offline->disk, offline->dirs->top);
 	ret = manifest_load(offline->disk, offline->dirs->waft, NULL, NULL, &offline->manifest);
 	if (ret == 0)
-		ret = mend_manifest(offline);
+		ret = part_names_read(&offline->names, offline->disk, offline->dirs->top);
 	if (ret == 0)
 		ret = scan_log(offline);
+	if (ret == 0)
+		ret = mend_manifest(offline);
 	if (ret == 0)
 		ret = inbox_files_read(
 			&offline->inbox, offline->dirs->inbox, SIZE_MAX, &offline->places);
@@ -151,6 +159,18 @@ int offline_refresh(struct offline *offline)
 
 /* ---- The source ------------------------------------------------------------ */
 
+/* A part that was named and never committed to: whether its file is the one that was made. If not
+ * it is foreign, as is a sealed file of that name. */
+static bool is_its(const struct offline *offline, const struct manifest_part *part)
+{
+	char name[PART_NAME_BYTES];
+	struct disk_stat stat;
+
+	return part_name_format(&part->name, name) == 0 &&
+	       disk_stat_name(offline->disk, offline->dirs->top, name, &stat) == 0 &&
+	       stat.inode == part->inode;
+}
+
 static int for_each_part(
 	void *ctx, int (*on_part)(void *arg, const struct live_part *part), void *arg)
 {
@@ -158,18 +178,11 @@ static int for_each_part(
 
 	for (size_t i = 0; i < offline->manifest.part_count; i++) {
 		const struct manifest_part *part = &offline->manifest.parts[i];
-		char name[PART_NAME_BYTES];
-		struct live_part live = {.name = name, .length_bytes = part->length_bytes};
-		struct disk_stat stat;
+		struct live_part live = {.part = part->name, .length_bytes = part->length_bytes};
 		int ret;
 
-		if (part->state == PART_REMOVED || part_name_format(&part->name, name) != 0)
-			continue;
-		/* Named, never committed to, and not the file that was made: foreign. So is a
-		 * sealed file of that name. */
-		if (part->length_bytes == 0 &&
-			(disk_stat_name(offline->disk, offline->dirs->top, name, &stat) != 0 ||
-				stat.inode != part->inode))
+		if (part->state == PART_REMOVED ||
+			(part->length_bytes == 0 && !is_its(offline, part)))
 			continue;
 		ret = on_part(arg, &live);
 		if (ret != 0)
@@ -230,6 +243,7 @@ void offline_free(struct offline *offline)
 	if (offline == NULL)
 		return;
 	manifest_state_done(&offline->manifest);
+	part_names_done(&offline->names);
 	log_reader_free(offline->log_reader);
 	span_places_done(&offline->places);
 	inbox_files_done(&offline->inbox);
@@ -244,6 +258,11 @@ const struct live_source *offline_source(const struct offline *offline)
 const struct manifest_state *offline_manifest(const struct offline *offline)
 {
 	return &offline->manifest;
+}
+
+const struct part_names *offline_names(const struct offline *offline)
+{
+	return &offline->names;
 }
 
 uint64_t offline_waiting_spans(const struct offline *offline)

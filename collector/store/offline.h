@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "manifest.h"
+#include "part_names.h"
 #include "reader.h"
 
 /* Handles of a store's directories; -1: not there. Owned by the reader. */
@@ -38,6 +39,8 @@ int offline_refresh(struct offline *offline) MUST_CHECK;
 const struct live_source *offline_source(const struct offline *offline);
 
 const struct manifest_state *offline_manifest(const struct offline *offline);
+/* The trace directory, read while the manifest was as it is. */
+const struct part_names *offline_names(const struct offline *offline);
 uint64_t offline_waiting_spans(const struct offline *offline);
 /* Whether the log ends before what the manifest knows of it: acknowledged spans may be missing. */
 bool offline_log_cut(const struct offline *offline);

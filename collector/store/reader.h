@@ -19,13 +19,14 @@
 #include "disk.h"
 #include "errors.h"
 #include "log.h"
+#include "part.h"
 #include "slice.h"
 
 /* ---- What the daemon supplies ------------------------------------------- */
 
-/* A part, as committed. Borrowed for the call. */
+/* A part, as committed. */
 struct live_part {
-	const char *name;
+	struct part_name part; /* sealed: it is no plain one any more */
 	uint64_t length_bytes;
 	bool damaged; /* it is known that not all of it can be read, or is what was written */
 };

@@ -10,103 +10,55 @@
 #include "bytes.h"
 #include "view.h"
 
-/* A name that a part of ours may have. */
-struct listed {
-	struct part_name part;
-	struct view_file *file; /* that has it; NULL: none yet */
-};
-
-struct listing {
+/* What is made of the names. */
+struct viewing {
 	struct reader *reader;
-	struct listed *parts; /* owned; by day, number, plain first */
-	size_t count;
-	size_t capacity;
-	struct bytes others; /* names that none of ours can have, each with its NUL */
+	const struct part_names *names;
+	struct view_file **files; /* owned; that has the name; NULL: none yet */
+	size_t near;		  /* names are asked for in their order, mostly */
 };
 
 /* ---- Names --------------------------------------------------------------------- */
 
-static int add_part(struct listing *listing, const struct part_name *part)
+/* Where the part's names begin; names->count: it has none. */
+static size_t find_names(struct viewing *viewing, const struct part_name *part)
 {
-	if (listing->count == listing->capacity) {
-		size_t capacity = listing->capacity > 0 ? listing->capacity * 2 : 64;
-		struct listed *parts =
-			reallocarray(listing->parts, capacity, sizeof(struct listed));
+	size_t at = part_names_find(viewing->names, part, viewing->near);
 
-		if (parts == NULL)
-			return -ENOMEM;
-		listing->parts = parts;
-		listing->capacity = capacity;
-	}
-	listing->parts[listing->count++] = (struct listed){.part = *part};
-	return 0;
+	if (at < viewing->names->count)
+		viewing->near = at + 1;
+	return at;
 }
 
-static int on_name(void *ctx, const char *name)
+static bool is_name_of(const struct viewing *viewing, size_t at, const struct part_name *part)
 {
-	struct listing *listing = ctx;
-	struct part_name part;
-
-	if (!part_name_is_traces(name))
-		return 0;
-	if (part_name_parse(name, &part) == 0)
-		return add_part(listing, &part);
-	return bytes_put(&listing->others, name, strlen(name) + 1);
-}
-
-static int compare_names(const void *left, const void *right)
-{
-	const struct part_name *a = &((const struct listed *)left)->part;
-	const struct part_name *b = &((const struct listed *)right)->part;
-
-	if (a->day != b->day)
-		return a->day < b->day ? -1 : 1;
-	if (a->number != b->number)
-		return a->number < b->number ? -1 : 1;
-	return a->sealed - b->sealed;
-}
-
-/* NULL: no file has that name. */
-static struct listed *find_name(
-	const struct listing *listing, const struct part_name *part, bool sealed)
-{
-	struct listed wanted = {.part = *part};
-
-	wanted.part.sealed = sealed;
-	return listing->count > 0 ? bsearch(&wanted, listing->parts, listing->count,
-					    sizeof(struct listed), compare_names)
-				  : NULL;
+	return at < viewing->names->count && part_names_is_same(&viewing->names->parts[at], part);
 }
 
 /* Those that are known from the look before, to their names. */
-static void link_known(struct listing *listing)
+static void link_known(struct viewing *viewing)
 {
-	struct reader *reader = listing->reader;
+	struct reader *reader = viewing->reader;
 
 	for (size_t i = 0; i < reader->file_count; i++) {
 		struct view_file *file = reader->files[i];
 		struct part_name part;
-		struct listed *listed;
 
 		file->present = false;
 		if (part_name_parse(file->name, &part) != 0)
 			continue;
-		listed = find_name(listing, &part, part.sealed);
-		if (listed != NULL)
-			listed->file = file;
+		for (size_t at = find_names(viewing, &part); is_name_of(viewing, at, &part); at++)
+			if (viewing->names->parts[at].sealed == part.sealed)
+				viewing->files[at] = file;
 	}
 }
 
-static int list_names(struct listing *listing)
+static int link_names(struct viewing *viewing)
 {
-	struct reader *reader = listing->reader;
-	int ret = disk_list(reader->disk, reader->dirs.top, on_name, listing);
-
-	if (ret != 0)
-		return ret;
-	if (listing->count > 1)
-		qsort(listing->parts, listing->count, sizeof(struct listed), compare_names);
-	link_known(listing);
+	viewing->files = calloc(viewing->names->count + 1, sizeof(struct view_file *));
+	if (viewing->files == NULL)
+		return -ENOMEM;
+	link_known(viewing);
 	return 0;
 }
 
@@ -231,15 +183,19 @@ static struct view_file *find_missing(const struct reader *reader, const char *n
 }
 
 /* A part with committed lines, and no file has its name. The daemon tells of it by itself. */
-static int note_missing(struct reader *reader, const char *name, const struct part_name *part)
+static int note_missing(struct reader *reader, const struct part_name *part)
 {
-	struct view_file *file = find_missing(reader, name);
+	struct view_file *file;
+	char name[PART_NAME_BYTES];
 	int ret = manifest_unchanged(
 		reader->disk, reader->dirs.waft, offline_manifest(reader->offline));
 
 	/* Retention, or the file was sealed while we looked. */
 	if (ret != 1)
 		return ret < 0 ? ret : -ESTALE;
+	if (part_name_format(part, name) != 0)
+		return 0;
+	file = find_missing(reader, name);
 	if (file == NULL)
 		file = new_file(reader, name);
 	if (file == NULL)
@@ -281,104 +237,106 @@ static int take_just_sealed(struct reader *reader, const struct part_name *part,
 /* A part of the manifest: under its plain name, or sealed meanwhile, or gone. */
 static int on_part(void *arg, const struct live_part *live)
 {
-	struct listing *listing = arg;
-	struct reader *reader = listing->reader;
+	struct viewing *viewing = arg;
+	struct reader *reader = viewing->reader;
+	const struct part_name *part = &live->part;
 	struct view_file *file = NULL;
 	char name[PART_NAME_BYTES];
-	struct part_name part;
-	int ret;
+	int ret = 0;
 
-	if (part_name_parse(live->name, &part) != 0)
-		return 0;
-	for (int sealed = part.sealed; sealed < 2; sealed++) {
-		struct listed *listed = find_name(listing, &part, sealed != 0);
+	for (size_t at = find_names(viewing, part);
+		ret == 0 && file == NULL && is_name_of(viewing, at, part); at++) {
+		const struct part_name *listed = &viewing->names->parts[at];
 
-		part.sealed = sealed != 0;
-		if (listed == NULL || part_name_format(&part, name) != 0)
+		if ((part->sealed && !listed->sealed) || part_name_format(listed, name) != 0)
 			continue;
-		ret = take_file(reader, listed->file, name, &part, live->length_bytes, &file);
-		if (ret != 0)
-			return ret;
-		/* It has gone since. */
-		if (file == NULL)
-			continue;
-		listed->file = file;
-		file->known_damaged = live->damaged;
-		return 0;
+		/* None: it has gone since. */
+		ret = take_file(
+			reader, viewing->files[at], name, listed, live->length_bytes, &file);
+		if (file != NULL)
+			viewing->files[at] = file;
 	}
-	ret = live->length_bytes > 0 ? take_just_sealed(reader, &part, live->length_bytes, &file)
-				     : 0;
+	if (ret == 0 && file == NULL && live->length_bytes > 0)
+		ret = take_just_sealed(reader, part, live->length_bytes, &file);
 	if (file != NULL)
 		file->known_damaged = live->damaged;
 	if (ret != 0 || file != NULL)
 		return ret;
-	return reader->live != NULL || live->length_bytes == 0
-		       ? 0
-		       : note_missing(reader, live->name, &part);
+	return reader->live != NULL || live->length_bytes == 0 ? 0 : note_missing(reader, part);
 }
 
-static bool is_taken(const struct listed *listed)
+static bool is_taken(const struct view_file *file)
 {
-	return listed != NULL && listed->file != NULL && listed->file->present &&
-	       listed->file->ours;
+	return file != NULL && file->present && file->ours;
+}
+
+/* Whether the part has been taken under the name, or the other one that it may have. */
+static bool has_part(const struct viewing *viewing, size_t at)
+{
+	const struct part_name *part = &viewing->names->parts[at];
+
+	return is_taken(viewing->files[at]) ||
+	       (is_name_of(viewing, at + 1, part) && is_taken(viewing->files[at + 1])) ||
+	       (at > 0 && is_name_of(viewing, at - 1, part) && is_taken(viewing->files[at - 1]));
 }
 
 /* Those that no part of the manifest has. A plain part beside its sealed form, or the other way
  * round, is one part. How much a packed file holds is found out when it is opened. */
-static int take_others(const struct listing *listing)
+static int take_others(const struct viewing *viewing)
 {
+	const struct part_names *names = viewing->names;
+	struct reader *reader = viewing->reader;
 	struct view_file *file;
 	int ret = 0;
 
-	for (size_t i = 0; ret == 0 && i < listing->count; i++) {
-		const struct listed *listed = &listing->parts[i];
+	for (size_t i = 0; ret == 0 && i < names->count; i++) {
 		char name[PART_NAME_BYTES];
 
-		if (is_taken(listed) ||
-			is_taken(find_name(listing, &listed->part, !listed->part.sealed)) ||
-			part_name_format(&listed->part, name) != 0)
+		if (has_part(viewing, i) || part_name_format(&names->parts[i], name) != 0)
 			continue;
-		ret = take_file(listing->reader, listed->file, name, NULL, UINT64_MAX, &file);
+		ret = take_file(reader, viewing->files[i], name, NULL, UINT64_MAX, &file);
 	}
-	for (size_t at = 0; ret == 0 && at < listing->others.length;) {
-		const char *name = (const char *)listing->others.data + at;
+	for (size_t at = 0; ret == 0 && at < names->others.length;) {
+		const char *name = (const char *)names->others.data + at;
 
-		ret = take_file(listing->reader, find_other(listing->reader, name), name, NULL,
-			UINT64_MAX, &file);
+		ret = take_file(reader, find_other(reader, name), name, NULL, UINT64_MAX, &file);
 		at += strlen(name) + 1;
 	}
 	return ret;
 }
 
 /* A part takes no more traces once a table has it, sealed or not, and is as long as it was. */
-static void link_table(const struct listing *listing, size_t table)
+static void link_table(struct viewing *viewing, size_t table)
 {
-	const struct catalog_table *entry = &listing->reader->catalog.list.tables[table];
+	const struct catalog_table *entry = &viewing->reader->catalog.list.tables[table];
 
 	for (uint32_t i = 0; i < entry->part_count; i++) {
 		const struct catalog_part *part = &entry->parts[i];
 		const struct part_name name = {.day = part->day, .number = part->number};
 
-		for (int sealed = 0; sealed < 2 && part->number != 0; sealed++) {
-			const struct listed *listed = find_name(listing, &name, sealed != 0);
+		if (part->number == 0)
+			continue;
+		for (size_t at = find_names(viewing, &name); is_name_of(viewing, at, &name); at++) {
+			struct view_file *file = viewing->files[at];
 
-			if (!is_taken(listed) || listed->file->length_bytes != part->length_bytes)
+			if (!is_taken(file) || file->length_bytes != part->length_bytes)
 				continue;
-			listed->file->table = table + 1;
-			listed->file->in_table = i;
+			file->table = table + 1;
+			file->in_table = i;
 		}
 	}
 }
 
-static void link_catalog(const struct listing *listing)
+static void link_catalog(struct viewing *viewing)
 {
-	struct reader *reader = listing->reader;
+	struct reader *reader = viewing->reader;
 
 	view_catalog_look(reader);
+	viewing->near = 0;
 	for (size_t i = 0; i < reader->file_count; i++)
 		reader->files[i]->table = 0;
 	for (size_t i = 0; i < reader->catalog.list.count; i++)
-		link_table(listing, i);
+		link_table(viewing, i);
 }
 
 static int compare_files(const void *left, const void *right)
@@ -429,28 +387,34 @@ const struct live_source *view_live(const struct reader *reader)
 
 int view_look(struct reader *reader)
 {
-	struct listing listing = {.reader = reader};
+	struct viewing viewing = {.reader = reader};
+	struct part_names names = {0};
 	const struct live_source *live;
-	int ret = 0;
+	int ret;
 
 	view_open_dirs(reader);
 	if (reader->index_dir >= 0)
 		catalog_will_load(reader->disk, reader->index_dir);
-	if (reader->live == NULL)
+	if (reader->live == NULL) {
 		ret = refresh_offline(reader);
-	else
+		if (ret == 0)
+			viewing.names = offline_names(reader->offline);
+	} else {
 		memcpy(reader->store_id, reader->live->store_id, 16);
+		ret = part_names_read(&names, reader->disk, reader->dirs.top);
+		viewing.names = &names;
+	}
 	if (ret == 0)
-		ret = list_names(&listing);
+		ret = link_names(&viewing);
 	if (ret == 0) {
 		live = view_live(reader);
-		ret = live->for_each_part(live->ctx, on_part, &listing);
+		ret = live->for_each_part(live->ctx, on_part, &viewing);
 		if (ret == 0)
-			ret = take_others(&listing);
-		link_catalog(&listing);
+			ret = take_others(&viewing);
+		link_catalog(&viewing);
 		drop_absent(reader);
 	}
-	free(listing.parts);
-	bytes_done(&listing.others);
+	free(viewing.files);
+	part_names_done(&names);
 	return ret;
 }

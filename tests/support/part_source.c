@@ -1,7 +1,6 @@
 /* See part_source.h. */
 #include "support/part_source.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static int for_each_part(
@@ -11,16 +10,12 @@ static int for_each_part(
 	int ret = 0;
 
 	for (size_t i = 0; ret == 0 && i < source->count; i++) {
-		char name[PART_NAME_BYTES];
-		struct live_part part = {.name = name,
+		struct live_part part = {.part = source->parts[i].name,
 			.length_bytes = source->parts[i].length_bytes,
 			.damaged = source->damaged};
 
-		if (part.length_bytes == 0)
-			continue;
-		if (part_name_format(&source->parts[i].name, name) != 0)
-			abort();
-		ret = on_part(arg, &part);
+		if (part.length_bytes > 0)
+			ret = on_part(arg, &part);
 	}
 	return ret;
 }
