@@ -240,11 +240,20 @@ uint32_t catalog_page_crc(uint32_t seed, uint64_t number, const uint8_t *page)
 	return crc32c(crc32c(seed, place, sizeof(place)), page + 4, CATALOG_PAGE_BYTES - 4);
 }
 
+/* By one load: behind the last one is another byte of the page. */
 static uint32_t get_entry(const uint8_t *page, unsigned int i)
 {
-	const uint8_t *at = page + PAGE_HEADER_BYTES + 3 * (size_t)i;
+	_Static_assert(PAGE_HEADER_BYTES + 3 * PAGE_ENTRIES < CATALOG_PAGE_BYTES, "a byte more");
+	return le32_read(page + PAGE_HEADER_BYTES + 3 * (size_t)i) & 0xffffff;
+}
 
-	return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
+/* The next entry of that hash, from number i on; count: there is none. */
+static unsigned int next_like(
+	const uint8_t *page, unsigned int i, unsigned int count, uint32_t rest)
+{
+	while (i < count && get_entry(page, i) >> PART_BITS != rest)
+		i++;
+	return i;
 }
 
 int catalog_table_open(struct disk *disk, int index_dir, const struct catalog_table *table)
@@ -284,12 +293,8 @@ uint64_t catalog_table_ask(struct disk *disk, int file, const uint8_t store_id[1
 				number, page) ||
 		count > PAGE_ENTRIES)
 		return all;
-	for (unsigned int i = 0; i < count; i++) {
-		uint32_t entry = get_entry(page, i);
-
-		if (entry >> PART_BITS == rest)
-			ret |= UINT64_C(1) << (entry & (CATALOG_TABLE_PARTS - 1));
-	}
+	for (unsigned int i = 0; (i = next_like(page, i, count, rest)) < count; i++)
+		ret |= UINT64_C(1) << (get_entry(page, i) & (CATALOG_TABLE_PARTS - 1));
 	return ret & all;
 }
 

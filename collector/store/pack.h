@@ -111,13 +111,14 @@ int pack_find(struct pack *pack, const uint8_t trace_id[16],
 int pack_find_numbers(struct pack *pack, uint64_t hash,
 	int (*on_number)(void *ctx, uint32_t number), void *ctx) MUST_CHECK;
 
-/* What pack_find reads, in this order. */
-enum pack_step { PACK_STEP_IDS, PACK_STEP_DIRECTORY, PACK_STEP_BLOCK };
-
-/* Begins to read what that step of pack_find needs, without waiting, so that many packs' are read
- * at once; the steps before must have been begun. False: the trace is not in this pack (or it is
- * damaged, which pack_find tells). */
-bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_step step);
+/* pack_find in steps, each of which begins to read, without waiting, what the next one needs, so
+ * that many packs' are read at once. Ids come first; likely: the trace is probably there, so what
+ * comes behind them is read with them. */
+void pack_will_look(struct pack *pack, const uint8_t trace_id[16], bool likely);
+/* False: the trace is not in this pack (or it is damaged, which pack_find tells). */
+bool pack_may_find(struct pack *pack, const uint8_t trace_id[16]);
+/* *ret_offset: about where its lines begin in the part. False: that isn't known. */
+bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], uint64_t *ret_offset);
 
 /* Calls on_id for the trace of each run that continues one. */
 int pack_for_each_continuing(struct pack *pack, int (*on_id)(void *ctx, const uint8_t trace_id[16]),

@@ -34,6 +34,7 @@ struct pack {
 	uint64_t page_number;
 	bool has_absent;
 	uint64_t absent;	   /* hash of the trace id that was found not to be here last */
+	uint64_t likely;	   /* where the lines of a run probably are that is looked for */
 	struct pack_grams *common; /* of the blocks from common_block on; NULL: not asked yet */
 	size_t common_block;
 	bool has_no_texts;
@@ -519,6 +520,15 @@ static int keep_page(struct pack *pack, uint64_t number)
 	return 0;
 }
 
+/* The next of a page's ids, from number i on, that is like the wanted one; count: there is none. */
+static uint32_t next_like(
+	const uint8_t *page, uint32_t i, uint32_t count, uint32_t wanted, unsigned int bits)
+{
+	while (i < count && le32_read(page + 8 + 4 * (size_t)i) >> bits != wanted)
+		i++;
+	return i;
+}
+
 /* Calls on_number for the runs of a page whose hash is like that. */
 static int look_at_page(
 	struct pack *pack, uint64_t number, uint64_t hash, on_number_fn on_number, void *ctx)
@@ -527,18 +537,18 @@ static int look_at_page(
 	uint32_t wanted = (uint32_t)hash << bits >> bits;
 	int ret = keep_page(pack, number);
 	uint32_t count = ret == 0 ? le32_read(pack->page + 4) : 0;
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; ret == 0 && i < count; i++) {
-		uint32_t entry = le32_read(pack->page + 8 + 4 * (size_t)i);
+	while (ret == 0 && (i = next_like(pack->page, i, count, wanted, bits)) < count) {
+		uint32_t entry = le32_read(pack->page + 8 + 4 * (size_t)i++);
 
-		if (entry >> bits == wanted)
-			ret = on_number(ctx, entry & ((UINT32_C(1) << bits) - 1));
+		ret = on_number(ctx, entry & ((UINT32_C(1) << bits) - 1));
 	}
 	return ret;
 }
 
-/* The same for all pages that may hold it. */
-static int look_at_pages(struct pack *pack, uint64_t hash, on_number_fn on_number, void *ctx)
+int pack_find_numbers(
+	struct pack *pack, uint64_t hash, int (*on_number)(void *ctx, uint32_t number), void *ctx)
 {
 	uint64_t page = find_page(pack, hash);
 	int ret = 0;
@@ -558,13 +568,19 @@ int pack_find(struct pack *pack, const uint8_t trace_id[16],
 {
 	struct finding finding = {.pack = pack, .trace_id = trace_id, .on_run = on_run, .ctx = ctx};
 
-	return look_at_pages(pack, index_hash_id(trace_id), look_at_run, &finding);
+	return pack_find_numbers(pack, index_hash_id(trace_id), look_at_run, &finding);
 }
 
-int pack_find_numbers(
-	struct pack *pack, uint64_t hash, int (*on_number)(void *ctx, uint32_t number), void *ctx)
+/* About where a run's lines begin, as if all of a block were equally long. */
+static uint64_t likely_offset(struct pack *pack, uint32_t number, const struct pack_entry *entry)
 {
-	return look_at_pages(pack, hash, on_number, ctx);
+	struct pack_entry next = {.text_offset = pack->header.covered};
+	size_t block = number / INDEX_BLOCK_RUNS + 1;
+
+	if (block < pack_blocks(pack->header.runs) && read_entry(pack, block, &next) != 0)
+		return entry->text_offset;
+	return entry->text_offset + (next.text_offset - entry->text_offset) / entry->zone.runs *
+					    (number % INDEX_BLOCK_RUNS);
 }
 
 static int on_likely(void *ctx, uint32_t number)
@@ -573,8 +589,11 @@ static int on_likely(void *ctx, uint32_t number)
 	struct pack_entry entry;
 
 	/* Another one's block, too, is one that pack_find reads. */
-	if (number < pack->header.runs && read_entry(pack, number / INDEX_BLOCK_RUNS, &entry) == 0)
+	if (number < pack->header.runs &&
+		read_entry(pack, number / INDEX_BLOCK_RUNS, &entry) == 0) {
 		disk_will_read(pack->disk, pack->file, pack->body + entry.offset, entry.length);
+		pack->likely = likely_offset(pack, number, &entry);
+	}
 	return 0;
 }
 
@@ -585,33 +604,41 @@ static int on_any(void *ctx, uint32_t number)
 	return 1;
 }
 
-bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], enum pack_step step)
+void pack_will_look(struct pack *pack, const uint8_t trace_id[16], bool likely)
 {
-	const struct pack_place *ids = &pack->header.places[PACK_IDS];
+	const struct pack_place *directory = &pack->header.places[PACK_DIRECTORY];
+
+	disk_will_read(pack->disk, pack->file,
+		pack->header.places[PACK_IDS].offset +
+			find_page(pack, index_hash_id(trace_id)) * PACK_PAGE_BYTES,
+		PACK_PAGE_BYTES);
+	if (likely && pack->directory == NULL)
+		disk_will_read(pack->disk, pack->file, directory->offset, directory->length);
+}
+
+bool pack_may_find(struct pack *pack, const uint8_t trace_id[16])
+{
 	const struct pack_place *directory = &pack->header.places[PACK_DIRECTORY];
 	uint64_t hash = index_hash_id(trace_id);
+	int ret = pack_find_numbers(pack, hash, on_any, NULL);
+
+	if (ret == 0) {
+		pack->has_absent = true;
+		pack->absent = hash;
+	}
+	if (ret == 1 && pack->directory == NULL)
+		disk_will_read(pack->disk, pack->file, directory->offset, directory->length);
+	return ret == 1;
+}
+
+bool pack_will_find(struct pack *pack, const uint8_t trace_id[16], uint64_t *ret_offset)
+{
 	int ret;
 
-	switch (step) {
-	case PACK_STEP_IDS:
-		disk_will_read(pack->disk, pack->file,
-			ids->offset + find_page(pack, hash) * PACK_PAGE_BYTES, PACK_PAGE_BYTES);
-		return true;
-	case PACK_STEP_DIRECTORY:
-		ret = look_at_pages(pack, hash, on_any, NULL);
-		if (ret == 0) {
-			pack->has_absent = true;
-			pack->absent = hash;
-		}
-		if (ret == 1 && pack->directory == NULL)
-			disk_will_read(
-				pack->disk, pack->file, directory->offset, directory->length);
-		return ret == 1;
-	case PACK_STEP_BLOCK:
-		return !(pack->has_absent && pack->absent == hash) &&
-		       look_at_pages(pack, hash, on_likely, pack) == 0;
-	}
-	return false;
+	pack->likely = UINT64_MAX;
+	ret = pack_find_numbers(pack, index_hash_id(trace_id), on_likely, pack);
+	*ret_offset = pack->likely;
+	return ret == 0 && pack->likely != UINT64_MAX;
 }
 
 int pack_for_each_continuing(

@@ -38,19 +38,19 @@ int32_t day_of_run(uint64_t start_ns, uint64_t receive_ns)
 	return day_of_ns(apart > DAY_NS ? receive_ns : start_ns);
 }
 
-/* At least so many digits. Returns where the text goes on. */
-static char *put_digits(char *to, unsigned number, int digits)
+/* By hand: a reader makes and parses a name of each part. */
+static char *put_two(char *to, unsigned number)
 {
-	unsigned power = 1;
-
-	for (int i = 1; i < digits || number / power >= 10; i++)
-		power *= 10;
-	for (; power > 0; power /= 10)
-		*to++ = (char)('0' + number / power % 10);
-	return to;
+	to[0] = (char)('0' + number / 10);
+	to[1] = (char)('0' + number % 10);
+	return to + 2;
 }
 
-/* By hand: a reader makes and parses several of each part. */
+static char *put_four(char *to, unsigned number)
+{
+	return put_two(put_two(to, number / 100), number % 100);
+}
+
 int part_name_format(const struct part_name *name, char ret[PART_NAME_BYTES])
 {
 	unsigned month, day;
@@ -60,15 +60,19 @@ int part_name_format(const struct part_name *name, char ret[PART_NAME_BYTES])
 	day_to_date(name->day, &year, &month, &day);
 	if (year < 0 || year > 9999 || name->number == 0 || name->number > PART_NUMBER_MAX)
 		return -EINVAL;
-	to = put_digits(to, (unsigned)year, 4);
+	to = put_four(to, (unsigned)year);
 	*to++ = '-';
-	to = put_digits(to, month, 2);
+	to = put_two(to, month);
 	*to++ = '-';
-	to = put_digits(to, day, 2);
-	if (name->number > 1) {
+	to = put_two(to, day);
+	if (name->number > 1)
 		*to++ = '.';
-		to = put_digits(to, name->number, 4);
-	}
+	if (name->number >= 100000)
+		*to++ = (char)('0' + name->number / 100000);
+	if (name->number >= 10000)
+		*to++ = (char)('0' + name->number / 10000 % 10);
+	if (name->number > 1)
+		to = put_four(to, name->number % 10000);
 	strcpy(to, name->sealed ? ".jsonl.zst" : ".jsonl");
 	return 0;
 }
@@ -86,29 +90,50 @@ static int parse_digits(const char *text, int digits)
 	return value;
 }
 
+/* ".0002" and what is behind it, to the number: four digits, or five or six that don't begin with a
+ * 0. Returns where the text goes on; NULL: that is no number of ours. */
+static const char *parse_number(const char *text, uint32_t *ret)
+{
+	size_t digits = strspn(text + 1, "0123456789");
+
+	if (digits < 4 || digits > 6 || (digits > 4 && text[1] == '0'))
+		return NULL;
+	*ret = (uint32_t)parse_digits(text + 1, (int)digits);
+	/* The first has none. */
+	return *ret > 1 ? text + 1 + digits : NULL;
+}
+
+static int days_of(int year, int month)
+{
+	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
 int part_name_parse(const char *text, struct part_name *ret)
 {
 	struct part_name name = {.number = 1};
-	char again[PART_NAME_BYTES];
 	size_t length = strlen(text);
 	int year, month, day;
+	const char *at;
 
-	if (length < strlen("YYYY-MM-DD.jsonl") || length >= PART_NAME_BYTES)
+	if (length < strlen("YYYY-MM-DD.jsonl") || length >= PART_NAME_BYTES || text[4] != '-' ||
+		text[7] != '-' || text[10] != '.')
 		return -EINVAL;
 	year = parse_digits(text, 4);
 	month = parse_digits(text + 5, 2);
 	day = parse_digits(text + 8, 2);
-	if (year < 0 || month < 1 || month > 12 || day < 1 || day > 31)
+	if (year < 0 || month < 1 || month > 12 || day < 1 || day > days_of(year, month))
 		return -EINVAL;
 	name.day = day_from_date(year, (unsigned)month, (unsigned)day);
-	name.sealed = strcmp(text + length - 4, ".zst") == 0;
-	if (text[11] >= '0' && text[11] <= '9') {
-		name.number = 0;
-		for (const char *at = text + 11; *at >= '0' && *at <= '9'; at++)
-			name.number = name.number * 10 + (uint32_t)(*at - '0');
-	}
-	/* Only what we would write: this catches all the rest. */
-	if (part_name_format(&name, again) != 0 || strcmp(again, text) != 0)
+	at = text + strlen("YYYY-MM-DD");
+	if (at[1] >= '0' && at[1] <= '9')
+		at = parse_number(at, &name.number);
+	if (at == NULL)
+		return -EINVAL;
+	name.sealed = strcmp(at, ".jsonl.zst") == 0;
+	if (!name.sealed && strcmp(at, ".jsonl") != 0)
 		return -EINVAL;
 	*ret = name;
 	return 0;

@@ -15,6 +15,8 @@
 
 #define OPEN_SOURCES_MAX 64
 #define RETRIES_MAX 20
+/* So far from where a run's lines are expected they may be. */
+#define LIKELY_BYTES 16384
 
 /* ---- Life ------------------------------------------------------------------ */
 
@@ -395,39 +397,83 @@ static bool is_packed_part(const struct view_file *file)
 	return file->ours && file->part.sealed && !file->failed;
 }
 
-static void will_open(
-	struct reader *reader, const struct view_file *file, const uint8_t trace_id[16])
+/* What a table says is probably so. */
+static bool is_told(const struct view_file *file)
 {
-	if (is_packed_part(file) && file->runs.pack == NULL &&
-		view_may_have(reader, file, trace_id))
+	return file->table > 0;
+}
+
+/* The first step for a pack: its header, and where the trace is probably, where its frames lie. */
+static void will_open(struct reader *reader, const struct view_file *file)
+{
+	if (file->runs.pack == NULL && reader->index_dir >= 0)
 		pack_will_open(reader->disk, reader->index_dir, &file->part);
+	if (is_told(file) && file->source == NULL)
+		source_will_open(reader->disk, reader->dirs.top, file->name);
+}
+
+/* The last one: the run's block, and the frame, or two, in which its lines probably are. */
+static void will_read(struct reader *reader, struct view_file *file, const uint8_t trace_id[16])
+{
+	uint64_t offset;
+
+	if (pack_will_find(file->runs.pack, trace_id, &offset) && view_source(reader, file) == 1)
+		source_will_read(file->source, offset > LIKELY_BYTES ? offset - LIKELY_BYTES : 0,
+			offset + LIKELY_BYTES);
+}
+
+/* Whether the file's pack is open; what is wrong with it comes up again. */
+static bool has_pack(struct reader *reader, struct view_file *file)
+{
+	return view_runs(reader, file) == 0 && file->runs.pack != NULL;
+}
+
+/* *files are those whose packs may have the trace. */
+static void will_find(
+	struct reader *reader, const uint8_t trace_id[16], struct view_file **files, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (has_pack(reader, files[i]))
+			pack_will_look(files[i]->runs.pack, trace_id, is_told(files[i]));
+	for (size_t i = 0; i < count; i++)
+		if (has_pack(reader, files[i]) && pack_may_find(files[i]->runs.pack, trace_id))
+			files[kept++] = files[i];
+	for (size_t i = 0; i < kept; i++)
+		if (!is_told(files[i]) && files[i]->source == NULL)
+			source_will_open(reader->disk, reader->dirs.top, files[i]->name);
+	for (size_t i = 0; i < kept; i++)
+		will_read(reader, files[i], trace_id);
 }
 
 void view_will_find(struct reader *reader, const uint8_t trace_id[16])
 {
+	struct view_file **files;
+	size_t count = 0;
+
 	if (reader->has_sought && memcmp(reader->sought, trace_id, 16) == 0)
 		return;
 	reader->has_sought = true;
 	memcpy(reader->sought, trace_id, 16);
+	files = calloc(reader->file_count + 1, sizeof(struct view_file *));
+	if (files == NULL)
+		return;
 	view_catalog_will_ask(reader, trace_id);
 	/* First those that no table has: what tables say has to be waited for. */
-	for (int in_table = 0; in_table < 2 && reader->index_dir >= 0; in_table++)
-		for (size_t i = 0; i < reader->file_count; i++)
-			if ((reader->files[i]->table > 0) == in_table)
-				will_open(reader, reader->files[i], trace_id);
-	for (enum pack_step step = PACK_STEP_IDS; step <= PACK_STEP_BLOCK; step++) {
+	for (int told = 0; told < 2; told++) {
 		for (size_t i = 0; i < reader->file_count; i++) {
 			struct view_file *file = reader->files[i];
 
-			/* What is wrong with it comes up again. */
-			if (!is_packed_part(file) || !view_may_have(reader, file, trace_id) ||
-				view_runs(reader, file) != 0 || file->runs.pack == NULL ||
-				!pack_will_find(file->runs.pack, trace_id, step))
+			if (is_told(file) != (told == 1) || !is_packed_part(file) ||
+				!view_may_have(reader, file, trace_id))
 				continue;
-			if (step == PACK_STEP_DIRECTORY && file->source == NULL)
-				source_will_open(reader->disk, reader->dirs.top, file->name);
+			will_open(reader, file);
+			files[count++] = file;
 		}
 	}
+	will_find(reader, trace_id, files, count);
+	free(files);
 }
 
 /* ---- Everything ---------------------------------------------------------------- */

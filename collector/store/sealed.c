@@ -324,6 +324,15 @@ uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t of
 	return reader->entries[sealed_reader_frame(reader, offset) + 1].text_offset;
 }
 
+void sealed_reader_place(const struct sealed_reader *reader, uint64_t offset, uint64_t end,
+	uint64_t *ret_offset, uint64_t *ret_length)
+{
+	size_t first = reader->frames > 0 ? sealed_reader_frame(reader, offset) : 0;
+	size_t last = reader->frames > 0 ? sealed_reader_frame(reader, end) + 1 : 0;
+	*ret_offset = reader->entries[first].file_offset;
+	*ret_length = reader->entries[last].file_offset - *ret_offset;
+}
+
 uint64_t sealed_reader_frame_offset(const struct sealed_reader *reader, size_t frame)
 {
 	return reader->entries[frame].text_offset;

@@ -87,6 +87,11 @@ void sealed_unpacker_done(struct sealed_unpacker *unpacker);
 /* The frame that holds the text at offset, which lies before the end. */
 size_t sealed_reader_frame(const struct sealed_reader *reader, uint64_t offset);
 
+/* Where frames lie in the file: from the one that holds the text at offset up to the one that holds
+ * the text at end, both cut off at the text's end. */
+void sealed_reader_place(const struct sealed_reader *reader, uint64_t offset, uint64_t end,
+	uint64_t *ret_offset, uint64_t *ret_length);
+
 /* Where a frame's text begins; that of the number behind the last is where the text ends. */
 uint64_t sealed_reader_frame_offset(const struct sealed_reader *reader, size_t frame);
 

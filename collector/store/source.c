@@ -203,6 +203,16 @@ void source_will_open(struct disk *disk, int dir, const char *name)
 	disk_close(disk, file);
 }
 
+void source_will_read(struct source *source, uint64_t offset, uint64_t end)
+{
+	uint64_t at, length;
+
+	if (source->sealed == NULL)
+		return;
+	sealed_reader_place(source->sealed, offset, end, &at, &length);
+	disk_will_read(source->disk, source->file, at, length);
+}
+
 void source_close(struct source *source)
 {
 	if (source == NULL)

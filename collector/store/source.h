@@ -24,6 +24,10 @@ int source_open(struct disk *disk, int dir, const char *name, struct source **re
 /* Begins to read what source_open needs of a sealed part, without waiting. */
 void source_will_open(struct disk *disk, int dir, const char *name);
 
+/* Begins to read what source_read needs of a sealed part for the text from offset up to end,
+ * without waiting. */
+void source_will_read(struct source *source, uint64_t offset, uint64_t end);
+
 /* NULL is fine. */
 void source_close(struct source *source);
 

@@ -75,10 +75,11 @@ void view_catalog_will_ask(struct reader *reader, const uint8_t trace_id[16])
 static void ask(struct reader *reader, const uint8_t trace_id[16])
 {
 	struct view_catalog *catalog = &reader->catalog;
-	uint64_t hash = index_hash_id(trace_id);
+	uint64_t hash;
 
 	if (catalog->asked && memcmp(catalog->trace_id, trace_id, 16) == 0)
 		return;
+	hash = index_hash_id(trace_id);
 	for (size_t i = 0; i < catalog->list.count; i++) {
 		open_table(reader, i);
 		catalog->tables[i].parts = catalog_table_ask(reader->disk, catalog->tables[i].file,
