@@ -21,3 +21,4 @@ waft_unit_test(client_threads client_test LABELS threads)
 waft_unit_test(client_slots client_test LABELS threads)
 # It has a ppoll() of its own, which must be seen before a sanitizer's and libc's.
 waft_unit_test(client_wake client_test)
+waft_unit_test(client_chunk client_test)

@@ -264,6 +264,27 @@ static void test_changes(void **state)
 	}
 }
 
+/* The last span isn't taken that ends behind what is published, though all of it is there. */
+static void test_torn_end(void **state)
+{
+	struct region_image image = image_made();
+	struct region_chunk *chunk =
+		(struct region_chunk *)(void *)(image.bytes + CHUNK(REGION_MADE_SECOND, published));
+
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++) {
+		struct salvage salvage;
+
+		chunk->published--;
+		assert_int_equal(salvage_read(&image, &source, REGION_MADE_DURABLE, &salvage), 0);
+		check(&salvage, REGION_MADE_DURABLE);
+		assert_int_equal(salvage.finished, LEFT - 1);
+		assert_int_equal(salvage.damaged, 1);
+		salvage_done(&salvage);
+	}
+	region_image_done(&image);
+}
+
 static void read_any(const struct region_image *image)
 {
 	struct salvage salvage;
@@ -442,6 +463,7 @@ int main(void)
 		cmocka_unit_test(test_trace_goes_on),
 		cmocka_unit_test(test_fence),
 		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_torn_end),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_descriptor),
