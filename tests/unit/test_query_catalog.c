@@ -365,6 +365,52 @@ static void stale(void **state)
 	assert_int_equal(count_parts(&tables), 15);
 }
 
+static bool has_trace(struct reader *reader, uint32_t trace)
+{
+	struct query_records records = {0};
+	uint8_t id[16];
+	int ret;
+
+	test_trace_id(trace, id);
+	ret = query_get(reader, id, 0, slice_of("", 0), &records);
+	assert_true(ret == 0 || ret == -ENOENT);
+	query_records_done(&records);
+	return ret == 0;
+}
+
+/* A reader that goes on takes the list anew when it is another of as many tables: here a part
+ * came in the place of one, of its name and length. */
+static void replaced_beside_reader(void **state)
+{
+	enum { PART = 1 };
+	struct reader_config config = {.directory = store.path, .live = &source.live};
+	uint64_t length = parts[PART].length_bytes;
+	char name[PART_NAME_BYTES];
+	struct reader *reader;
+	uint32_t trace = TRACES;
+	size_t tables;
+
+	(void)state;
+	assert_int_equal(reader_open(&config, &reader), 0);
+	assert_true(has_trace(reader, PART * PER_PART));
+	assert_false(has_trace(reader, TRACES));
+	index_remove_part(idx, &parts[PART].name);
+	assert_int_equal(part_name_format(&parts[PART].name, name), 0);
+	assert_int_equal(disk_unlink(&disk, top_dir, name), 0);
+	parts[PART].length_bytes = 0;
+	parts[PART].closed = false;
+	while (parts[PART].length_bytes < length)
+		put_run(PART, trace++, 1);
+	index_flush(idx);
+	assert_int_equal(parts[PART].length_bytes, length);
+	assert_int_equal(count_parts(&tables), 15);
+	assert_int_equal(tables, 2);
+	assert_false(has_trace(reader, PART * PER_PART + 1));
+	while (trace-- > TRACES)
+		assert_true(has_trace(reader, trace));
+	reader_close(reader);
+}
+
 static void all_removed(void **state)
 {
 	size_t tables;
@@ -711,6 +757,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flipped_bits, setup, teardown),
 		cmocka_unit_test_setup_teardown(of_another_store, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale, setup, teardown),
+		cmocka_unit_test_setup_teardown(replaced_beside_reader, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(sealed_after, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_pages, setup, teardown),
