@@ -102,13 +102,18 @@ void index_run_put(
 	seal(seed, PIECE_RUN, run, ret, INDEX_SLOT_BYTES);
 }
 
+bool index_run_check(uint32_t seed, uint64_t run, const uint8_t slot[INDEX_SLOT_BYTES])
+{
+	return is_sealed(seed, PIECE_RUN, run, slot, INDEX_SLOT_BYTES);
+}
+
 bool index_run_get(
 	uint32_t seed, uint64_t run, const uint8_t slot[INDEX_SLOT_BYTES], struct index_run *ret)
 {
-	if (!is_sealed(seed, PIECE_RUN, run, slot, INDEX_SLOT_BYTES))
+	if (!index_run_check(seed, run, slot))
 		return false;
 	ret->flags = le32_read(slot + 4);
-	memcpy(ret->trace_id, slot + 8, 16);
+	memcpy(ret->trace_id, index_run_id(slot), 16);
 	ret->offset = le64_read(slot + 24);
 	ret->length_bytes = le32_read(slot + 32);
 	ret->spans = le32_read(slot + 36);

@@ -92,6 +92,13 @@ void index_run_put(
 bool index_run_get(
 	uint32_t seed, uint64_t run, const uint8_t slot[INDEX_SLOT_BYTES], struct index_run *ret);
 
+/* Whether it is, and the trace id in it. */
+bool index_run_check(uint32_t seed, uint64_t run, const uint8_t slot[INDEX_SLOT_BYTES]);
+static inline const uint8_t *index_run_id(const uint8_t slot[INDEX_SLOT_BYTES])
+{
+	return slot + 8;
+}
+
 void index_zone_put(uint32_t seed, uint64_t block, const struct index_zone *from,
 	uint8_t ret[INDEX_SLOT_BYTES]);
 bool index_zone_get(uint32_t seed, uint64_t block, const uint8_t slot[INDEX_SLOT_BYTES],

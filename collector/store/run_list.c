@@ -12,14 +12,8 @@
 
 /* How many slots at the end of an index may be torn before it is given up. */
 #define TORN_SLOTS_MAX 4096
-/* So few runs are searched one by one, always. */
-#define TABLE_RUNS_MIN 16
-
-/* A run in the table: hash of the trace id, number of the run. */
-struct run_key {
-	uint64_t hash;
-	uint32_t run; /* counted from the first that .ids does not cover */
-};
+/* After so many searches a sorted table is worth its making. */
+#define SEARCHES_UNSORTED 64
 
 void run_list_init(struct run_list *list, struct disk *disk, bool foreign)
 {
@@ -39,11 +33,14 @@ static void drop_index(struct run_list *list)
 	list->ids_runs = 0;
 }
 
-static void drop_table(struct run_list *list)
+static void drop_hashes(struct run_list *list)
 {
+	free(list->hashes);
 	free(list->table);
+	list->hashes = NULL;
 	list->table = NULL;
-	list->table_count = 0;
+	list->hash_count = 0;
+	list->searches = 0;
 }
 
 void run_list_done(struct run_list *list)
@@ -51,7 +48,7 @@ void run_list_done(struct run_list *list)
 	if (list->disk == NULL)
 		return;
 	drop_index(list);
-	drop_table(list);
+	drop_hashes(list);
 	run_array_done(&list->scanned);
 	scan_buffer_done(&list->buffer);
 	*list = (struct run_list){.file = -1, .ids_file = -1};
@@ -60,10 +57,9 @@ void run_list_done(struct run_list *list)
 void run_list_distrust(struct run_list *list)
 {
 	drop_index(list);
-	drop_table(list);
+	drop_hashes(list);
 	run_array_done(&list->scanned);
 	list->scanned_bytes = 0;
-	list->searches = 0;
 	list->distrusted = true;
 }
 
@@ -199,7 +195,7 @@ void run_list_open_index(struct run_list *list, int index_dir, const uint8_t sto
 	if (list->indexed == before && list->ids_runs == ids_before)
 		return;
 	/* The scanned runs join on to another place now. */
-	drop_table(list);
+	drop_hashes(list);
 	run_array_done(&list->scanned);
 	list->scanned_bytes = list->indexed_bytes;
 }
@@ -238,7 +234,7 @@ int run_list_scan(struct run_list *list, struct source *source, uint64_t length_
 
 	if (list->scanned_bytes >= length_bytes)
 		return 0;
-	drop_table(list);
+	drop_hashes(list);
 	return run_scan(source, list->scanned_bytes, length_bytes, &list->buffer, &ops,
 		&list->scanned_bytes);
 }
@@ -273,22 +269,28 @@ bool run_list_zone(const struct run_list *list, struct index_zone *ret)
 	return true;
 }
 
+/* Those of an indexed block, as they are. */
+static int read_slots(const struct run_list *list, size_t block,
+	uint8_t ret[INDEX_BLOCK_RUNS * INDEX_SLOT_BYTES], size_t *ret_count)
+{
+	uint64_t first = (uint64_t)block * INDEX_BLOCK_RUNS;
+	uint64_t left = list->indexed - first;
+
+	*ret_count = left < INDEX_BLOCK_RUNS ? (size_t)left : INDEX_BLOCK_RUNS;
+	return read_exactly(list->disk, list->file, ret, *ret_count * INDEX_SLOT_BYTES,
+		index_run_slot(first) * INDEX_SLOT_BYTES);
+}
+
 static int read_block(const struct run_list *list, size_t block,
 	struct index_run ret[INDEX_BLOCK_RUNS], size_t *ret_count)
 {
 	uint8_t slots[INDEX_BLOCK_RUNS * INDEX_SLOT_BYTES];
 	uint64_t first = (uint64_t)block * INDEX_BLOCK_RUNS;
-	uint64_t left = list->indexed - first;
-	size_t count = left < INDEX_BLOCK_RUNS ? (size_t)left : INDEX_BLOCK_RUNS;
-	int error = read_exactly(list->disk, list->file, slots, count * INDEX_SLOT_BYTES,
-		index_run_slot(first) * INDEX_SLOT_BYTES);
+	int error = read_slots(list, block, slots, ret_count);
 
-	if (error != 0)
-		return error;
-	for (size_t i = 0; error == 0 && i < count; i++)
+	for (size_t i = 0; error == 0 && i < *ret_count; i++)
 		if (!index_run_get(list->seed, first + i, slots + i * INDEX_SLOT_BYTES, &ret[i]))
 			error = read_run(list, first + i, &ret[i]);
-	*ret_count = count;
 	return error;
 }
 
@@ -404,24 +406,6 @@ static int run_behind_ids(const struct run_list *list, uint64_t number, struct i
 	return 0;
 }
 
-static int for_each_behind_ids(const struct run_list *list, on_run_fn on_run, void *ctx)
-{
-	struct index_run runs[INDEX_BLOCK_RUNS];
-	size_t block = (size_t)(list->ids_runs / INDEX_BLOCK_RUNS);
-	uint64_t number = (uint64_t)block * INDEX_BLOCK_RUNS;
-	int ret = 0;
-
-	for (; ret == 0 && block < run_list_blocks(list); block++) {
-		size_t count;
-
-		ret = run_list_block(list, block, runs, &count);
-		for (size_t i = 0; ret == 0 && i < count; i++, number++)
-			if (number >= list->ids_runs)
-				ret = on_run(ctx, &runs[i]);
-	}
-	return ret;
-}
-
 typedef int (*on_id_fn)(void *ctx, const uint8_t trace_id[16]);
 
 static int continuing_of_block(const struct run_list *list, size_t block, on_id_fn on_id, void *ctx)
@@ -455,94 +439,133 @@ int run_list_for_each_continuing(
 	return ret;
 }
 
-struct wanted {
-	const uint8_t *trace_id;
-	on_run_fn on_run;
-	void *ctx;
-};
-
-static int give_if_wanted(void *ctx, const struct index_run *run)
+/* What a run behind .ids is told by. */
+static uint32_t hash_of(const uint8_t trace_id[16])
 {
-	const struct wanted *wanted = ctx;
-
-	return memcmp(run->trace_id, wanted->trace_id, 16) == 0 ? wanted->on_run(wanted->ctx, run)
-								: 0;
+	return (uint32_t)(index_hash_id(trace_id) >> 32);
 }
 
-static int add_key(void *ctx, const struct index_run *run)
+/* Of the runs of a block that .ids doesn't cover. */
+static int hash_block(struct run_list *list, size_t block)
 {
-	struct run_list *list = ctx;
+	uint8_t slots[INDEX_BLOCK_RUNS * INDEX_SLOT_BYTES];
+	uint64_t first = (uint64_t)block * INDEX_BLOCK_RUNS;
+	size_t count;
+	int error = read_slots(list, block, slots, &count);
 
-	list->table[list->table_count].hash = index_hash_id(run->trace_id);
-	list->table[list->table_count].run = (uint32_t)list->table_count;
-	list->table_count++;
-	return 0;
+	for (size_t i = 0; error == 0 && i < count; i++) {
+		const uint8_t *slot = slots + i * INDEX_SLOT_BYTES;
+		struct index_run again;
+
+		if (first + i < list->ids_runs)
+			continue;
+		if (index_run_check(list->seed, first + i, slot)) {
+			list->hashes[list->hash_count++] = hash_of(index_run_id(slot));
+			continue;
+		}
+		error = read_run(list, first + i, &again);
+		if (error == 0)
+			list->hashes[list->hash_count++] = hash_of(again.trace_id);
+	}
+	return error;
+}
+
+static int make_hashes(struct run_list *list)
+{
+	uint64_t count = list->indexed + list->scanned.count - list->ids_runs;
+	int ret = 0;
+
+	list->hashes = reallocarray(NULL, count, sizeof(*list->hashes));
+	if (list->hashes == NULL)
+		return -ENOMEM;
+	for (size_t block = (size_t)(list->ids_runs / INDEX_BLOCK_RUNS);
+		ret == 0 && block < blocks_of(list->indexed) && list->ids_runs < list->indexed;
+		block++)
+		ret = hash_block(list, block);
+	for (size_t i = 0; ret == 0 && i < list->scanned.count; i++)
+		list->hashes[list->hash_count++] = hash_of(list->scanned.runs[i].trace_id);
+	if (ret != 0)
+		drop_hashes(list);
+	return ret;
 }
 
 static int compare_keys(const void *left, const void *right)
 {
-	const struct run_key *a = left;
-	const struct run_key *b = right;
+	uint64_t a = *(const uint64_t *)left;
+	uint64_t b = *(const uint64_t *)right;
 
-	if (a->hash != b->hash)
-		return a->hash < b->hash ? -1 : 1;
-	return (a->run > b->run) - (a->run < b->run);
+	return (a > b) - (a < b);
 }
 
+/* Hashes with the numbers of their runs, sorted. */
 static int make_table(struct run_list *list)
 {
-	uint64_t count = list->indexed + list->scanned.count - list->ids_runs;
-	int ret;
-
-	drop_table(list);
-	list->table = calloc(count, sizeof(*list->table));
+	list->table = reallocarray(NULL, list->hash_count, sizeof(*list->table));
 	if (list->table == NULL)
 		return -ENOMEM;
-	ret = for_each_behind_ids(list, add_key, list);
-	if (ret != 0)
-		drop_table(list);
-	else
-		qsort(list->table, list->table_count, sizeof(*list->table), compare_keys);
+	for (size_t i = 0; i < list->hash_count; i++)
+		list->table[i] = (uint64_t)list->hashes[i] << 32 | i;
+	qsort(list->table, list->hash_count, sizeof(*list->table), compare_keys);
+	return 0;
+}
+
+/* A run whose hash is like that of the id: it may be another's. */
+static int give_if_wanted(const struct run_list *list, uint64_t number, const uint8_t trace_id[16],
+	on_run_fn on_run, void *ctx)
+{
+	struct index_run run;
+	int ret = run_behind_ids(list, number, &run);
+
+	return ret == 0 && memcmp(run.trace_id, trace_id, 16) == 0 ? on_run(ctx, &run) : ret;
+}
+
+static int find_in_hashes(
+	const struct run_list *list, const uint8_t trace_id[16], on_run_fn on_run, void *ctx)
+{
+	uint32_t hash = hash_of(trace_id);
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < list->hash_count; i++)
+		if (list->hashes[i] == hash)
+			ret = give_if_wanted(list, i, trace_id, on_run, ctx);
 	return ret;
 }
 
 static int find_in_table(
 	const struct run_list *list, const uint8_t trace_id[16], on_run_fn on_run, void *ctx)
 {
-	uint64_t hash = index_hash_id(trace_id);
+	uint64_t hash = hash_of(trace_id);
 	size_t low = 0;
-	size_t high = list->table_count;
-	struct index_run run;
+	size_t high = list->hash_count;
 	int ret = 0;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (list->table[middle].hash < hash)
+		if (list->table[middle] >> 32 < hash)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; ret == 0 && low < list->table_count && list->table[low].hash == hash; low++) {
-		ret = run_behind_ids(list, list->table[low].run, &run);
-		if (ret == 0 && memcmp(run.trace_id, trace_id, 16) == 0)
-			ret = on_run(ctx, &run);
-	}
+	for (; ret == 0 && low < list->hash_count && list->table[low] >> 32 == hash; low++)
+		ret = give_if_wanted(list, (uint32_t)list->table[low], trace_id, on_run, ctx);
 	return ret;
 }
 
 int run_list_find(struct run_list *list, const uint8_t trace_id[16],
 	int (*on_run)(void *ctx, const struct index_run *run), void *ctx)
 {
-	struct wanted wanted = {.trace_id = trace_id, .on_run = on_run, .ctx = ctx};
 	uint64_t behind = list->indexed + list->scanned.count - list->ids_runs;
 	int ret = list->ids_runs > 0 ? find_in_ids(list, trace_id, on_run, ctx) : 0;
 
 	if (ret != 0 || behind == 0)
 		return ret;
-	if (list->table == NULL && (list->searches++ == 0 || behind < TABLE_RUNS_MIN))
-		return for_each_behind_ids(list, give_if_wanted, &wanted);
-	if (list->table == NULL)
+	if (list->hashes == NULL)
+		ret = make_hashes(list);
+	if (ret == 0 && list->table == NULL && list->searches++ == SEARCHES_UNSORTED)
 		ret = make_table(list);
-	return ret != 0 ? ret : find_in_table(list, trace_id, on_run, ctx);
+	if (ret != 0)
+		return ret;
+	return list->table != NULL ? find_in_table(list, trace_id, on_run, ctx)
+				   : find_in_hashes(list, trace_id, on_run, ctx);
 }

@@ -4,7 +4,7 @@
  *
  * Runs come in blocks of up to 255, in order of their place; what is common to a
  * block is known without it. Used by reader.c and the queries; one thread at a time.
- * Memory: none to speak of for indexed runs; 144 bytes a run for others.
+ * Memory: 12 bytes for indexed runs that .ids doesn't cover; 144 bytes a run for others.
  *
  * ERR_INDEX from any call means that the index is damaged: call run_list_distrust
  * and begin the query again; the runs then come from the lines.
@@ -50,9 +50,10 @@ struct run_list {
 	uint64_t scanned_bytes; /* where the next line begins */
 	bool foreign;		/* a trace's runs may stand anywhere in it */
 	bool distrusted;
-	/* Of the runs that .ids doesn't cover: made at the second search. */
-	struct run_key *table; /* owned; sorted */
-	size_t table_count;
+	/* Of the runs that .ids doesn't cover: made at the first search. */
+	uint32_t *hashes; /* owned; of their trace ids */
+	size_t hash_count;
+	uint64_t *table; /* owned; NULL: not made yet; a hash and its number, sorted */
 	uint64_t searches;
 	struct scan_buffer buffer;
 };
