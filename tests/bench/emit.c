@@ -8,7 +8,6 @@
 
 static char texts[EMIT_TEXTS][16];
 static struct profile_snapshot snapshots[EMIT_SNAPSHOTS];
-static volatile uint64_t sink;
 
 void emit_init(void)
 {
@@ -58,6 +57,23 @@ void emit_init(void)
 		waft_end(&child);                                   \
 		AFTER(root);                                        \
 		waft_end(&root);                                    \
+	}
+
+/* What is left of a tree without its spans. */
+#define STEP(n)   \
+	(n) += 7; \
+	__asm__ volatile("" : "+r"(n))
+#define EMPTY(name, id, ...)                                          \
+	static __attribute__((noinline)) void name##_##id(uint64_t n) \
+	{                                                             \
+		STEP(n);                                              \
+		STEP(n);                                              \
+		for (int i = 0; i < 2; i++) {                         \
+			STEP(n);                                      \
+			for (int k = 0; k < 2; k++) {                 \
+				STEP(n);                              \
+			}                                             \
+		}                                                     \
 	}
 
 #define PART(name, id, BEFORE, AFTER)                                          \
@@ -116,6 +132,7 @@ void emit_init(void)
 
 EACH(TREE, plain, NOTHING, NOTHING)
 EACH(TREE, full, INPUT, OUTPUT)
+EACH(EMPTY, empty, )
 EACH(PART, plain_part, NOTHING, NOTHING)
 EACH(PART, full_part, INPUT, OUTPUT)
 
@@ -149,10 +166,14 @@ void emit_part_snapshots(uint64_t n, const struct waft_context *parent, unsigned
 	full_parts[n % EMIT_FUNCTIONS](n, parent, children, ret_context);
 }
 
-void emit_tree_empty(uint64_t n)
+#define CALL(name, id, ...) name##_##id(n++);
+
+void emit_round(uint64_t n)
 {
-	for (int i = 0; i < PROFILE_TREE; i++) {
-		n += 7;
-		sink += (uint8_t)texts[n % EMIT_TEXTS][0] + (n & 0xffff);
-	}
+	EACH(CALL, plain, )
+}
+
+void emit_round_empty(uint64_t n)
+{
+	EACH(CALL, empty, )
 }
