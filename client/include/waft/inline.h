@@ -37,6 +37,12 @@ extern "C" {
 #define WAFT_HOT_INLINE_ static inline __attribute__((always_inline))
 #define WAFT_LIKELY_(x) __builtin_expect(!!(x), 1)
 #define WAFT_UNLIKELY_(x) __builtin_expect(!!(x), 0)
+/* For compilers that forget what was stored before an atomic store. */
+#define WAFT_ASSUME_(x)                          \
+	do {                                     \
+		if (!(x))                        \
+			__builtin_unreachable(); \
+	} while (0)
 #define WAFT_LOAD_(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define WAFT_STORE_(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
@@ -371,6 +377,8 @@ WAFT_HOT_INLINE_ bool waft_begin_hot_(struct waft_span *span, uint64_t shape, st
 	WAFT_STORE_(&slot->shape, (uint32_t)shape);
 	waft_start_(slot, ours);
 	__atomic_store_n(&slot->state, word, __ATOMIC_RELEASE);
+	/* So that a compiler can follow what is not recorded past all that asks for it. */
+	WAFT_ASSUME_(span->open_ == open);
 	return true;
 }
 
@@ -383,14 +391,13 @@ WAFT_HOT_INLINE_ void waft_begin_(struct waft_span *span, struct waft_site_ *sit
 
 	if (span == NULL)
 		return;
-	if (WAFT_UNLIKELY_((uintptr_t)hot <= (uintptr_t)WAFT_DISABLED_)) {
-		if (hot == NULL)
+	/* So it is wherever hot is not that of a thread. */
+	if (WAFT_UNLIKELY_(parent == NULL)) {
+		if (WAFT_UNLIKELY_(hot != WAFT_DISABLED_))
 			goto slow;
 		waft_begin_none_(span);
 		return;
 	}
-	if (WAFT_UNLIKELY_(parent == NULL))
-		goto slow;
 	if (WAFT_UNLIKELY_(WAFT_PEEK_(&hot->bell) != WAFT_BELL_QUIET_))
 		goto slow;
 	shape = __atomic_load_n(&site->shape, __ATOMIC_ACQUIRE);
