@@ -24,6 +24,7 @@
 #include "reader.h"
 #include "scratch.h"
 #include "seal.h"
+#include "support/index_dirs.h"
 #include "support/part_source.h"
 #include "support/test_store.h"
 
@@ -102,16 +103,13 @@ static int setup(void **state)
 	(void)state;
 	test_store_init(&store);
 	disk_real(&disk);
-	top_dir = disk_open_root(&disk, store.path, false);
-	waft_dir = disk_open_dir(&disk, top_dir, ".waft", true);
-	index_dir = disk_open_dir(&disk, waft_dir, "index", true);
+	if (!index_dirs_open(&disk, store.path, &top_dir, &waft_dir, &index_dir))
+		return -1;
 	memset(lines_of, 0, sizeof(lines_of));
 	memset(crcs, 0, sizeof(crcs));
 	for (uint32_t i = 0; i < PARTS; i++)
 		parts[i] = (struct index_part){.name = {.day = 3, .number = 1 + i}};
 	part_source_init(&source, store_id, parts, PARTS);
-	if (top_dir < 0 || waft_dir < 0 || index_dir < 0)
-		return -1;
 	open_index();
 	fill();
 	return 0;
@@ -122,9 +120,7 @@ static int teardown(void **state)
 	(void)state;
 	index_close(idx);
 	scratch_done(&scratch);
-	disk_close(&disk, index_dir);
-	disk_close(&disk, waft_dir);
-	disk_close(&disk, top_dir);
+	index_dirs_close(&disk, top_dir, waft_dir, index_dir);
 	test_store_done(&store);
 	return 0;
 }

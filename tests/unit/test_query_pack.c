@@ -29,6 +29,7 @@
 #include "scratch.h"
 #include "seal.h"
 #include "stats.h"
+#include "support/index_dirs.h"
 #include "support/part_source.h"
 #include "support/test_store.h"
 
@@ -54,13 +55,12 @@ static int setup(void **state)
 	(void)state;
 	test_store_init(&store);
 	disk_real(&disk);
-	top_dir = disk_open_root(&disk, store.path, false);
-	waft_dir = disk_open_dir(&disk, top_dir, ".waft", true);
-	index_dir = disk_open_dir(&disk, waft_dir, "index", true);
+	if (!index_dirs_open(&disk, store.path, &top_dir, &waft_dir, &index_dir))
+		return -1;
 	for (uint32_t i = 0; i < PARTS; i++)
 		parts[i] = (struct index_part){.name = {.day = (int32_t)i, .number = 1}};
 	part_source_init(&source, store_id, parts, PARTS);
-	return top_dir >= 0 && waft_dir >= 0 && index_dir >= 0 ? 0 : -1;
+	return 0;
 }
 
 static int teardown(void **state)
@@ -68,9 +68,7 @@ static int teardown(void **state)
 	(void)state;
 	for (size_t i = 0; i < PARTS; i++)
 		bytes_done(&texts[i]);
-	disk_close(&disk, index_dir);
-	disk_close(&disk, waft_dir);
-	disk_close(&disk, top_dir);
+	index_dirs_close(&disk, top_dir, waft_dir, index_dir);
 	test_store_done(&store);
 	return 0;
 }

@@ -23,6 +23,7 @@
 #include "seal.h"
 #include "spill.h"
 #include "support/heap_peak.h"
+#include "support/index_dirs.h"
 #include "support/test_store.h"
 
 enum { LINE_BYTES = 640, WRITE_BYTES = 1 << 20 };
@@ -43,15 +44,14 @@ static int setup(void **state)
 	(void)state;
 	test_store_init(&store);
 	disk_real(&disk);
-	top_dir = disk_open_root(&disk, store.path, false);
-	waft_dir = disk_open_dir(&disk, top_dir, ".waft", true);
-	index_dir = disk_open_dir(&disk, waft_dir, "index", true);
+	if (!index_dirs_open(&disk, store.path, &top_dir, &waft_dir, &index_dir))
+		return -1;
 	part = (struct index_part){.name = {.day = 20000, .number = 1}};
 	part_crc = 0;
 	if (part_name_format(&part.name, part_text_name) != 0)
 		return -1;
 	part_file = disk_open(&disk, top_dir, part_text_name, DISK_WRITE | DISK_CREATE);
-	return part_file >= 0 && waft_dir >= 0 && index_dir >= 0 ? 0 : -1;
+	return part_file >= 0 ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -59,9 +59,7 @@ static int teardown(void **state)
 	(void)state;
 	bytes_done(&text);
 	disk_close(&disk, part_file);
-	disk_close(&disk, index_dir);
-	disk_close(&disk, waft_dir);
-	disk_close(&disk, top_dir);
+	index_dirs_close(&disk, top_dir, waft_dir, index_dir);
 	test_store_done(&store);
 	return 0;
 }
