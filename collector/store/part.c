@@ -139,13 +139,20 @@ int part_name_parse(const char *text, struct part_name *ret)
 	return 0;
 }
 
+bool part_name_is_packed(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 4 && strcmp(text + length - 4, ".zst") == 0;
+}
+
 bool part_name_is_traces(const char *text)
 {
 	size_t length = strlen(text);
 
 	if (text[0] == '.')
 		return false;
-	if (length > 4 && strcmp(text + length - 4, ".zst") == 0)
+	if (part_name_is_packed(text))
 		length -= 4;
 	return length > 6 && memcmp(text + length - 6, ".jsonl", 6) == 0;
 }

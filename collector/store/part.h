@@ -49,4 +49,7 @@ MUST_CHECK int part_name_parse(const char *text, struct part_name *ret);
  * that ends in .jsonl or .jsonl.zst and doesn't begin with a dot. */
 bool part_name_is_traces(const char *text);
 
+/* Of such: whether it ends in .zst. */
+bool part_name_is_packed(const char *text);
+
 #endif

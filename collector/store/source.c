@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "part.h"
 #include "sealed.h"
 
 /* What a foreign file may unpack to; more is taken for a bomb. */
@@ -164,7 +165,6 @@ static int open_packed(struct source *source, uint64_t packed_bytes)
 int source_open(struct disk *disk, int dir, const char *name, struct source **ret)
 {
 	struct source *source = calloc(1, sizeof(*source));
-	size_t length = strlen(name);
 	struct disk_stat stat;
 	int error;
 
@@ -177,7 +177,7 @@ int source_open(struct disk *disk, int dir, const char *name, struct source **re
 		error = disk_stat_file(disk, source->file, &stat);
 	if (error == 0)
 		source->inode = stat.inode;
-	if (error == 0 && length > 4 && strcmp(name + length - 4, ".zst") == 0)
+	if (error == 0 && part_name_is_packed(name))
 		error = open_packed(source, stat.length_bytes);
 	else if (error == 0)
 		source->size = stat.length_bytes;

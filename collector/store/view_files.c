@@ -102,13 +102,6 @@ static void reset_runs(struct reader *reader, struct view_file *file)
 	file->failed = file->damaged = false;
 }
 
-static bool is_packed(const char *name)
-{
-	size_t length = strlen(name);
-
-	return length > 4 && strcmp(name + length - 4, ".zst") == 0;
-}
-
 /* Whether nothing is held of it that would be wrong if another file had its name now. */
 static bool is_untouched(const struct view_file *file)
 {
@@ -129,7 +122,7 @@ static int take_file(struct reader *reader, struct view_file *known, const char 
 		if (disk_stat_name(reader->disk, reader->dirs.top, name, &stat) != 0 ||
 			(part == NULL && !stat.regular))
 			return 0;
-		if (part == NULL && !is_packed(name))
+		if (part == NULL && !part_name_is_packed(name))
 			length_bytes = stat.length_bytes;
 		/* One that was missing is another, too. */
 		if (known != NULL && known->inode != stat.inode &&
