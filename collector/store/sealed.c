@@ -17,6 +17,7 @@ enum {
 	SEEK_ENTRY_BYTES = 8,
 	SEEK_FOOTER_BYTES = 9,
 	SEEK_FRAMES_LIMIT = 1 << 24,
+	SEEK_MARK_FRAMES = 32,
 	LEVEL_OF_LONG_MATCHES = 6,
 };
 
@@ -176,27 +177,33 @@ int sealed_writer_finish(struct sealed_writer *writer, uint64_t *ret_bytes)
 struct sealed_reader {
 	sealed_read_fn read;
 	void *ctx;
-	struct seek_entry *entries; /* frames + 1: the last is the end */
+	/* The lengths that the seek table has of a frame are added up from the mark before it: a
+	 * reader of one trace would touch a page of memory for each 256 frames. */
+	uint8_t *table; /* as it is in the file */
+	struct seek_entry *marks;
+	struct seek_entry end;
 	size_t frames;
 	size_t kept; /* frame whose text is in the unpacker; frames: none */
 	struct sealed_unpacker unpacker;
 };
 
-/* Fills entries from the table's bytes; false when they don't fit the file. */
+/* Takes the table's bytes; false when they don't fit the file. */
 static bool read_table(struct sealed_reader *reader, const uint8_t *table, uint64_t frames_bytes)
 {
 	struct seek_entry at = {0, 0};
 	for (size_t i = 0; i < reader->frames; i++) {
 		uint32_t compressed = le32_read(table + i * SEEK_ENTRY_BYTES);
 		uint32_t plain = le32_read(table + i * SEEK_ENTRY_BYTES + 4);
-		reader->entries[i] = at;
+		if (i % SEEK_MARK_FRAMES == 0)
+			reader->marks[i / SEEK_MARK_FRAMES] = at;
 		if (compressed == 0 || plain == 0 || plain > SEALED_FRAME_LIMIT ||
 			compressed > ZSTD_COMPRESSBOUND(SEALED_FRAME_LIMIT))
 			return false;
 		at.file_offset += compressed;
 		at.text_offset += plain;
 	}
-	reader->entries[reader->frames] = at;
+	reader->end = at;
+	memcpy(reader->table, table, reader->frames * SEEK_ENTRY_BYTES);
 	return at.file_offset == frames_bytes;
 }
 
@@ -242,8 +249,9 @@ static int take_table(struct sealed_reader *reader, uint64_t file_bytes, struct 
 		return ERR_MALFORMED;
 	reader->frames = frames;
 	reader->kept = frames;
-	reader->entries = malloc((frames + 1) * sizeof(*reader->entries));
-	if (!reader->entries)
+	reader->table = malloc(table + 1);
+	reader->marks = malloc((frames / SEEK_MARK_FRAMES + 1) * sizeof(*reader->marks));
+	if (!reader->table || !reader->marks)
 		return -ENOMEM;
 	return read_table(reader, header + SKIPPABLE_HEADER_BYTES, file_bytes - whole)
 		       ? 0
@@ -280,7 +288,8 @@ void sealed_reader_close(struct sealed_reader *reader)
 	if (!reader)
 		return;
 	sealed_unpacker_done(&reader->unpacker);
-	free(reader->entries);
+	free(reader->table);
+	free(reader->marks);
 	free(reader);
 }
 
@@ -294,34 +303,60 @@ void sealed_unpacker_done(struct sealed_unpacker *unpacker)
 
 uint64_t sealed_reader_size(const struct sealed_reader *reader)
 {
-	return reader->entries[reader->frames].text_offset;
+	return reader->end.text_offset;
 }
 
 size_t sealed_reader_memory(const struct sealed_reader *reader)
 {
-	return sizeof(*reader) + (reader->frames + 1) * sizeof(*reader->entries) +
+	return sizeof(*reader) + reader->frames * SEEK_ENTRY_BYTES +
+	       (reader->frames / SEEK_MARK_FRAMES + 1) * sizeof(*reader->marks) +
 	       reader->unpacker.text_capacity + reader->unpacker.packed_capacity +
 	       ZSTD_sizeof_DCtx(reader->unpacker.zstd);
 }
 
+/* Moves over a frame. */
+static void pass_frame(const struct sealed_reader *reader, size_t frame, struct seek_entry *at)
+{
+	const uint8_t *entry = reader->table + frame * SEEK_ENTRY_BYTES;
+	at->file_offset += le32_read(entry);
+	at->text_offset += le32_read(entry + 4);
+}
+
+/* Where a frame begins; that of the number behind the last is the end. */
+static struct seek_entry find_frame(const struct sealed_reader *reader, size_t frame)
+{
+	if (frame >= reader->frames)
+		return reader->end;
+	struct seek_entry at = reader->marks[frame / SEEK_MARK_FRAMES];
+	for (size_t i = frame - frame % SEEK_MARK_FRAMES; i < frame; i++)
+		pass_frame(reader, i, &at);
+	return at;
+}
+
 size_t sealed_reader_frame(const struct sealed_reader *reader, uint64_t offset)
 {
-	size_t low = 0, high = reader->frames;
+	size_t low = 0, high = (reader->frames + SEEK_MARK_FRAMES - 1) / SEEK_MARK_FRAMES;
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
-		if (reader->entries[middle].text_offset <= offset)
+		if (reader->marks[middle].text_offset <= offset)
 			low = middle;
 		else
 			high = middle;
 	}
-	return low;
+	struct seek_entry at = reader->marks[low];
+	size_t frame = low * SEEK_MARK_FRAMES;
+	for (;; frame++) {
+		pass_frame(reader, frame, &at);
+		if (at.text_offset > offset || frame + 1 >= reader->frames)
+			return frame;
+	}
 }
 
 uint64_t sealed_reader_frame_end(const struct sealed_reader *reader, uint64_t offset)
 {
 	if (offset >= sealed_reader_size(reader))
 		return sealed_reader_size(reader);
-	return reader->entries[sealed_reader_frame(reader, offset) + 1].text_offset;
+	return find_frame(reader, sealed_reader_frame(reader, offset) + 1).text_offset;
 }
 
 void sealed_reader_place(const struct sealed_reader *reader, uint64_t offset, uint64_t end,
@@ -329,21 +364,22 @@ void sealed_reader_place(const struct sealed_reader *reader, uint64_t offset, ui
 {
 	size_t first = reader->frames > 0 ? sealed_reader_frame(reader, offset) : 0;
 	size_t last = reader->frames > 0 ? sealed_reader_frame(reader, end) + 1 : 0;
-	*ret_offset = reader->entries[first].file_offset;
-	*ret_length = reader->entries[last].file_offset - *ret_offset;
+	*ret_offset = find_frame(reader, first).file_offset;
+	*ret_length = find_frame(reader, last).file_offset - *ret_offset;
 }
 
 uint64_t sealed_reader_frame_offset(const struct sealed_reader *reader, size_t frame)
 {
-	return reader->entries[frame].text_offset;
+	return find_frame(reader, frame).text_offset;
 }
 
 int sealed_reader_unpack(const struct sealed_reader *reader, size_t frame,
 	struct sealed_unpacker *unpacker, const uint8_t **ret_text)
 {
-	const struct seek_entry *entry = &reader->entries[frame];
-	size_t packed = entry[1].file_offset - entry[0].file_offset;
-	size_t plain = entry[1].text_offset - entry[0].text_offset;
+	struct seek_entry begin = find_frame(reader, frame), end = begin;
+	pass_frame(reader, frame, &end);
+	size_t packed = end.file_offset - begin.file_offset;
+	size_t plain = end.text_offset - begin.text_offset;
 	int error = reserve(&unpacker->packed, &unpacker->packed_capacity, packed);
 	if (!error)
 		error = reserve(&unpacker->text, &unpacker->text_capacity, plain);
@@ -352,7 +388,7 @@ int sealed_reader_unpack(const struct sealed_reader *reader, size_t frame,
 	if (!error && !unpacker->zstd)
 		error = -ENOMEM;
 	if (!error)
-		error = reader->read(reader->ctx, unpacker->packed, packed, entry->file_offset);
+		error = reader->read(reader->ctx, unpacker->packed, packed, begin.file_offset);
 	if (error)
 		return error;
 	size_t length = ZSTD_decompressDCtx(
@@ -390,8 +426,8 @@ int sealed_reader_read(
 		int error = keep_frame(reader, frame);
 		if (error)
 			return error;
-		uint64_t inside = offset - reader->entries[frame].text_offset;
-		uint64_t left = reader->entries[frame + 1].text_offset - offset;
+		uint64_t inside = offset - find_frame(reader, frame).text_offset;
+		uint64_t left = find_frame(reader, frame + 1).text_offset - offset;
 		size_t take = left < length_bytes ? (size_t)left : length_bytes;
 		memcpy(to, reader->unpacker.text + inside, take);
 		to += take;

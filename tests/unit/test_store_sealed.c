@@ -114,6 +114,47 @@ static void test_round_trip(void **state)
 	free(file.data);
 }
 
+/* More frames than the reader has marks for: each is found, by all that ask for one. */
+static void test_many_frames(void **state)
+{
+	(void)state;
+	enum { FRAMES = 97, BYTES = SEALED_FRAME_BYTES / 2 + 1 };
+	struct file file = {.appends_left = SIZE_MAX};
+	struct sealed_reader *reader;
+	struct sealed_writer *writer;
+	uint64_t bytes, end_before = 0;
+	char *run = malloc(BYTES), byte;
+	assert_non_null(run);
+	assert_int_equal(sealed_writer_new(1, file_append, &file, &writer), 0);
+	for (int frame = 0; frame < FRAMES; frame++) {
+		memset(run, frame, BYTES);
+		assert_int_equal(sealed_writer_add(writer, run, BYTES), 0);
+	}
+	assert_int_equal(sealed_writer_finish(writer, &bytes), 0);
+	sealed_writer_free(writer);
+	assert_int_equal(sealed_reader_open(file_read, &file, bytes, &reader), 0);
+	assert_int_equal(sealed_reader_size(reader), FRAMES * (uint64_t)BYTES);
+	for (size_t frame = 0; frame < FRAMES; frame++) {
+		uint64_t first = frame * (uint64_t)BYTES, last = first + BYTES - 1, offset, length;
+		assert_int_equal(sealed_reader_frame(reader, first), frame);
+		assert_int_equal(sealed_reader_frame(reader, last), frame);
+		assert_int_equal(sealed_reader_frame_offset(reader, frame), first);
+		assert_int_equal(sealed_reader_frame_end(reader, first), last + 1);
+		for (uint64_t at = first; at <= last; at += BYTES - 1) {
+			assert_int_equal(sealed_reader_read(reader, at, &byte, 1), 0);
+			assert_int_equal((uint8_t)byte, frame);
+		}
+		sealed_reader_place(reader, first, last, &offset, &length);
+		assert_int_equal(offset, end_before);
+		assert_true(length > 0);
+		end_before = offset + length;
+	}
+	assert_int_equal(sealed_reader_frame_offset(reader, FRAMES), FRAMES * (uint64_t)BYTES);
+	sealed_reader_close(reader);
+	free(run);
+	free(file.data);
+}
+
 /* Any zstd reads the file, seek table and all. */
 static void test_plain_zstd_reads_it(void **state)
 {
@@ -196,6 +237,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_many_frames),
 		cmocka_unit_test(test_plain_zstd_reads_it),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_damage_is_detected),
