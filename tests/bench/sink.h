@@ -4,11 +4,12 @@
  * The bare reader takes what comes, counts it and answers at once. The floor of
  * the collector reads as many bytes from such a socket and writes and syncs as
  * many as the collector writes, keeps to a cap as retention does when there is one,
- * and does nothing else.
+ * and does nothing else. A process beside it can do what a sealer does.
  */
 #ifndef WAFT_BENCH_SINK_H
 #define WAFT_BENCH_SINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,6 +41,9 @@ struct floor_plan {
 	 * thread of its own, when there is more than the cap; 0: one file takes all. */
 	uint64_t file_bytes;
 	uint64_t cap_bytes;
+	/* Beside it a process of SCHED_IDLE goes from one whole file to the next: reads it,
+	 * computes for as long as a sealer does, writes what that would write, and removes it. */
+	bool sealing;
 };
 
 struct floor_result {
@@ -48,6 +52,7 @@ struct floor_result {
 	double cpu_s; /* of the floor's process alone */
 	double sync_p50_ms;
 	double sync_p99_ms;
+	unsigned int sealed; /* files */
 };
 
 void floor_run(const struct floor_plan *plan, struct floor_result *ret);
