@@ -140,8 +140,23 @@ static int for_each_id(
 	void *ctx, size_t part, int (*on_id)(void *arg, const uint8_t trace_id[16]), void *arg)
 {
 	const struct index_cover *cover = ctx;
+	int ret = index_part_for_each_id(cover->parts[part], on_id, arg);
 
-	return index_part_for_each_id(cover->parts[part], on_id, arg);
+	if (ret != 0)
+		cover->parts[part]->uncoverable = true;
+	return ret;
+}
+
+/* No table could be made of them: the next is without the one that couldn't be read, or, if that
+ * wasn't why, without any. */
+static void leave_out(const struct index_cover *cover, size_t count)
+{
+	bool unread = false;
+
+	for (size_t i = 0; i < count; i++)
+		unread |= cover->parts[i]->uncoverable;
+	for (size_t i = 0; i < count && !unread; i++)
+		cover->parts[i]->uncoverable = true;
 }
 
 /* The oldest parts that none covers, as many as make a table; returns how many, 0: there are too
@@ -211,12 +226,10 @@ void index_catalog_gather(struct index_catalog *catalog, struct index_state *con
 		made |= good;
 		if (found == 0)
 			break;
-		for (size_t k = 0; k < found; k++) {
-			if (good)
-				index_part_cover(cover.parts[k]);
-			else
-				cover.parts[k]->uncoverable = true;
-		}
+		if (!good)
+			leave_out(&cover, found);
+		for (size_t k = 0; good && k < found; k++)
+			index_part_cover(cover.parts[k]);
 	}
 	if (made)
 		save_or_drop(catalog);

@@ -731,6 +731,33 @@ static void sealed_while_listed(void **state)
 	reader_close(reader);
 }
 
+/* One that can't be read when a table is made keeps none of the others out. */
+static void part_unreadable(void **state)
+{
+	enum { PART_BYTE = 2000 };
+	char path[512];
+	size_t tables;
+	uint8_t byte;
+	int file;
+
+	(void)state;
+	index_close(idx);
+	path_of("catalog", path);
+	assert_int_equal(unlink(path), 0);
+	path_of("1970-01-04.0003.jsonl.ids", path);
+	file = open(path, O_RDWR);
+	assert_true(file >= 0);
+	assert_int_equal(pread(file, &byte, 1, PART_BYTE), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(file, &byte, 1, PART_BYTE), 1);
+	close(file);
+	open_index();
+	assert_int_equal(count_parts(&tables), 16);
+	assert_int_equal(tables, 2);
+	ask_days();
+	ask(3);
+}
+
 /* A part whose own index is damaged is read again; the catalog holds. */
 static void part_damaged(void **state)
 {
@@ -762,6 +789,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(not_as_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(sealed_with_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(sealed_while_listed, setup, teardown),
+		cmocka_unit_test_setup_teardown(part_unreadable, setup, teardown),
 		cmocka_unit_test_setup_teardown(part_damaged, setup, teardown),
 	};
 
