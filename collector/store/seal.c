@@ -18,6 +18,7 @@
 #include "run_scan.h"
 #include "scan.h"
 #include "scratch.h"
+#include "seal_frame.h"
 #include "sealed.h"
 #include "source.h"
 
@@ -56,6 +57,7 @@ struct shares {
 	size_t filter_bytes;  /* of traces that continue */
 	size_t pack_bytes;    /* a quarter: what the index gathers */
 	int level;	      /* a fifth: zstd's tables */
+	bool has_sequences;   /* a quarter, with the former */
 };
 
 struct sealing {
@@ -496,12 +498,13 @@ static uint64_t between(uint64_t low, uint64_t value, uint64_t high)
 
 /* What zstd takes for a frame of SEALED_FRAME_BYTES (ZSTD_sizeof_CCtx), a test says when that
  * changes. */
+static const uint32_t level_kib[] = {0, 576, 640, 1024, 1280, 2048, 3584, 3584, 3584, 3584};
+
 static int level_within(int level, uint64_t bytes)
 {
-	static const uint32_t kib[] = {0, 576, 640, 1024, 1280, 2048, 3584, 3584, 3584, 3584};
-	const int last = (int)(sizeof(kib) / sizeof(kib[0])) - 1;
+	const int last = (int)(sizeof(level_kib) / sizeof(level_kib[0])) - 1;
 
-	while (level > 1 && (level > last || (uint64_t)kib[level] << 10 > bytes))
+	while (level > 1 && (level > last || (uint64_t)level_kib[level] << 10 > bytes))
 		level--;
 	return level;
 }
@@ -526,6 +529,9 @@ static int share(struct sealing *sealing)
 		index_bloom_bytes(job->part.length_bytes / LINE_BYTES_MIN), memory / 32 / 64 * 64);
 	shares->pack_bytes = (size_t)memory / 4;
 	shares->level = level_within(job->level, memory / 5);
+	shares->has_sequences =
+		shares->level >= SEQUENCES_LEVEL_MIN &&
+		((uint64_t)level_kib[shares->level] << 10) + SEQUENCES_MEMORY_BYTES <= memory / 4;
 	return 0;
 }
 
@@ -581,6 +587,8 @@ static int begin_file(struct sealing *sealing)
 		ret = -ENOMEM;
 	if (ret == 0)
 		ret = sealed_writer_new(sealing->shares.level, append, sealing, &sealing->writer);
+	if (ret == 0 && sealing->shares.has_sequences)
+		ret = sealed_writer_use_sequences(sealing->writer);
 	disk_unlink_quietly(job->disk, job->dirs->waft, SEAL_NEW_NAME);
 	if (ret == 0)
 		ret = sealing->file = disk_open(job->disk, job->dirs->waft, SEAL_NEW_NAME,

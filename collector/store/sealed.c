@@ -8,6 +8,7 @@
 #include <zstd_errors.h>
 
 #include "cursor.h"
+#include "seal_frame.h"
 
 #define SEEK_FRAME_MAGIC 0x184D2A5Eu
 #define SEEK_FOOTER_MAGIC 0x8F92EAB1u
@@ -18,7 +19,6 @@ enum {
 	SEEK_FOOTER_BYTES = 9,
 	SEEK_FRAMES_LIMIT = 1 << 24,
 	SEEK_MARK_FRAMES = 32,
-	LEVEL_OF_LONG_MATCHES = 6,
 };
 
 /* A frame, in one of both: where it begins in the file and in the plain text. */
@@ -30,7 +30,7 @@ struct seek_entry {
 /* ---- Writing ------------------------------------------------------------ */
 
 struct sealed_writer {
-	ZSTD_CCtx *zstd;
+	struct frame_packer *packer;
 	sealed_append_fn append;
 	void *ctx;
 	uint8_t *text; /* of the frame under way */
@@ -49,14 +49,7 @@ int sealed_writer_new(int level, sealed_append_fn append, void *ctx, struct seal
 		return -ENOMEM;
 	writer->append = append;
 	writer->ctx = ctx;
-	writer->zstd = ZSTD_createCCtx();
-	/* Lines repeat long stretches: short matches cost more than they save. 0: the level's. */
-	int match_min = level >= LEVEL_OF_LONG_MATCHES ? 6 : 0;
-	if (!writer->zstd ||
-		ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_minMatch, match_min)) ||
-		ZSTD_isError(
-			ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, level)) ||
-		ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_checksumFlag, 1))) {
+	if (frame_packer_new(level, &writer->packer)) {
 		sealed_writer_free(writer);
 		return -ENOMEM;
 	}
@@ -64,11 +57,16 @@ int sealed_writer_new(int level, sealed_append_fn append, void *ctx, struct seal
 	return 0;
 }
 
+int sealed_writer_use_sequences(struct sealed_writer *writer)
+{
+	return frame_packer_use_sequences(writer->packer);
+}
+
 void sealed_writer_free(struct sealed_writer *writer)
 {
 	if (!writer)
 		return;
-	ZSTD_freeCCtx(writer->zstd);
+	frame_packer_free(writer->packer);
 	free(writer->text);
 	free(writer->frame);
 	free(writer->table);
@@ -112,11 +110,11 @@ static int flush_frame(struct sealed_writer *writer)
 		&writer->frame, &writer->frame_capacity, ZSTD_compressBound(writer->text_length));
 	if (error)
 		return error;
-	size_t length = ZSTD_compress2(writer->zstd, writer->frame, writer->frame_capacity,
-		writer->text, writer->text_length);
-	if (ZSTD_isError(length))
-		return -EIO;
-	error = writer->append(writer->ctx, writer->frame, length);
+	size_t length;
+	error = frame_packer_pack(writer->packer, writer->text, writer->text_length, writer->frame,
+		writer->frame_capacity, &length);
+	if (!error)
+		error = writer->append(writer->ctx, writer->frame, length);
 	if (!error)
 		error = note_frame(writer, length, writer->text_length);
 	if (error)

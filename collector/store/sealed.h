@@ -35,6 +35,9 @@ typedef int (*sealed_append_fn)(void *ctx, const void *data, size_t length_bytes
 /* level: zstd's, 1 to 19. *ret is owned (sealed_writer_free). 0 or -ENOMEM. */
 int sealed_writer_new(
 	int level, sealed_append_fn append, void *ctx, struct sealed_writer **ret) MUST_CHECK;
+/* Before anything is added: looks itself for what lines repeat, which takes SEQUENCES_MEMORY_BYTES
+ * (seal_frame.h). 0 or -ENOMEM. */
+int sealed_writer_use_sequences(struct sealed_writer *writer) MUST_CHECK;
 /* NULL is fine. */
 void sealed_writer_free(struct sealed_writer *writer);
 

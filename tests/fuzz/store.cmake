@@ -12,3 +12,5 @@ target_sources(fuzz_manifest PRIVATE ${WAFT_TESTS_DIR}/fuzz/refuse_disk.c)
 waft_fuzzer(inbox waft_test_world)
 # From batch to line to batch to line.
 waft_fuzzer(round_trip waft_test_world)
+# What lines repeat, and the text made of that again.
+waft_fuzzer(sequences waft_store PkgConfig::ZSTD)

@@ -67,12 +67,21 @@ static char *make_text(size_t runs, size_t *lengths, size_t *ret_length)
 
 enum { RUNS = 40 };
 
+static bool with_sequences;
+
+static int use_sequences(void **state)
+{
+	(void)state;
+	with_sequences = true;
+	return 0;
+}
+
 static int seal(const char *text, const size_t *lengths, size_t runs, struct file *file)
 {
 	struct sealed_writer *writer;
 	uint64_t bytes = 0;
-	assert_int_equal(sealed_writer_new(3, file_append, file, &writer), 0);
-	int error = 0;
+	assert_int_equal(sealed_writer_new(with_sequences ? 9 : 3, file_append, file, &writer), 0);
+	int error = with_sequences ? sealed_writer_use_sequences(writer) : 0;
 	for (size_t run = 0; !error && run < runs; run++) {
 		error = sealed_writer_add(writer, text, lengths[run]);
 		text += lengths[run];
@@ -242,6 +251,10 @@ int main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_damage_is_detected),
 		cmocka_unit_test(test_full_disk),
+		cmocka_unit_test_setup(test_round_trip, use_sequences),
+		cmocka_unit_test_setup(test_plain_zstd_reads_it, use_sequences),
+		cmocka_unit_test_setup(test_empty, use_sequences),
+		cmocka_unit_test_setup(test_damage_is_detected, use_sequences),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
