@@ -3,8 +3,8 @@
  * (docs/STORE.md, "Index").
  *
  * `catalog` lists tables, and the parts that each is of; `catalog-<id>` is a table: pages of
- * some bits of the hash of a trace id and the part that has it, by hash, and behind them a Bloom
- * filter of all ids. A table is never changed, a list only replaced. A closed part takes no more
+ * some bits of the hash of a trace id and the part that has it, by hash. A table is never changed,
+ * several are merged into a new one, and a list is only replaced. A closed part takes no more
  * traces, sealed or not: so a table holds as long as the part is as long as it was.
  *
  * As all of the index it only leaves out: what it says is checked by CRCs that include the store,
@@ -30,9 +30,11 @@ struct catalog_part {
 };
 
 struct catalog_table {
-	uint32_t id; /* of the parts that it was made of */
-	uint32_t bloom_crc;
-	uint64_t runs; /* of all its parts */
+	uint32_t id;	     /* of the parts that it was made of */
+	uint8_t hash_bits;   /* of the hash of an id, that it tells */
+	uint8_t entry_bytes; /* of each in a page */
+	bool merged;	     /* of several tables */
+	uint64_t runs;	     /* of all its parts */
 	uint32_t part_count;
 	struct catalog_part parts[CATALOG_TABLE_PARTS];
 };
@@ -77,10 +79,14 @@ void catalog_table_will_ask(
 uint64_t catalog_table_ask(struct disk *disk, int file, const uint8_t store_id[16],
 	const struct catalog_table *table, uint64_t hash);
 
-/* The filter of all its ids, of index_bloom_bytes(runs). *ret is owned. 0, ERR_INDEX, -EIO,
- * -ENOMEM. */
-int catalog_table_bloom(struct disk *disk, int index_dir, const struct catalog_table *table,
-	uint8_t **ret) MUST_CHECK;
+/* A Bloom filter of all its ids, made of its pages, all of which are looked at. *ret is owned. 0,
+ * ERR_INDEX: it isn't whole, -EIO, -ENOMEM. */
+int catalog_table_filter(struct disk *disk, int index_dir, const uint8_t store_id[16],
+	const struct catalog_table *table, uint8_t **ret) MUST_CHECK;
+
+/* How long it is, and what is to be asked of it, instead of the hash (index_bloom_has). */
+uint64_t catalog_filter_bytes(const struct catalog_table *table);
+uint64_t catalog_filter_hash(const struct catalog_table *table, uint64_t hash);
 
 /* ---- Checksums, for tests ---- */
 
@@ -100,8 +106,9 @@ struct catalog_ids {
 	void *ctx;
 };
 
-/* Writes a table of table->parts, which have so many runs; id and bloom_crc are set. *ret_bloom is
- * owned. Memory: 4 MiB and the filter. ERR_INDEX: there are more or fewer ids than runs. */
+/* Writes a table of table->parts, which have so many runs; what else is in it is set. *ret_bloom
+ * is its filter, owned. Memory: 4 MiB and the filter. ERR_INDEX: there are more or fewer ids than
+ * runs. */
 int catalog_table_make(struct disk *disk, int index_dir, const uint8_t store_id[16],
 	const struct catalog_ids *ids, struct catalog_table *table, uint8_t **ret_bloom) MUST_CHECK;
 

@@ -360,6 +360,8 @@ int index_open(struct disk *disk, int parts_dir, int index_dir, const uint8_t st
 		sync_names(index);
 	remove_others(index);
 	gather(index, TABLES_AT_START);
+	while (index_catalog_merge(&index->catalog)) {
+	}
 	count_memory(index);
 	*ret_report = report;
 	*ret = index;
@@ -370,6 +372,7 @@ void index_flush(struct index *index)
 {
 	for (size_t i = 0; i < index->count; i++)
 		index_part_flush(index->parts[i]);
+	(void)index_catalog_merge(&index->catalog);
 	limit_open(index);
 	count_memory(index);
 }

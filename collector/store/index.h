@@ -13,7 +13,7 @@
  * This header is the writing side and the question that the writer asks (which
  * day does this trace belong to?). The daemon's one struct index is used by the
  * thread that writes parts; other threads and processes read the files by way of
- * reader.h. Memory: about 1.3 bytes a run of closed parts, 32 a run of open ones.
+ * reader.h. Memory: about 2 bytes a run of closed parts, 32 a run of open ones.
  */
 #ifndef WAFT_STORE_INDEX_H
 #define WAFT_STORE_INDEX_H

@@ -33,19 +33,31 @@ static void save_or_drop(const struct index_catalog *catalog)
 		disk_unlink_quietly(place->disk, place->index_dir, CATALOG_NAME);
 }
 
-static void drop_table(struct index_catalog *catalog, size_t table)
+static void unlink_table(const struct index_catalog *catalog, uint32_t id)
 {
-	struct catalog *list = &catalog->catalog;
 	const struct index_place *place = catalog->place;
-	size_t behind = --list->count - table;
 	char name[CATALOG_NAME_BYTES];
 
-	catalog_table_name(list->tables[table].id, name);
+	catalog_table_name(id, name);
 	disk_unlink_quietly(place->disk, place->index_dir, name);
+}
+
+/* Its file stays. */
+static void forget_table(struct index_catalog *catalog, size_t table)
+{
+	struct catalog *list = &catalog->catalog;
+	size_t behind = --list->count - table;
+
 	free(catalog->covers[table].bloom);
 	memmove(list->tables + table, list->tables + table + 1, behind * sizeof(*list->tables));
 	memmove(catalog->covers + table, catalog->covers + table + 1,
 		behind * sizeof(*catalog->covers));
+}
+
+static void drop_table(struct index_catalog *catalog, size_t table)
+{
+	unlink_table(catalog, catalog->catalog.tables[table].id);
+	forget_table(catalog, table);
 }
 
 /* ---- Loading ------------------------------------------------------------------- */
@@ -90,9 +102,10 @@ static bool load_table(struct index_catalog *catalog, size_t table,
 	const struct index_place *place = catalog->place;
 
 	if (link_parts(entry, cover, parts, count, changed) == 0 ||
-		catalog_table_bloom(place->disk, place->index_dir, entry, &cover->bloom) != 0)
+		catalog_table_filter(
+			place->disk, place->index_dir, place->store_id, entry, &cover->bloom) != 0)
 		return false;
-	cover->bloom_bytes = index_bloom_bytes(entry->runs);
+	cover->bloom_bytes = catalog_filter_bytes(entry);
 	for (uint32_t i = 0; i < entry->part_count; i++)
 		if (cover->parts[i] != NULL)
 			index_part_cover(cover->parts[i]);
@@ -127,6 +140,8 @@ bool index_catalog_load(
 
 void index_catalog_done(struct index_catalog *catalog)
 {
+	catalog_merge_free(catalog->merge);
+	catalog->merge = NULL;
 	for (size_t i = 0; i < catalog->catalog.count; i++)
 		free(catalog->covers[i].bloom);
 	free(catalog->covers);
@@ -207,7 +222,7 @@ static int make_table(
 		free(cover->bloom);
 		return ret;
 	}
-	cover->bloom_bytes = index_bloom_bytes(table->runs);
+	cover->bloom_bytes = catalog_filter_bytes(table);
 	covers[catalog->catalog.count - 1] = *cover;
 	return 0;
 }
@@ -233,6 +248,165 @@ void index_catalog_gather(struct index_catalog *catalog, struct index_state *con
 	}
 	if (made)
 		save_or_drop(catalog);
+}
+
+/* ---- Merging --------------------------------------------------------------------- */
+
+/* Puts what is left of a table's parts behind those that the merged one has. */
+static void place_parts(const struct catalog_table *table, const struct index_cover *cover,
+	struct catalog_source *source, struct catalog_table *merged)
+{
+	source->table = *table;
+	memset(source->places, CATALOG_NO_PART, sizeof(source->places));
+	for (uint32_t i = 0; i < table->part_count; i++) {
+		if (cover->parts[i] == NULL)
+			continue;
+		source->places[i] = (uint8_t)merged->part_count;
+		merged->parts[merged->part_count++] = table->parts[i];
+	}
+	/* Of parts that went no more is known than that they had some of them. */
+	merged->runs += table->runs;
+}
+
+/* The oldest tables that aren't merged, as many as make one. Returns how many, 0: there are too
+ * few. */
+static size_t choose_tables(const struct index_catalog *catalog,
+	struct catalog_source sources[CATALOG_MERGE_TABLES], struct catalog_table *merged)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < catalog->catalog.count && found < CATALOG_MERGE_TABLES; i++) {
+		const struct catalog_table *table = &catalog->catalog.tables[i];
+
+		if (table->merged || catalog->covers[i].unmergeable ||
+			merged->part_count + table->part_count > CATALOG_TABLE_PARTS ||
+			merged->runs + table->runs > UINT32_MAX)
+			continue;
+		place_parts(table, &catalog->covers[i], &sources[found++], merged);
+	}
+	return found == CATALOG_MERGE_TABLES ? found : 0;
+}
+
+static struct index_cover *cover_of(const struct index_catalog *catalog, uint32_t id, size_t *ret)
+{
+	for (*ret = 0; *ret < catalog->catalog.count; ++*ret)
+		if (catalog->catalog.tables[*ret].id == id)
+			return &catalog->covers[*ret];
+	return NULL;
+}
+
+static void give_up(
+	struct index_catalog *catalog, const struct catalog_source *sources, size_t count)
+{
+	size_t at;
+
+	for (size_t i = 0; i < count; i++) {
+		struct index_cover *cover = cover_of(catalog, sources[i].table.id, &at);
+
+		if (cover != NULL)
+			cover->unmergeable = true;
+	}
+}
+
+static bool begin_merge(struct index_catalog *catalog)
+{
+	const struct index_place *place = catalog->place;
+	struct catalog_source sources[CATALOG_MERGE_TABLES];
+	struct catalog_table merged = {0};
+	size_t count = choose_tables(catalog, sources, &merged);
+
+	if (count == 0)
+		return false;
+	if (catalog_merge_begin(place->disk, place->index_dir, place->store_id, sources, count,
+		    &merged, &catalog->merge) != 0)
+		give_up(catalog, sources, count);
+	return true;
+}
+
+/* Takes what is left of a source's parts over. Returns how many. */
+static size_t take_parts(const struct index_cover *from, const struct catalog_source *source,
+	struct catalog_table *table, struct index_cover *cover)
+{
+	size_t left = 0;
+
+	for (uint32_t i = 0; i < source->table.part_count; i++) {
+		uint8_t to = source->places[i];
+
+		if (to == CATALOG_NO_PART)
+			continue;
+		cover->parts[to] = from != NULL ? from->parts[i] : NULL;
+		if (cover->parts[to] != NULL)
+			left++;
+		else
+			table->parts[to].number = 0;
+	}
+	return left;
+}
+
+/* Those that were merged make place for what they are now, where the oldest stood. */
+static void replace_tables(struct index_catalog *catalog, const struct catalog_source *sources,
+	size_t count, const struct catalog_table *table, const struct index_cover *cover)
+{
+	bool placed = false;
+	size_t at;
+
+	for (size_t i = 0; i < count; i++) {
+		if (cover_of(catalog, sources[i].table.id, &at) == NULL)
+			continue;
+		if (placed) {
+			forget_table(catalog, at);
+			continue;
+		}
+		free(catalog->covers[at].bloom);
+		catalog->catalog.tables[at] = *table;
+		catalog->covers[at] = *cover;
+		placed = true;
+	}
+}
+
+static void end_merge(struct index_catalog *catalog)
+{
+	struct catalog_table table = *catalog_merge_table(catalog->merge);
+	struct index_cover cover = {.bloom = catalog_merge_filter(catalog->merge),
+		.bloom_bytes = catalog_filter_bytes(&table)};
+	size_t count, at, left = 0;
+	const struct catalog_source *sources = catalog_merge_sources(catalog->merge, &count);
+
+	for (size_t i = 0; i < count; i++)
+		left += take_parts(
+			cover_of(catalog, sources[i].table.id, &at), &sources[i], &table, &cover);
+	if (left == 0) {
+		unlink_table(catalog, table.id);
+		free(cover.bloom);
+		return;
+	}
+	replace_tables(catalog, sources, count, &table, &cover);
+	save_or_drop(catalog);
+	/* A list that names them is gone now. */
+	for (size_t i = 0; i < count; i++)
+		unlink_table(catalog, sources[i].table.id);
+}
+
+bool index_catalog_merge(struct index_catalog *catalog)
+{
+	const struct catalog_source *sources;
+	size_t count;
+	int ret;
+
+	if (catalog->merge == NULL)
+		return begin_merge(catalog);
+	ret = catalog_merge_step(catalog->merge);
+	if (ret == 0)
+		end_merge(catalog);
+	if (ret < 0) {
+		sources = catalog_merge_sources(catalog->merge, &count);
+		give_up(catalog, sources, count);
+	}
+	if (ret <= 0) {
+		catalog_merge_free(catalog->merge);
+		catalog->merge = NULL;
+	}
+	return true;
 }
 
 void index_catalog_remove(struct index_catalog *catalog, const struct index_state *part)
@@ -269,7 +443,7 @@ uint64_t index_catalog_ask(const struct index_catalog *catalog, size_t table, ui
 	uint64_t ret;
 	int file;
 
-	if (!index_bloom_has(cover->bloom, cover->bloom_bytes, hash))
+	if (!index_bloom_has(cover->bloom, cover->bloom_bytes, catalog_filter_hash(entry, hash)))
 		return 0;
 	file = catalog_table_open(place->disk, place->index_dir, entry);
 	ret = catalog_table_ask(place->disk, file, place->store_id, entry, hash);
@@ -282,7 +456,9 @@ void index_catalog_expect(const struct index_catalog *catalog, uint64_t hash)
 	for (size_t i = 0; i < catalog->catalog.count; i++) {
 		const struct index_cover *cover = &catalog->covers[i];
 
-		__builtin_prefetch(cover->bloom + index_bloom_block(cover->bloom_bytes, hash));
+		__builtin_prefetch(cover->bloom +
+				   index_bloom_block(cover->bloom_bytes,
+					   catalog_filter_hash(&catalog->catalog.tables[i], hash)));
 	}
 }
 
@@ -302,7 +478,7 @@ bool index_catalog_has_file(const struct index_catalog *catalog, const char *nam
 
 size_t index_catalog_memory(const struct index_catalog *catalog)
 {
-	size_t bytes = 0;
+	size_t bytes = catalog->merge != NULL ? catalog_merge_memory(catalog->merge) : 0;
 
 	for (size_t i = 0; i < catalog->catalog.count; i++)
 		bytes += sizeof(catalog->catalog.tables[i]) + sizeof(catalog->covers[i]) +

@@ -4,13 +4,16 @@
  * however many parts there are. Private to index.c; one thread at a time.
  *
  * A table is made of CATALOG_GATHER closed parts that none covers, or fewer that have some million
- * runs; one that has more by itself is in none. What of it can't be written
- * or read is as if it weren't there. Memory: 1.25 bytes a run; while one is made, 4 MiB more.
+ * runs; one that has more by itself is in none. Of so many tables as CATALOG_MERGE_TABLES one is
+ * made, step by step. What of it can't be written
+ * or read is as if it weren't there. Memory: 2 bytes a run, twice that for those that are
+ * merged; while a table is made, 4 MiB more.
  */
 #ifndef WAFT_STORE_INDEX_CATALOG_H
 #define WAFT_STORE_INDEX_CATALOG_H
 
 #include "catalog.h"
+#include "catalog_merge.h"
 #include "index_part.h"
 
 #define CATALOG_GATHER 8
@@ -18,6 +21,7 @@
 struct index_cover {
 	uint8_t *bloom; /* owned */
 	uint64_t bloom_bytes;
+	bool unmergeable; /* it failed: it isn't tried again before the next start */
 	struct index_state *parts[CATALOG_TABLE_PARTS]; /* borrowed; NULL: gone */
 };
 
@@ -25,7 +29,8 @@ struct index_cover {
 struct index_catalog {
 	const struct index_place *place; /* borrowed */
 	struct catalog catalog;
-	struct index_cover *covers; /* owned; as many as tables */
+	struct index_cover *covers;  /* owned; as many as tables */
+	struct catalog_merge *merge; /* owned; under way, or NULL */
 };
 
 /* Takes in what is there of these parts, and forgets what is said of others. True: files went, or
@@ -37,6 +42,10 @@ void index_catalog_done(struct index_catalog *catalog);
 /* Makes tables of the parts, so many at most, as long as there are enough that none covers. */
 void index_catalog_gather(struct index_catalog *catalog, struct index_state *const *parts,
 	size_t count, unsigned int most);
+
+/* Goes on merging tables, or begins where there are enough, for a millisecond or so. False: there
+ * is nothing to do. */
+bool index_catalog_merge(struct index_catalog *catalog);
 
 /* The part goes: the caller syncs the directory. */
 void index_catalog_remove(struct index_catalog *catalog, const struct index_state *part);

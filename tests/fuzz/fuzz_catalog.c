@@ -56,7 +56,7 @@ static void ask(struct disk *disk, int dir, const struct catalog_table *table)
 		must(table->part_count == 64 || parts >> table->part_count == 0, "a part too many");
 	}
 	disk_close(disk, file);
-	if (catalog_table_bloom(disk, dir, table, &bloom) == 0)
+	if (catalog_table_filter(disk, dir, store_id, table, &bloom) == 0)
 		free(bloom);
 }
 
@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	list = malloc(size);
 	must(list != NULL, "memory");
 	memcpy(list, data, size);
-	memcpy(list + 4, "WAFTCATL", 8);
+	memcpy(list + 4, "WAFTCAT2", 8);
 	le32_write(list, crc32c(catalog_seed(CATALOG_KIND_LIST, store_id, 0), list + 4, size - 4));
 	fake_disk_put(fake, "index/catalog", list, size);
 	read_all(fake, dir, data, size);

@@ -5,6 +5,7 @@ foreach(name record filter tree stats files index pack catalog pages)
     TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/data")
 endforeach()
 
+waft_unit_test(query_merge waft_store waft_test_store)
 waft_unit_test(query_texts waft_store waft_test_store waft_test_world)
 waft_unit_test(query_scattered waft_store)
 waft_unit_test(pack_pieces waft_store)

@@ -553,7 +553,7 @@ static void many_pages(void **state)
 /* A page with more ids than there is room for says nothing. */
 static void full_page(void **state)
 {
-	enum { RUNS = 3000, PAGES = 2 * RUNS / 1150 + 1 };
+	enum { RUNS = 3000, PAGES = 2 * RUNS / 660 + 1 };
 	struct made_of of = {.per_part = RUNS};
 	struct catalog_table table;
 	uint64_t pages[2] = {0, 1};
