@@ -282,6 +282,12 @@ static void real_will_read(struct disk *disk, int file, uint64_t offset, uint64_
 	(void)posix_fadvise(file, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 }
 
+static void real_read_bare(struct disk *disk, int file)
+{
+	(void)disk;
+	(void)posix_fadvise(file, 0, 0, POSIX_FADV_RANDOM);
+}
+
 static int real_write_out(struct disk *disk, int file, uint64_t offset, uint64_t length)
 {
 	unsigned int how =
@@ -310,6 +316,7 @@ static const struct disk_ops real_ops = {
 	.lock = real_lock,
 	.set_direct = real_set_direct,
 	.will_read = real_will_read,
+	.read_bare = real_read_bare,
 	.write_out = real_write_out,
 };
 
@@ -365,6 +372,12 @@ void disk_will_read(struct disk *disk, int file, uint64_t offset, uint64_t lengt
 {
 	if (disk->ops->will_read != NULL)
 		disk->ops->will_read(disk, file, offset, length);
+}
+
+void disk_read_bare(struct disk *disk, int file)
+{
+	if (disk->ops->read_bare != NULL)
+		disk->ops->read_bare(disk, file);
 }
 
 int disk_write(struct disk *disk, int file, const void *data, size_t length, uint64_t offset)

@@ -71,6 +71,9 @@ struct disk_ops {
 	int (*set_direct)(struct disk *disk, int file, bool direct);
 	/* Begins to read ahead; NULL: there is nothing to gain. */
 	void (*will_read)(struct disk *disk, int file, uint64_t offset, uint64_t length);
+	/* Reads nothing ahead that was not asked for; NULL: it never does, or there is no choice.
+	 */
+	void (*read_bare)(struct disk *disk, int file);
 	/* Brings to the device what was written there; NULL: this disk can't. */
 	int (*write_out)(struct disk *disk, int file, uint64_t offset, uint64_t length);
 };
@@ -109,6 +112,10 @@ MUST_CHECK ssize_t disk_read(
 
 /* Says that this will be read soon: without waiting, so that many places are read at once. */
 void disk_will_read(struct disk *disk, int file, uint64_t offset, uint64_t length);
+
+/* From now on no more of the file is read from the device than is asked for, by disk_read or
+ * disk_will_read: what is read ahead at once, 8 MiB on some machines, others wait for. */
+void disk_read_bare(struct disk *disk, int file);
 
 /* Writes all of it at offset, past EINTR and short writes. On failure any part
  * of it may have been written. */

@@ -9,7 +9,10 @@
 #include "recover_internal.h"
 #include "seal.h"
 
-enum { CHUNK_BYTES = 64 << 10 };
+enum {
+	CHUNK_BYTES = 64 << 10,
+	AHEAD_BYTES = 1 << 20, /* asked for at once */
+};
 
 /* The CRC of the first length bytes of a file. 0; -ENODATA: it is shorter; -ECANCELED soon after
  * another thread has set *stop; or another negative errno. */
@@ -24,12 +27,16 @@ static int sum_file(struct disk *disk, int dir, const char *name, uint64_t lengt
 
 	if (file < 0)
 		return file;
+	disk_read_bare(disk, file);
 	chunk = malloc(CHUNK_BYTES);
 	error = chunk == NULL ? -ENOMEM : 0;
 	while (error == 0 && at < length) {
 		size_t want = length - at < CHUNK_BYTES ? (size_t)(length - at) : CHUNK_BYTES;
 		ssize_t got = 0;
 
+		if (at % AHEAD_BYTES == 0)
+			disk_will_read(disk, file, at,
+				length - at < AHEAD_BYTES ? length - at : AHEAD_BYTES);
 		if (stop != NULL && atomic_load(stop))
 			error = -ECANCELED;
 		else

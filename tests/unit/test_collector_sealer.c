@@ -39,7 +39,8 @@ static struct {
 	int hold_read;	      /* hold the thread up at the n-th read */
 	atomic_bool released; /* it was, since it is no longer behind */
 	atomic_uint reads_behind, changes, changes_behind;
-	uint64_t written, written_out, synced, largest_piece;
+	uint64_t written, written_out, synced, largest_piece, ahead;
+	bool bare;
 	unsigned int syncs;
 } seen;
 
@@ -89,6 +90,22 @@ static ssize_t on_pread(struct disk *of, int file, void *data, size_t length, ui
 		atomic_store(&seen.released, !is_behind());
 	}
 	return seen.real->pread(of, file, data, length, offset);
+}
+
+static void on_read_bare(struct disk *of, int file)
+{
+	seen.bare = true;
+	seen.real->read_bare(of, file);
+}
+
+static void on_will_read(struct disk *of, int file, uint64_t offset, uint64_t length)
+{
+	/* One piece behind the other, none of them large. */
+	assert_true(seen.bare);
+	assert_true(offset == 0 || offset == seen.ahead);
+	assert_in_range(length, 1, 1 << 20);
+	seen.ahead = offset + length;
+	seen.real->will_read(of, file, offset, length);
 }
 
 static ssize_t on_pwritev(
@@ -176,6 +193,8 @@ static int set_up(void **state)
 	seen.real = disk.ops;
 	ops = *disk.ops;
 	ops.pread = on_pread;
+	ops.read_bare = on_read_bare;
+	ops.will_read = on_will_read;
 	ops.pwritev = on_pwritev;
 	ops.write_out = on_write_out;
 	ops.sync = on_sync;
@@ -306,6 +325,7 @@ static void writes_in_pieces(void **state)
 	assert_true(seen.largest_piece < PIECE_BYTES_MAX);
 	assert_int_equal(seen.syncs, 1);
 	assert_int_equal(seen.synced, seen.written);
+	assert_int_equal(seen.ahead, LONG_BYTES);
 }
 
 static void syncs_where_pieces_cannot_be_written(void **state)
