@@ -336,7 +336,8 @@ WAFT_HOT_INLINE_ void waft_begin_unsampled_(
 	span->open_ = NULL;
 	WAFT_WORD_(&span->generation_) =
 		(uint64_t)(WAFT_SPAN_KNOWN_ | WAFT_SPAN_UNSAMPLED_) << 32 |
-		(WAFT_WORD_(&((struct waft_open_ *)parent)->generation) & WAFT_TRAIT_NOT_RANDOM_);
+		(WAFT_LOAD_(&WAFT_WORD_(&((struct waft_open_ *)parent)->generation)) &
+			WAFT_TRAIT_NOT_RANDOM_);
 	WAFT_WORD_(&span->shape_) = WAFT_SHAPE_NONE_;
 	WAFT_PAIR_(span->trace_) = WAFT_PAIR_(parent->trace);
 	span->raw_ = parent->raw;
@@ -358,7 +359,8 @@ WAFT_HOT_INLINE_ bool waft_begin_hot_(struct waft_span *span, uint64_t shape, st
 	if (WAFT_UNLIKELY_(distance > 65535))
 		return false;
 	/* Of what can be a parent here, WAFT_TRAIT_HOT_ is among the traits. */
-	word = (WAFT_WORD_(&parent->generation) & WAFT_TRAITS_) | WAFT_LOAD_(&open->generation);
+	word = (WAFT_LOAD_(&WAFT_WORD_(&parent->generation)) & WAFT_TRAITS_) |
+	       WAFT_LOAD_(&open->generation);
 	trace = WAFT_PAIR_(parent->trace);
 	ids = waft_pair_of_(raw, parent->raw);
 	hot->next_raw = raw + 1;
