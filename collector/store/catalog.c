@@ -52,36 +52,18 @@ static int put_parts(struct bytes *out, const struct catalog_table *table)
 	return ret;
 }
 
-/* All that a table's id is made of. */
-static int put_contents(struct bytes *out, const struct catalog_table *table)
+static int put_table(struct bytes *out, const struct catalog_table *table)
 {
-	int ret = bytes_u32(out, table->hash_bits | (uint32_t)table->entry_bytes << 8 |
-					 (uint32_t)table->merged << 16);
+	int ret = bytes_u32(out, table->id);
 
+	if (ret == 0)
+		ret = bytes_u32(out, table->hash_bits | (uint32_t)table->entry_bytes << 8 |
+					     (uint32_t)table->merged << 16);
 	if (ret == 0)
 		ret = bytes_u64(out, table->runs);
 	if (ret == 0)
 		ret = bytes_u32(out, table->part_count);
 	return ret == 0 ? put_parts(out, table) : ret;
-}
-
-static int put_table(struct bytes *out, const struct catalog_table *table)
-{
-	int ret = bytes_u32(out, table->id);
-
-	return ret == 0 ? put_contents(out, table) : ret;
-}
-
-int catalog_give_id(const uint8_t store_id[16], struct catalog_table *table)
-{
-	struct bytes contents = {0};
-	int ret = put_contents(&contents, table);
-
-	if (ret == 0)
-		table->id = crc32c(catalog_seed(CATALOG_KIND_TABLE, store_id, 0), contents.data,
-			contents.length);
-	bytes_done(&contents);
-	return ret;
 }
 
 static void take_table(struct cursor *in, struct catalog_table *ret)

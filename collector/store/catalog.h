@@ -30,7 +30,7 @@ struct catalog_part {
 };
 
 struct catalog_table {
-	uint32_t id;	     /* of the parts that it was made of */
+	uint32_t id;	     /* random, and no other one's */
 	uint8_t hash_bits;   /* of the hash of an id, that it tells */
 	uint8_t entry_bytes; /* of each in a page */
 	bool merged;	     /* of several tables */
@@ -106,7 +106,7 @@ struct catalog_ids {
 	void *ctx;
 };
 
-/* Writes a table of table->parts, which have so many runs; what else is in it is set. *ret_bloom
+/* Writes a table of table->parts, which have so many runs, by its id; its shape is set. *ret_bloom
  * is its filter, owned. Memory: 4 MiB and the filter. ERR_INDEX: there are more or fewer ids than
  * runs. */
 int catalog_table_make(struct disk *disk, int index_dir, const uint8_t store_id[16],

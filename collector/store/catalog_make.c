@@ -98,9 +98,7 @@ int catalog_table_make(struct disk *disk, int index_dir, const uint8_t store_id[
 
 	catalog_shape_most(table);
 	making.shape = catalog_shape_of(table);
-	ret = catalog_give_id(store_id, table);
-	if (ret == 0)
-		ret = begin(&making);
+	ret = begin(&making);
 	if (ret == 0)
 		ret = file = catalog_new_file(disk, index_dir, NEW_NAME);
 	if (ret >= 0) {

@@ -63,8 +63,6 @@ static int begin(struct catalog_merge *merge, const uint8_t store_id[16])
 	merge->shape = catalog_shape_of(&merge->table);
 	for (size_t i = 0; ret == 0 && i < merge->count; i++)
 		ret = open_input(merge, store_id, i);
-	if (ret == 0)
-		ret = catalog_give_id(store_id, &merge->table);
 	merge->seed = catalog_seed(CATALOG_KIND_TABLE, store_id, merge->table.id);
 	if (ret == 0)
 		ret = catalog_filter_begin(&merge->table, &merge->filter);
@@ -136,10 +134,11 @@ static int take_page(struct catalog_merge *merge, size_t i, uint64_t number)
 	uint64_t first = catalog_first_key(shape, number);
 	uint8_t page[CATALOG_PAGE_BYTES];
 	int ret = catalog_page_read(merge->disk, input->file, input->seed, number, page);
-	int count = catalog_page_count(shape, page);
+	int count;
 
 	if (ret != 0)
 		return ret;
+	count = catalog_page_count(shape, page);
 	if (count < 0)
 		fill(merge, first >> more_bits,
 			(catalog_first_key(shape, number + 1) - 1) >> more_bits);

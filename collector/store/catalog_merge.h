@@ -20,7 +20,7 @@ struct catalog_source {
 
 struct catalog_merge;
 
-/* Begins: of tables, CATALOG_MERGE_TABLES at most, and of the parts and runs of table. *ret is
+/* Begins: of tables, CATALOG_MERGE_TABLES at most, and of the id, parts and runs of table. *ret is
  * owned (catalog_merge_free). 0 or a negative error. */
 int catalog_merge_begin(struct disk *disk, int index_dir, const uint8_t store_id[16],
 	const struct catalog_source *sources, size_t count, const struct catalog_table *table,

@@ -73,9 +73,6 @@ int catalog_page_read(struct disk *disk, int file, uint32_t seed, uint64_t numbe
 int catalog_pages_write(struct disk *disk, int file, uint32_t seed, uint8_t *pages, uint64_t first,
 	uint64_t count) MUST_CHECK;
 
-/* Sets the table's id: equal parts in an equal shape make an equal table. 0 or -ENOMEM. */
-int catalog_give_id(const uint8_t store_id[16], struct catalog_table *table) MUST_CHECK;
-
 /* Makes a file anew under a name, which readers have open, or not at all. */
 int catalog_new_file(struct disk *disk, int index_dir, const char *new_name) MUST_CHECK;
 /* Closes it and, with error 0, gives it its name. Else it is gone. Returns the error. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* Of a table. All ids are gone through for each 1.2 million that there are (catalog.c): beyond that
  * making it takes its square, and the thread that writes parts waits. */
@@ -58,6 +59,36 @@ static void drop_table(struct index_catalog *catalog, size_t table)
 {
 	unlink_table(catalog, catalog->catalog.tables[table].id);
 	forget_table(catalog, table);
+}
+
+/* ---- Ids ----------------------------------------------------------------------- */
+
+/* By a table that is there, or by what is being merged, whose tables are told by their ids. */
+static bool is_taken(const struct index_catalog *catalog, uint32_t id)
+{
+	const struct catalog_source *sources;
+	size_t count;
+
+	for (size_t i = 0; i < catalog->catalog.count; i++)
+		if (catalog->catalog.tables[i].id == id)
+			return true;
+	if (catalog->merge == NULL)
+		return false;
+	sources = catalog_merge_sources(catalog->merge, &count);
+	for (size_t i = 0; i < count; i++)
+		if (sources[i].table.id == id)
+			return true;
+	return catalog_merge_table(catalog->merge)->id == id;
+}
+
+/* Random: readers may have a table open that went, and take one of its id for it. */
+static int give_id(const struct index_catalog *catalog, struct catalog_table *table)
+{
+	do
+		if (getrandom(&table->id, sizeof(table->id), 0) != (ssize_t)sizeof(table->id))
+			return -EIO;
+	while (is_taken(catalog, table->id));
+	return 0;
 }
 
 /* ---- Loading ------------------------------------------------------------------- */
@@ -213,8 +244,10 @@ static int make_table(
 	if (covers == NULL)
 		return -ENOMEM;
 	catalog->covers = covers;
-	ret = catalog_table_make(
-		place->disk, place->index_dir, place->store_id, &ids, table, &cover->bloom);
+	ret = give_id(catalog, table);
+	if (ret == 0)
+		ret = catalog_table_make(
+			place->disk, place->index_dir, place->store_id, &ids, table, &cover->bloom);
 	if (ret != 0)
 		return ret;
 	ret = catalog_add(&catalog->catalog, table);
@@ -317,8 +350,9 @@ static bool begin_merge(struct index_catalog *catalog)
 
 	if (count == 0)
 		return false;
-	if (catalog_merge_begin(place->disk, place->index_dir, place->store_id, sources, count,
-		    &merged, &catalog->merge) != 0)
+	if (give_id(catalog, &merged) != 0 ||
+		catalog_merge_begin(place->disk, place->index_dir, place->store_id, sources, count,
+			&merged, &catalog->merge) != 0)
 		give_up(catalog, sources, count);
 	return true;
 }

@@ -6,6 +6,7 @@ foreach(name record filter tree stats files index pack catalog pages)
 endforeach()
 
 waft_unit_test(query_merge waft_store waft_test_store)
+target_link_options(test_query_merge PRIVATE -Wl,--wrap=getrandom)
 waft_unit_test(query_texts waft_store waft_test_store waft_test_world)
 waft_unit_test(query_scattered waft_store)
 waft_unit_test(pack_pieces waft_store)

@@ -512,7 +512,8 @@ static void make_table(struct made_of *of, struct catalog_table *table)
 	const struct catalog_ids ids = {.for_each_id = for_each_made, .ctx = of};
 	uint8_t *bloom;
 
-	*table = (struct catalog_table){.runs = 2 * of->per_part,
+	*table = (struct catalog_table){.id = of->per_part,
+		.runs = 2 * of->per_part,
 		.part_count = 2,
 		.parts = {{.day = 9, .number = 1, .length_bytes = of->per_part},
 			{.day = 9, .number = 2, .length_bytes = of->per_part}}};

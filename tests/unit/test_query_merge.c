@@ -40,6 +40,22 @@ static int top_dir, waft_dir, index_dir;
 static struct index_part parts[PARTS];
 static bool removed[PARTS];
 static bool fail_writes, fail_renames;
+/* Ids of tables to come; then they are random. */
+static uint32_t forced_ids[8];
+static size_t forced_count;
+
+ssize_t __real_getrandom(void *to, size_t bytes, unsigned int flags);
+ssize_t __wrap_getrandom(void *to, size_t bytes, unsigned int flags);
+
+ssize_t __wrap_getrandom(void *to, size_t bytes, unsigned int flags)
+{
+	if (forced_count == 0)
+		return __real_getrandom(to, bytes, flags);
+	assert_int_equal(bytes, sizeof(*forced_ids));
+	memcpy(to, forced_ids, bytes);
+	memmove(forced_ids, forced_ids + 1, --forced_count * sizeof(*forced_ids));
+	return (ssize_t)bytes;
+}
 
 static ssize_t failing_write(
 	struct disk *d, int file, const struct iovec *from, int count, uint64_t offset)
@@ -109,6 +125,7 @@ static int setup(void **state)
 	ops.rename = failing_rename;
 	disk.ops = &ops;
 	fail_writes = fail_renames = false;
+	forced_count = 0;
 	memset(removed, 0, sizeof(removed));
 	if (!index_dirs_open(&disk, store.path, &top_dir, &waft_dir, &index_dir))
 		return -1;
@@ -320,6 +337,34 @@ static void remove_part(size_t part)
 	removed[part] = true;
 }
 
+/* Another part that has the name of one that was removed, and is as long. */
+static uint32_t refilled_from(size_t part)
+{
+	return (PARTS + 10 + (uint32_t)part) * PER_PART;
+}
+
+static void ask_refilled(size_t part)
+{
+	for (uint32_t k = 0; k < PER_PART; k++) {
+		uint8_t id[16];
+		int32_t day;
+
+		test_trace_id(refilled_from(part) + k, id);
+		assert_int_equal(index_day_of_trace(idx, id, &day), 1);
+		assert_int_equal(day, part);
+	}
+}
+
+static void refill(size_t part)
+{
+	uint64_t length_bytes = parts[part].length_bytes;
+
+	parts[part].length_bytes = 0;
+	fill_part(part, refilled_from(part));
+	assert_int_equal(parts[part].length_bytes, length_bytes);
+	ask_refilled(part);
+}
+
 static void parts_removed(void **state)
 {
 	enum { ALONE = 5, ANEW = 9 };
@@ -335,22 +380,8 @@ static void parts_removed(void **state)
 	finish();
 	ask_index();
 	(void)ask_catalog(1, IN_TABLES - 10);
-	/* Others that have the names of two, and are as long. */
-	for (size_t i = ALONE; i <= ANEW; i += ANEW - ALONE) {
-		uint64_t length_bytes = parts[i].length_bytes;
-
-		parts[i].length_bytes = 0;
-		fill_part(i, (PARTS + 10 + (uint32_t)i) * PER_PART);
-		assert_int_equal(parts[i].length_bytes, length_bytes);
-		for (uint32_t k = 0; k < PER_PART; k++) {
-			uint8_t id[16];
-			int32_t day;
-
-			test_trace_id((PARTS + 10 + (uint32_t)i) * PER_PART + k, id);
-			assert_int_equal(index_day_of_trace(idx, id, &day), 1);
-			assert_int_equal(day, i);
-		}
-	}
+	refill(ALONE);
+	refill(ANEW);
 	ask_index();
 	removed[ALONE] = removed[ANEW] = false;
 	reopen();
@@ -370,6 +401,56 @@ static void all_removed(void **state)
 	assert_int_equal(count_files(), 1);
 	reopen();
 	ask_index();
+}
+
+static uint32_t id_of_table(size_t number)
+{
+	struct catalog catalog;
+	uint32_t ret;
+
+	assert_int_equal(catalog_load(&disk, index_dir, store_id, &catalog), 0);
+	assert_true(number < catalog.count);
+	ret = catalog.tables[number].id;
+	catalog_done(&catalog);
+	return ret;
+}
+
+static void force_id(uint32_t id)
+{
+	forced_ids[forced_count++] = id;
+}
+
+/* No table gets the id of another one, of what is being merged, or of what that is made of: here
+ * of the first table, whose parts went. */
+static void ids_taken(void **state)
+{
+	enum { MERGED = 77, ADDED = 99 };
+	uint32_t first = id_of_table(0), third = id_of_table(2);
+
+	(void)state;
+	force_id(third);
+	force_id(MERGED);
+	begin();
+	assert_int_equal(forced_count, 0);
+	for (size_t i = 0; i < 8; i++)
+		remove_part(i);
+	assert_int_not_equal(id_of_table(0), first);
+	force_id(third);
+	force_id(MERGED);
+	force_id(first);
+	force_id(ADDED);
+	/* A table of these, and of those that none has. */
+	refill(1);
+	assert_int_equal(forced_count, 4);
+	refill(2);
+	assert_int_equal(forced_count, 0);
+	finish();
+	assert_int_equal(id_of_table(0), MERGED);
+	assert_int_equal(id_of_table(1), ADDED);
+	assert_int_equal(count_files(), 3);
+	ask_index();
+	ask_refilled(1);
+	ask_refilled(2);
 }
 
 static void damage_table(size_t number, off_t at)
@@ -488,7 +569,8 @@ static void make_source(struct made_of *of, size_t number, struct catalog_source
 	uint8_t *bloom;
 
 	*ret = (struct catalog_source){
-		.table = {.runs = of->count,
+		.table = {.id = (uint32_t)number,
+			.runs = of->count,
 			.part_count = 1,
 			.parts = {{.day = 9, .number = 1 + (uint32_t)number, .length_bytes = 1}}},
 		.places = {(uint8_t)number}};
@@ -502,7 +584,8 @@ static void make_source(struct made_of *of, size_t number, struct catalog_source
 static size_t merge(struct made_of of[CATALOG_MERGE_TABLES], size_t *ret_asked, size_t *ret_passed)
 {
 	struct catalog_source sources[CATALOG_MERGE_TABLES];
-	struct catalog_table table = {.part_count = CATALOG_MERGE_TABLES};
+	struct catalog_table table = {
+		.id = CATALOG_MERGE_TABLES, .part_count = CATALOG_MERGE_TABLES};
 	struct catalog_merge *merge;
 	size_t others = 0;
 	uint8_t *bloom, *read;
@@ -613,6 +696,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ended, setup, teardown),
 		cmocka_unit_test_setup_teardown(parts_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_removed, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable_in_merge, setup, teardown),
 		cmocka_unit_test_setup_teardown(failing, setup, teardown),
