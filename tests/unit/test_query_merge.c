@@ -25,8 +25,9 @@
 #include "support/index_dirs.h"
 #include "support/test_store.h"
 
-/* Eight tables of eight, and parts that none has; more pages than a step makes. */
-enum { PARTS = 70, IN_TABLES = 64, PER_PART = 800, RUN_BYTES = 100, STEPS_MAX = 20 };
+/* Eight tables of eight, and parts that none has; more pages than a step makes. Then as many again.
+ */
+enum { PARTS = 70, IN_TABLES = 64, MORE = 128, PER_PART = 800, RUN_BYTES = 100, STEPS_MAX = 20 };
 /* Of the traces of a part, each so many-th is asked for. */
 enum { STEP = 16, ABSENT = 100000 };
 
@@ -37,7 +38,7 @@ static struct disk disk;
 static struct disk_ops ops;
 static struct index *idx;
 static int top_dir, waft_dir, index_dir;
-static struct index_part parts[PARTS];
+static struct index_part parts[MORE];
 static bool removed[PARTS];
 static bool fail_writes, fail_renames;
 /* Ids of tables to come; then they are random. */
@@ -129,7 +130,7 @@ static int setup(void **state)
 	memset(removed, 0, sizeof(removed));
 	if (!index_dirs_open(&disk, store.path, &top_dir, &waft_dir, &index_dir))
 		return -1;
-	for (uint32_t i = 0; i < PARTS; i++)
+	for (uint32_t i = 0; i < MORE; i++)
 		parts[i] = (struct index_part){.name = {.day = (int32_t)i, .number = 1}};
 	{
 		struct index_report report;
@@ -415,6 +416,27 @@ static uint32_t id_of_table(size_t number)
 	return ret;
 }
 
+/* What was merged stays, and those that come are. */
+static void merged_again(void **state)
+{
+	uint32_t first;
+
+	(void)state;
+	begin();
+	finish();
+	first = id_of_table(0);
+	for (size_t i = PARTS; i < MORE; i++)
+		fill_part(i, refilled_from(i));
+	begin();
+	finish();
+	assert_int_equal(id_of_table(0), first);
+	assert_int_not_equal(id_of_table(1), first);
+	assert_int_equal(count_files(), 3);
+	ask_index();
+	for (size_t i = PARTS; i < MORE; i++)
+		ask_refilled(i);
+}
+
 static void force_id(uint32_t id)
 {
 	forced_ids[forced_count++] = id;
@@ -535,16 +557,16 @@ static void failing(void **state)
 
 /* ---- Tables by themselves ---------------------------------------------------------------- */
 
-/* Ids of one table's only part: from first on, or two in turns. */
+/* Ids of one table's only part: from first on, or first and second in turns. */
 struct made_of {
 	uint32_t first;
 	uint32_t count;
-	uint32_t second;
+	uint32_t second; /* 0: none */
 };
 
 static void made_id(const struct made_of *of, uint32_t i, uint8_t ret[16])
 {
-	test_trace_id(of->second != 0 ? i % 2 * of->second : of->first + i, ret);
+	test_trace_id(of->second == 0 ? of->first + i : i % 2 == 0 ? of->first : of->second, ret);
 }
 
 static int for_each_made(
@@ -658,34 +680,43 @@ static void unequal(void **state)
 	assert_in_range(passed, 0, ABSENT / 400);
 }
 
-/* Whether two ids are of one page, of so many. */
-static bool same_page(uint32_t one, uint32_t other, uint64_t pages)
+/* Of so many. */
+static uint64_t page_of_trace(uint32_t trace, uint64_t pages)
 {
-	uint64_t page[2];
+	uint8_t id[16];
 
-	for (int i = 0; i < 2; i++) {
-		uint8_t id[16];
-
-		test_trace_id(i == 0 ? one : other, id);
-		page[i] = (uint64_t)((unsigned __int128)index_hash_id(id) * pages >> 64);
-	}
-	return page[0] == page[1];
+	test_trace_id(trace, id);
+	return (uint64_t)((unsigned __int128)index_hash_id(id) * pages >> 64);
 }
 
-/* Of a page that had no room for all, the merged one says nothing. */
+/* Of a page that had no room for all, the merged one says nothing: neither of its first keys nor
+ * of its last ones. */
 static void full_pages(void **state)
 {
-	enum { RUNS = 3000, PAGES = RUNS / 660 + 1 };
+	enum {
+		/* The first of these pages begins amid a stretch of the filter that it fills. */
+		RUNS = 40000,
+		PAGES = RUNS / 660 + 1,
+		MERGED = CATALOG_MERGE_TABLES * RUNS / 860 + 1,
+		PAGE = 1
+	};
 	struct made_of of[CATALOG_MERGE_TABLES];
 	size_t asked, passed;
+	uint32_t ends[2];
 
 	(void)state;
 	for (size_t i = 0; i < CATALOG_MERGE_TABLES; i++)
-		of[i] = (struct made_of){.first = 10000 * (uint32_t)i, .count = RUNS};
-	/* Two ids whose runs take turns. */
-	of[4].second = 70;
-	while (!same_page(0, of[4].second, PAGES))
-		of[4].second++;
+		of[i] = (struct made_of){.first = RUNS * (uint32_t)i, .count = RUNS};
+	/* Two ids whose runs take turns: of the merged pages that their page lies in, of the first
+	 * and of the last. */
+	for (uint32_t i = 0; i < 2; i++) {
+		ends[i] = RUNS * CATALOG_MERGE_TABLES;
+		while (page_of_trace(ends[i], PAGES) != PAGE ||
+			page_of_trace(ends[i], MERGED) != (PAGE + i) * MERGED / PAGES)
+			ends[i]++;
+	}
+	of[4].first = ends[0];
+	of[4].second = ends[1];
 	(void)merge(of, &asked, &passed);
 }
 
@@ -694,6 +725,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(merged, setup, teardown),
 		cmocka_unit_test_setup_teardown(ended, setup, teardown),
+		cmocka_unit_test_setup_teardown(merged_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(parts_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(ids_taken, setup, teardown),
