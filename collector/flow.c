@@ -117,6 +117,8 @@ static void read_input(struct collector *collector, struct pressure_input *ret_i
 		.flying_spans = collector->flying_spans,
 		.pending_bytes = pending.pending_bytes,
 		.log_bytes = log_total_bytes(collector->depot.recovery.log),
+		.index_bytes =
+			collector->depot.index != NULL ? index_memory(collector->depot.index) : 0,
 		.sessions = exports.sessions + forwarded.sessions,
 		.spans_per_s = kept.spans_per_s,
 		.drain_ms = collector->settings.drain_ms,

@@ -26,6 +26,7 @@ void pressure_limits_of(uint64_t memory_limit, bool seals, uint64_t log_limit,
 	 * takes is kept free while there is none, too: memory that spans had stays the program's.
 	 */
 	ret->memory_bytes = memory_limit / 2 - ret->seal_bytes;
+	ret->index_bytes = memory_limit / 16;
 	ret->pending_bytes = memory_limit / 16;
 	if (ret->pending_bytes > 16 * MIB)
 		ret->pending_bytes = 16 * MIB;
@@ -39,6 +40,19 @@ uint64_t pressure_span_bytes(const struct pressure_input *input)
 {
 	return input->held_spans * SPAN_BYTES + input->held_traces * TRACE_BYTES +
 	       input->flying_spans * FLYING_BYTES;
+}
+
+/* For spans that wait: filters of a large store's ids take of it what they need, but for a
+ * quarter, without which nothing would be stored at all. */
+static uint64_t memory_of_spans(
+	const struct pressure_limits *limits, const struct pressure_input *input)
+{
+	uint64_t least = limits->memory_bytes / 4;
+	uint64_t taken = input->index_bytes > limits->index_bytes
+				 ? input->index_bytes - limits->index_bytes
+				 : 0;
+
+	return taken < limits->memory_bytes - least ? limits->memory_bytes - taken : least;
 }
 
 /* Spans that may wait: what a drain can write in two fifths of its time. Those whose
@@ -55,11 +69,11 @@ static uint64_t backlog_limit(const struct pressure_input *input)
 
 /* The reason for which nobody shall send; NULL: they may. */
 static const char *stop_reason(const struct pressure_limits *limits,
-	const struct pressure_input *input, uint64_t span_bytes)
+	const struct pressure_input *input, uint64_t span_bytes, uint64_t memory_bytes)
 {
 	if (input->commit_error != 0)
 		return "the log can't be written";
-	if (span_bytes >= limits->memory_bytes)
+	if (span_bytes >= memory_bytes)
 		return "memory is full of spans that wait to be written";
 	if (input->log_bytes >= limits->log_bytes)
 		return "the log is full of spans that wait to be written";
@@ -72,15 +86,15 @@ static const char *stop_reason(const struct pressure_limits *limits,
 
 /* Spans to write before their time: where memory or the backlog is three quarters full,
  * down to a half, counting what is flying already. */
-static uint64_t write_early(const struct pressure_limits *limits,
-	const struct pressure_input *input, uint64_t span_bytes)
+static uint64_t write_early(
+	const struct pressure_input *input, uint64_t span_bytes, uint64_t memory_bytes)
 {
 	uint64_t waiting = input->held_spans - input->flying_spans;
 	uint64_t backlog = backlog_limit(input);
 	uint64_t goal = UINT64_MAX;
 
-	if (span_bytes > limits->memory_bytes / 4 * 3)
-		goal = limits->memory_bytes / 2 / SPAN_BYTES;
+	if (span_bytes > memory_bytes / 4 * 3)
+		goal = memory_bytes / 2 / SPAN_BYTES;
 	if (input->held_spans > backlog / 4 * 3 && goal > backlog / 2)
 		goal = backlog / 2;
 	return waiting > goal ? waiting - goal : 0;
@@ -90,10 +104,11 @@ void pressure_of(const struct pressure_limits *limits, const struct pressure_inp
 	struct pressure *ret)
 {
 	uint64_t span_bytes = pressure_span_bytes(input);
+	uint64_t memory_bytes = memory_of_spans(limits, input);
 	uint64_t sessions = input->sessions > 0 ? input->sessions : 1;
 	uint64_t window = limits->pending_bytes / 2 / sessions;
 
-	*ret = (struct pressure){.reason = stop_reason(limits, input, span_bytes)};
+	*ret = (struct pressure){.reason = stop_reason(limits, input, span_bytes, memory_bytes)};
 	if (window > WINDOW_MAX)
 		window = WINDOW_MAX;
 	if (window < WINDOW_MIN)
@@ -102,9 +117,9 @@ void pressure_of(const struct pressure_limits *limits, const struct pressure_inp
 		ret->window_bytes = (size_t)window;
 	/* Credit that was given can't be taken back: beyond these, nothing is read. */
 	ret->pause = input->pending_bytes >= limits->pending_bytes / 4 * 3 ||
-		     span_bytes >= limits->memory_bytes + limits->memory_bytes / 4 ||
+		     span_bytes >= memory_bytes + memory_bytes / 4 ||
 		     input->log_bytes >= limits->log_bytes + limits->segment_bytes ||
 		     input->held_spans / 4 >= backlog_limit(input) / 3;
-	ret->write_spans = write_early(limits, input, span_bytes);
+	ret->write_spans = write_early(input, span_bytes, memory_bytes);
 	ret->free_log = input->log_bytes >= limits->log_bytes / 4 * 3;
 }

@@ -12,6 +12,7 @@
 
 struct pressure_limits {
 	uint64_t memory_bytes;	/* for spans that wait, in every form */
+	uint64_t index_bytes;	/* the index may have besides; beyond it spans have less */
 	uint64_t seal_bytes;	/* for a file that is sealed; 0: none is */
 	uint64_t pending_bytes; /* of messages that wait for their commit */
 	uint64_t spare_bytes;	/* of runs that are kept for further ones, in all shards */
@@ -27,6 +28,7 @@ struct pressure_input {
 	uint64_t flying_spans;	/* of these, in runs that the store has */
 	uint64_t pending_bytes; /* of messages that wait for their commit */
 	uint64_t log_bytes;
+	uint64_t index_bytes; /* of the index in memory, which grows with the store */
 	uint64_t sessions;    /* senders that are connected */
 	uint64_t spans_per_s; /* that the store writes; 0: not known */
 	uint64_t drain_ms;    /* in which all that is held must be written */

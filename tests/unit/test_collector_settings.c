@@ -338,6 +338,22 @@ static void test_pressure(void **state)
 	pressure = pressure_at((struct pressure_input){.held_spans = 2000000});
 	assert_int_equal(pressure.window_bytes, 0);
 	assert_true(pressure.pause && pressure.write_spans > 0);
+	/* What the index of a large store has, spans don't; some they have beside any store. */
+	pressure = pressure_at((struct pressure_input){
+		.held_spans = 500000, .spans_per_s = 400000, .index_bytes = 8u << 20});
+	assert_null(pressure.reason);
+	assert_int_equal(pressure.write_spans, 0);
+	pressure = pressure_at((struct pressure_input){
+		.held_spans = 500000, .spans_per_s = 400000, .index_bytes = 28u << 20});
+	assert_non_null(pressure.reason);
+	assert_false(pressure.pause);
+	assert_true(pressure.write_spans > 0);
+	pressure = pressure_at((struct pressure_input){
+		.held_spans = 650000, .spans_per_s = 400000, .index_bytes = 28u << 20});
+	assert_true(pressure.pause);
+	pressure = pressure_at((struct pressure_input){
+		.held_spans = 100000, .spans_per_s = 400000, .index_bytes = UINT64_C(1) << 40});
+	assert_null(pressure.reason);
 	/* What is flying already need not be handed over again. */
 	pressure = pressure_at(
 		(struct pressure_input){.held_spans = 1200000, .flying_spans = 1200000});
