@@ -139,6 +139,8 @@ static size_t pack_by_sequences(struct frame_packer *packer, const uint8_t *text
 	if (!packer->set_for_sequences && !set_for_sequences(packer))
 		return 0;
 	count = sequences_make(packer->sequences, text, length, &sequences);
+	if (count == 0)
+		return 0;
 	packed = ZSTD_compressSequences(
 		packer->zstd, frame, capacity, sequences, count, text, length);
 	if (ZSTD_isError(packed))

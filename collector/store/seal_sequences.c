@@ -20,7 +20,7 @@ enum {
 	WINDOW_SETTLED = WINDOW / 2, /* what is open is settled then, be it cheapest or not */
 	MEET_BYTES_MIN = 64,
 	MATCH_MAX = WINDOW - WINDOW_SETTLED,
-	SEQUENCES_MAX = 12 << 10, /* the rest of a text that has more stays literal */
+	SEQUENCES_MAX = 12 << 10, /* a frame of small spans has some 4,400 */
 	HASH_BITS = 15,
 	HASHED_BYTES = 7,
 	READ_BYTES = 8, /* of a position, to hash it */
@@ -347,8 +347,8 @@ static size_t length_to_edge(const struct sequences *sequences, size_t at, size_
 
 /* ---- Ways ---------------------------------------------------------------------------- */
 
-/* What leads to state `to` is settled: it begins the window. */
-static void settle(struct sequences *sequences, size_t to)
+/* What leads to state `to` is settled: it begins the window. False: too many sequences. */
+static bool settle(struct sequences *sequences, size_t to)
 {
 	struct state *states = sequences->states;
 	struct state end = states[to];
@@ -361,8 +361,9 @@ static void settle(struct sequences *sequences, size_t to)
 		const struct state *match = &states[sequences->path[--steps]];
 		size_t start = sequences->base + match->from;
 
+		/* Two blocks have to end yet. */
 		if (sequences->count + 2 >= SEQUENCES_MAX)
-			break;
+			return false;
 		sequences->made[sequences->count++] = (ZSTD_Sequence){.offset = match->offset,
 			.litLength = (uint32_t)(start - sequences->anchor),
 			.matchLength = match->length};
@@ -373,6 +374,7 @@ static void settle(struct sequences *sequences, size_t to)
 	end.price = PRICE_FIRST;
 	end.length = 0;
 	states[0] = end;
+	return true;
 }
 
 static struct state *reach(struct sequences *sequences, size_t position)
@@ -484,7 +486,8 @@ static size_t try_matches(struct sequences *sequences, size_t at)
 	return length > best ? length : best;
 }
 
-static void make_block(struct sequences *sequences, size_t end)
+/* False: too many sequences. */
+static bool make_block(struct sequences *sequences, size_t end)
 {
 	size_t at = sequences->anchor;
 	uint32_t first = sequences->count;
@@ -504,8 +507,10 @@ static void make_block(struct sequences *sequences, size_t end)
 			at++;
 			continue;
 		}
-		if ((at == sequences->last && before >= MEET_BYTES_MIN) || before >= WINDOW_SETTLED)
-			settle(sequences, before);
+		if (((at == sequences->last && before >= MEET_BYTES_MIN) ||
+			    before >= WINDOW_SETTLED) &&
+			!settle(sequences, before))
+			return false;
 		note_edges(sequences, at);
 		if (at + READ_BYTES < end)
 			best = try_matches(sequences, at);
@@ -517,13 +522,15 @@ static void make_block(struct sequences *sequences, size_t end)
 			take_literal(sequences, at);
 		at++;
 	}
-	settle(sequences, end - sequences->base);
+	if (!settle(sequences, end - sequences->base))
+		return false;
 	memcpy(sequences->recent, sequences->states[0].recent, sizeof(sequences->recent));
 	sequences->made[sequences->count++] =
 		(ZSTD_Sequence){.litLength = (uint32_t)(end - sequences->anchor)};
 	sequences->anchor = end;
 	learn_prices(&sequences->prices, sequences->text + start, sequences->made + first,
 		sequences->count - first, recent);
+	return true;
 }
 
 /* ---- Frames -------------------------------------------------------------------------- */
@@ -568,9 +575,10 @@ size_t sequences_make(
 	sequences->count = sequences->edge_count = 0;
 	memcpy(sequences->recent, first_offsets, sizeof(first_offsets));
 	memset(sequences->heads, 0, sizeof(sequences->heads));
-	make_block(sequences, first_block(text, length));
-	if (sequences->anchor < length)
-		make_block(sequences, length);
+	if (!make_block(sequences, first_block(text, length)))
+		return 0;
+	if (sequences->anchor < length && !make_block(sequences, length))
+		return 0;
 	*ret = sequences->made;
 	return sequences->count;
 }

@@ -35,7 +35,8 @@ int sequences_new(struct sequences **ret) MUST_CHECK;
 void sequences_free(struct sequences *sequences);
 
 /* Any text of 1 to SEQUENCES_TEXT_LIMIT bytes. Returns how many there are in *ret, which stays
- * until the next call; each block of the frame, 128 KiB at most, ends in one without a match. */
+ * until the next call; each block of the frame, 128 KiB at most, ends in one without a match.
+ * 0: there would be too many. */
 size_t sequences_make(
 	struct sequences *sequences, const uint8_t *text, size_t length, const ZSTD_Sequence **ret);
 
