@@ -15,6 +15,8 @@ enum {
 	TRIAL_FRAMES = 32, /* of so many one is made both ways */
 	/* Sequences take more CPU: so much less they have to make of the text, in 1/128. */
 	GAIN_MIN = 2,
+	/* A frame so much larger than that of the last trial is of another text, in 1/128. */
+	OTHER_TEXT = 16,
 };
 
 struct parameter {
@@ -33,6 +35,9 @@ struct frame_packer {
 	size_t scratch_bytes;
 	bool prefers_sequences;
 	unsigned int frames; /* since the last trial */
+	/* Of the last trial. */
+	size_t trial_text;
+	size_t trial_frame;
 };
 
 static bool set_all(ZSTD_CCtx *zstd, const struct parameter *parameters, size_t count)
@@ -152,36 +157,41 @@ static size_t pack_by_sequences(struct frame_packer *packer, const uint8_t *text
 	return packed;
 }
 
-/* Both ways, the smaller is taken. The frame's length, 0: neither way does. */
+/* By zstd, too, the smaller is taken. The frame's length. */
 static size_t pack_in_trial(struct frame_packer *packer, const uint8_t *text, size_t length,
-	uint8_t *frame, size_t capacity)
+	uint8_t *frame, size_t by_sequences)
 {
-	size_t by_sequences = pack_by_sequences(packer, text, length, frame, capacity);
-	size_t by_zstd;
+	size_t by_zstd = pack_by_zstd(packer, text, length, packer->scratch, packer->scratch_bytes);
 
-	packer->prefers_sequences = false;
-	if (by_sequences == 0)
-		return pack_by_zstd(packer, text, length, frame, capacity);
-	by_zstd = pack_by_zstd(packer, text, length, packer->scratch, packer->scratch_bytes);
 	packer->prefers_sequences = by_sequences < by_zstd - by_zstd / 128 * GAIN_MIN;
+	packer->trial_text = length;
+	packer->trial_frame = by_sequences;
+	packer->frames = 1;
 	if (by_zstd == 0 || by_sequences <= by_zstd)
 		return by_sequences;
 	memcpy(frame, packer->scratch, by_zstd);
 	return by_zstd;
 }
 
+static bool is_other_text(const struct frame_packer *packer, size_t length, size_t packed)
+{
+	return (uint64_t)packed * packer->trial_text * 128 >
+	       (uint64_t)packer->trial_frame * length * (128 + OTHER_TEXT);
+}
+
 int frame_packer_pack(struct frame_packer *packer, const uint8_t *text, size_t length,
 	uint8_t *ret_frame, size_t capacity, size_t *ret_length)
 {
+	bool due = packer->sequences != NULL && packer->frames++ % TRIAL_FRAMES == 0;
 	size_t packed = 0;
 
-	if (packer->sequences != NULL && packer->frames++ % TRIAL_FRAMES == 0) {
-		packed = pack_in_trial(packer, text, length, ret_frame, capacity);
-	} else {
-		if (packer->prefers_sequences)
-			packed = pack_by_sequences(packer, text, length, ret_frame, capacity);
-		if (packed == 0)
-			packed = pack_by_zstd(packer, text, length, ret_frame, capacity);
+	if (due || packer->prefers_sequences)
+		packed = pack_by_sequences(packer, text, length, ret_frame, capacity);
+	if (packed == 0) {
+		packer->prefers_sequences = packer->prefers_sequences && !due;
+		packed = pack_by_zstd(packer, text, length, ret_frame, capacity);
+	} else if (due || is_other_text(packer, length, packed)) {
+		packed = pack_in_trial(packer, text, length, ret_frame, packed);
 	}
 	*ret_length = packed;
 	return packed > 0 ? 0 : -EIO;

@@ -267,6 +267,30 @@ static void many_words(void **state)
 	sequences_free(used);
 }
 
+/* Repeats within words, which are not looked for: zstd finds them, behind lines, too. */
+static void repeats_within_words(void **state)
+{
+	struct frame_packer *packer = new_packer(true), *zstd = new_packer(false);
+	size_t length = put_lines(sizeof(text));
+
+	(void)state;
+	assert_true(check_frame(packer, length) < check_frame(zstd, length));
+	for (size_t at = 0; at < sizeof(text); at++)
+		text[at] = (uint8_t)(at < 5000 ? 'a' + random_number() % 16 : text[at - 5000]);
+	for (size_t at = 100; at < sizeof(text); at += 100)
+		text[at] = (uint8_t)('a' + random_number() % 16);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(
+			check_frame(packer, sizeof(text)), check_frame(zstd, sizeof(text)));
+	/* And lines again, from the next trial on. */
+	length = put_lines(sizeof(text));
+	for (unsigned int i = 0; i < 32; i++)
+		(void)check_frame(packer, length);
+	assert_true(check_frame(packer, length) < check_frame(zstd, length));
+	frame_packer_free(zstd);
+	frame_packer_free(packer);
+}
+
 /* What zstd makes of sequences is looked at before it is believed. */
 static void check_wrong(int how)
 {
@@ -343,6 +367,7 @@ int main(void)
 		cmocka_unit_test(any_text),
 		cmocka_unit_test(long_repeats),
 		cmocka_unit_test(many_words),
+		cmocka_unit_test(repeats_within_words),
 		cmocka_unit_test(cases),
 		cmocka_unit_test(frames_that_are_wrong),
 		cmocka_unit_test(lines_take_less),
