@@ -21,6 +21,7 @@
 #include "index.h"
 #include "pack.h"
 #include "seal.h"
+#include "seal_frame.h"
 #include "spill.h"
 #include "support/heap_peak.h"
 #include "support/index_dirs.h"
@@ -231,6 +232,23 @@ static void same_pack(void **state)
 	bytes_done(&much);
 }
 
+/* Sequences of its own take memory, and are left out where there is none for them. */
+static void sequences_fit(void **state)
+{
+	enum { FIT_BYTES = 21 << 20 };
+	struct seal_result result;
+	size_t without, with;
+
+	(void)state;
+	for (uint32_t trace = 1; trace <= 6000; trace++)
+		put_line(trace, 0, 20);
+	write_text();
+	without = seal(FIT_BYTES - 4, &result);
+	with = seal(FIT_BYTES, &result);
+	check_peak(with, FIT_BYTES);
+	assert_true(with > without + SEQUENCES_MEMORY_BYTES / 2);
+}
+
 struct in_order {
 	struct spill_id last;
 	size_t count;
@@ -355,6 +373,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(many_runs, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_traces, setup, teardown),
 		cmocka_unit_test_setup_teardown(same_pack, setup, teardown),
+		cmocka_unit_test_setup_teardown(sequences_fit, setup, teardown),
 		cmocka_unit_test_setup_teardown(sorted_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(sorted_ids_end_early, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_large, setup, teardown),
