@@ -27,8 +27,10 @@ void emit_init(void)
 	waft_output_json(&(span), snapshots[(n * 31 + 2) % EMIT_SNAPSHOTS].output, \
 		snapshots[(n * 31 + 2) % EMIT_SNAPSHOTS].output_length)
 #define NOTHING(span)
+#define LOOPED(i) for (int i = 0; i < 2; i++)
+#define UNROLLED(i) _Pragma("GCC unroll 2") LOOPED(i)
 
-#define TREE(name, id, BEFORE, AFTER)                               \
+#define TREE(name, id, TWICE, BEFORE, AFTER)                        \
 	static void name##_##id(uint64_t n)                         \
 	{                                                           \
 		struct waft_span root, child, grandchild, leaf;     \
@@ -39,11 +41,13 @@ void emit_init(void)
 		WAFT_BEGIN(&child, "shop.order_" #id);              \
 		ATTRIBUTES(child);                                  \
 		BEFORE(child);                                      \
-		for (int i = 0; i < 2; i++) {                       \
+		TWICE(i)                                            \
+		{                                                   \
 			WAFT_BEGIN(&grandchild, "shop.price_" #id); \
 			ATTRIBUTES(grandchild);                     \
 			BEFORE(grandchild);                         \
-			for (int k = 0; k < 2; k++) {               \
+			TWICE(k)                                    \
+			{                                           \
 				WAFT_BEGIN(&leaf, "shop.tax_" #id); \
 				ATTRIBUTES(leaf);                   \
 				BEFORE(leaf);                       \
@@ -68,9 +72,11 @@ void emit_init(void)
 	{                                                             \
 		STEP(n);                                              \
 		STEP(n);                                              \
-		for (int i = 0; i < 2; i++) {                         \
+		UNROLLED(i)                                           \
+		{                                                     \
 			STEP(n);                                      \
-			for (int k = 0; k < 2; k++) {                 \
+			UNROLLED(k)                                   \
+			{                                             \
 				STEP(n);                              \
 			}                                             \
 		}                                                     \
@@ -130,8 +136,9 @@ void emit_init(void)
 
 #define ENTRY(name, id, ...) name##_##id,
 
-EACH(TREE, plain, NOTHING, NOTHING)
-EACH(TREE, full, INPUT, OUTPUT)
+EACH(TREE, plain, LOOPED, NOTHING, NOTHING)
+EACH(TREE, straight, UNROLLED, NOTHING, NOTHING)
+EACH(TREE, full, LOOPED, INPUT, OUTPUT)
 EACH(EMPTY, empty, )
 EACH(PART, plain_part, NOTHING, NOTHING)
 EACH(PART, full_part, INPUT, OUTPUT)
@@ -170,7 +177,7 @@ void emit_part_snapshots(uint64_t n, const struct waft_context *parent, unsigned
 
 void emit_round(uint64_t n)
 {
-	EACH(CALL, plain, )
+	EACH(CALL, straight, )
 }
 
 void emit_round_empty(uint64_t n)

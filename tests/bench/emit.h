@@ -25,10 +25,10 @@ void emit_part(uint64_t n, const struct waft_context *parent, unsigned int child
 void emit_part_snapshots(uint64_t n, const struct waft_context *parent, unsigned int children,
 	struct waft_context *ret_context);
 
-/* A tree of each of the functions, and the calls and loops of these without the spans: to
- * be subtracted. Called one after the other: the way through a table, which processors
- * foretell well or badly by where code happens to lie, is as dear as a few spans that
- * aren't recorded. */
+/* A tree of each of the functions, and what is left of these without the spans: to be
+ * subtracted. One after the other, and without loops: the way through a table, and the end of a
+ * loop, which processors foretell well or badly by where code happens to lie, are as dear as a
+ * few spans that aren't recorded. */
 void emit_round(uint64_t n);
 void emit_round_empty(uint64_t n);
 
