@@ -94,7 +94,8 @@ static uint64_t write_early(
 	uint64_t goal = UINT64_MAX;
 
 	if (span_bytes > memory_bytes / 4 * 3)
-		goal = memory_bytes / 2 / SPAN_BYTES;
+		goal = (uint64_t)((double)input->held_spans * (double)(memory_bytes / 2) /
+				  (double)span_bytes);
 	if (input->held_spans > backlog / 4 * 3 && goal > backlog / 2)
 		goal = backlog / 2;
 	return waiting > goal ? waiting - goal : 0;

@@ -45,18 +45,34 @@ static int directory_sync(const char *path)
 	return ret;
 }
 
-/* Locks the file that was just made, syncs its name, and takes note of it. */
-static int file_hold(struct inbox *inbox, const char *directory, int fd)
+/* 0 when it is a file of ours without a byte in it, whose name stands. */
+static int file_is_fresh(const struct inbox *inbox)
+{
+	struct stat status;
+
+	if (fstat(inbox->file.fd, &status) != 0)
+		return -errno;
+	/* Who looked through the inbox removed it meanwhile: the next try makes it again. */
+	if (status.st_nlink == 0)
+		return -EAGAIN;
+	return S_ISREG(status.st_mode) && status.st_nlink == 1 && status.st_size == 0 ? 0 : -EEXIST;
+}
+
+/* Locks the file and syncs its name. */
+static int file_hold(struct inbox *inbox, const char *directory)
 {
 	int ret;
 
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+	if (!descriptor_check(&inbox->file))
+		return -EBADF;
+	if (flock(inbox->file.fd, LOCK_EX | LOCK_NB) != 0)
 		return -errno;
-	ret = directory_sync(directory);
-	if (ret < 0)
-		return ret;
-	descriptor_set(&inbox->file, fd);
-	return inbox->file.fd >= 0 ? 0 : -EBADF;
+	ret = file_is_fresh(inbox);
+	if (ret == 0)
+		ret = directory_sync(directory);
+	if (ret == 0 && !descriptor_check(&inbox->file))
+		ret = -EBADF;
+	return ret;
 }
 
 int inbox_open(struct inbox *inbox, const char *directory, const uint8_t client[16])
@@ -64,7 +80,6 @@ int inbox_open(struct inbox *inbox, const char *directory, const uint8_t client[
 	char inbox_path[PATH_BYTES];
 	char path[PATH_BYTES + 64];
 	char name[33] = "";
-	int fd;
 	int ret;
 
 	*inbox = (struct inbox){.file = DESCRIPTOR_NONE};
@@ -75,15 +90,17 @@ int inbox_open(struct inbox *inbox, const char *directory, const uint8_t client[
 	hex_format(client, 16, name);
 	name[32] = '\0';
 	snprintf(path, sizeof(path), "%s/%s.waft", inbox_path, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	ret = file_hold(inbox, inbox_path, fd);
-	if (ret < 0) {
-		/* Nothing is in it: the next try makes it again. */
-		(void)unlink(path);
-		close(fd);
-	}
+	/* One that an earlier try left without a byte is taken again, and never removed: who looks
+	 * through the inbox has it under the same name. */
+	descriptor_set(&inbox->file,
+		open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+			0600));
+	/* A link, a pipe or a directory of that name isn't ours. */
+	if (inbox->file.fd < 0)
+		return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EEXIST : -errno;
+	ret = file_hold(inbox, inbox_path);
+	if (ret < 0)
+		descriptor_close(&inbox->file);
 	return ret;
 }
 

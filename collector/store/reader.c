@@ -235,7 +235,12 @@ static int open_source(struct reader *reader, struct view_file *file)
 	/* A seek table that doesn't fit what was sealed would lead to wrong places. */
 	if (file->ours && file->part.sealed && source_size(file->source) != file->length_bytes)
 		ret = source_unpack(file->source);
-	if (ret == 0 && source_damage(file->source) != 0)
+	/* Half of it would be read as all that there is. */
+	if (ret != 0) {
+		view_close_source(reader, file);
+		return ret;
+	}
+	if (source_damage(file->source) != 0)
 		note_damaged(reader, file, source_damage(file->source));
 	return ret;
 }

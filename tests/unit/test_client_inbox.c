@@ -40,9 +40,14 @@ int fdatasync(int fd)
 }
 
 static int locks_to_fail;
+static const char *remove_before_lock;
 
 int flock(int fd, int operation)
 {
+	if (remove_before_lock != NULL) {
+		CHECK_INT(unlink(remove_before_lock), 0);
+		remove_before_lock = NULL;
+	}
 	if (__atomic_load_n(&locks_to_fail, __ATOMIC_SEQ_CST) > 0) {
 		__atomic_fetch_sub(&locks_to_fail, 1, __ATOMIC_SEQ_CST);
 		errno = EWOULDBLOCK;
@@ -104,6 +109,7 @@ static void refused_body(void)
 	struct inbox inbox;
 
 	CHECK_INT(inbox_open(&inbox, "store/deep", client), 0);
+	CHECK_INT(inbox_append(&inbox, slice_of_text("x")), 0);
 	inbox_close(&inbox);
 	CHECK_INT(inbox_open(&inbox, "store/deep", client), -EEXIST);
 	CHECK_INT(inbox.file.fd, -1);
@@ -122,6 +128,40 @@ static void refused_body(void)
 	CHECK_INT(inbox_append(&inbox, slice_of_text("x")), -EBADF);
 	CHECK_INT(inbox_sync(&inbox), -EBADF);
 	inbox_close(&inbox);
+}
+
+/* Whoever looks through the inbox has a file that is empty yet under its name: it is not
+ * removed for another of that name, and its removal by who has it is noticed. */
+static void looked_at_body(void)
+{
+	struct inbox inbox;
+	struct stat before, after;
+	int fd;
+
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), 0);
+	inbox_close(&inbox);
+	fd = open(FILE_PATH, O_RDWR | O_CLOEXEC);
+	CHECK_INT(flock(fd, LOCK_EX | LOCK_NB), 0);
+	CHECK_INT(fstat(fd, &before), 0);
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), -EWOULDBLOCK);
+	CHECK_INT(inbox.file.fd, -1);
+	CHECK_INT(stat(FILE_PATH, &after), 0);
+	CHECK_INT(after.st_ino, before.st_ino);
+	close(fd);
+	/* Empty, it is taken again. */
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), 0);
+	CHECK_INT(inbox.file.inode, before.st_ino);
+	inbox_close(&inbox);
+	remove_before_lock = FILE_PATH;
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), -EAGAIN);
+	CHECK_INT(inbox.file.fd, -1);
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), 0);
+	CHECK_INT(stat(FILE_PATH, &after), 0);
+	CHECK_INT(inbox.file.inode, after.st_ino);
+	inbox_close(&inbox);
+	/* Nor one that stands elsewhere, too. */
+	CHECK_INT(link(FILE_PATH, "elsewhere"), 0);
+	CHECK_INT(inbox_open(&inbox, "store/deep", client), -EEXIST);
 }
 
 static void limit(rlim_t bytes)
@@ -210,6 +250,33 @@ static void full_body(void)
 	fake = fake_from_inbox("store/deep");
 	CHECK_INT(fake->span_count, 300);
 	CHECK_INT(fake->bad + fake->gaps + fake->duplicates, 0);
+	fake_free(fake);
+}
+
+/* Full before the first byte: all of it waits. */
+static void full_first_body(void)
+{
+	struct waft_options options = {
+		.size = sizeof(options), .endpoint = "file:store/deep", .batch_age_ms = 5};
+	struct fake_collector *fake;
+	struct waft_stats stats;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_INT(waft_init(&options), 0);
+	limit(0);
+	spans_make(100);
+	/* Each hurries a try. */
+	for (int i = 0; i < 4; i++)
+		CHECK_INT(waft_flush(100), -ETIMEDOUT);
+	waft_stats(&stats);
+	CHECK_INT(stats.unknown, 0);
+	CHECK_INT(stats.in_flight, 100);
+	limit(RLIM_INFINITY);
+	CHECK_INT(waft_shutdown(20000, &stats), 0);
+	CHECK_INT(stats.durable, 100);
+	fake = fake_from_inbox("store/deep");
+	CHECK_INT(fake->span_count, 100);
+	CHECK_INT(fake->client_count, 1);
 	fake_free(fake);
 }
 
@@ -306,16 +373,23 @@ static void there_already_body(void)
 	struct fake_collector *fake;
 	struct waft_stats stats;
 	struct inbox inbox;
+	char path[128] = "store/deep/.waft/inbox/";
+	size_t at = strlen(path);
 
 	CHECK_INT(waft_init(&options), 0);
 	CHECK_INT(inbox_open(&inbox, "store/deep", process.client), 0);
+	CHECK_INT(inbox_append(&inbox, slice_of_text("x")), 0);
+	inbox_close(&inbox);
+	for (int i = 0; i < 16; i++, at += 2)
+		snprintf(path + at, sizeof(path) - at, "%02x.waft", process.client[i]);
 	spans_make(10);
 	CHECK_INT(waft_flush(20000), 0);
 	spans_make(10);
 	(void)waft_shutdown(20000, &stats);
 	CHECK_INT(stats.durable + stats.unknown, 20);
 	CHECK(stats.durable >= 10);
-	inbox_close(&inbox);
+	file_is(path, "x");
+	CHECK_INT(unlink(path), 0);
 	fake = fake_from_inbox("store/deep");
 	CHECK_INT(fake->span_count, stats.durable);
 	fake_free(fake);
@@ -334,6 +408,8 @@ TEST(foreign)
 TEST(full)
 TEST(sync)
 TEST(taken)
+TEST(looked_at)
+TEST(full_first)
 TEST(unlocked)
 TEST(there_already)
 
@@ -347,6 +423,8 @@ int main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_sync),
 		cmocka_unit_test(test_taken),
+		cmocka_unit_test(test_looked_at),
+		cmocka_unit_test(test_full_first),
 		cmocka_unit_test(test_unlocked),
 		cmocka_unit_test(test_there_already),
 	};

@@ -354,6 +354,13 @@ static void test_pressure(void **state)
 	pressure = pressure_at((struct pressure_input){
 		.held_spans = 100000, .spans_per_s = 400000, .index_bytes = UINT64_C(1) << 40});
 	assert_null(pressure.reason);
+	/* Traces of one span take more for each. */
+	pressure = pressure_at((struct pressure_input){.held_spans = 60000,
+		.held_traces = 60000,
+		.spans_per_s = 400000,
+		.index_bytes = UINT64_C(1) << 40});
+	assert_null(pressure.reason);
+	assert_in_range(pressure.write_spans, 20000, 40000);
 	/* What is flying already need not be handed over again. */
 	pressure = pressure_at(
 		(struct pressure_input){.held_spans = 1200000, .flying_spans = 1200000});
