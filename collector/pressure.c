@@ -1,6 +1,7 @@
 /* Pressure from numbers. Pure. */
 #include "pressure.h"
 
+#define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
 /* A reference and a slot of a trace; what the store's thread adds per span. */
 #define SPAN_BYTES 48u
@@ -94,8 +95,7 @@ static uint64_t write_early(
 	uint64_t goal = UINT64_MAX;
 
 	if (span_bytes > memory_bytes / 4 * 3)
-		goal = (uint64_t)((double)input->held_spans * (double)(memory_bytes / 2) /
-				  (double)span_bytes);
+		goal = input->held_spans * (memory_bytes / 2 / KIB) / (span_bytes / KIB + 1);
 	if (input->held_spans > backlog / 4 * 3 && goal > backlog / 2)
 		goal = backlog / 2;
 	return waiting > goal ? waiting - goal : 0;
